@@ -1,0 +1,291 @@
+"""The recipe: what was asked, as plain data from YAML. No torch here.
+
+Unknown keys and values are refused with the nearest known one; `key=value` overrides reach any nested key; the
+fingerprint is a hash of the resolved recipe, so that two spellings of the same request share their work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from hf_stitch.errors import RecipeError, nearest
+from hf_stitch.recipe_errors import explain
+
+FORMAT = 1  # raised when the meaning of a recipe key changes: old caches and outputs are then not reused
+
+Method = Literal["affine", "diffusion", "orthogonal", "rbf"]
+LengthRuleName = Literal["trim", "resample", "pool", "ctc", "spans"]
+
+
+class Part(BaseModel):
+    """Base of all parts: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Every(Part):
+    """Every k-th feature."""
+
+    every: PositiveInt
+
+
+class Side(Part):
+    """One model and its hook point."""
+
+    model: str = Field(description="Hub id, local folder, or zoo: name")
+    class_: str | None = Field(None, alias="class", description="transformers class; found from the config when absent")
+    revision: str | None = Field(None, description="branch, tag or commit of a Hub id")
+    hook: str = Field(description="dotted name of a submodule")
+    output: int | str | None = Field(None, description="which element of a tuple or ModelOutput; the first tensor if absent")
+    features: Literal["all"] | Every | list[int] = "all"
+
+
+class Columns(Part):
+    """Names of the dataset columns."""
+
+    source: str
+    target: str | None = Field(None, description="the target's own input; the source's column when absent")
+    label: str | None = None
+    text: str | None = Field(None, description="true transcript, for word errors and for matching recognised words")
+    group: str | None = Field(None, description="a column whose values get rows of their own, as test/<value>")
+    id: str | None = Field(None, description="unique sample ids; row numbers when absent")
+
+
+class Data(Part):
+    """One set of samples."""
+
+    dataset: str = Field(description="Hub dataset id, local Parquet/JSONL/CSV file, folder of audio, or zoo: name")
+    split: str | None = None
+    revision: str | None = None
+    samples: PositiveInt | None = Field(None, description="the first n; all when absent")
+    columns: Columns
+
+
+class Splits(Part):
+    """`fit` makes the map, `validation` chooses the method, `test` is only reported."""
+
+    fit: Data
+    validation: Data | None = None
+    test: Data | None = None
+
+
+class Neighborhoods(Part):
+    """How the local metric of a sample is found (ALGORITHMS: local covariance)."""
+
+    kind: Literal["gaussian", "jacobian", "none"] = "gaussian"
+    size: PositiveInt = 32
+    delta: float = Field(0.05, gt=0, description="radius covered; the Gaussian's standard deviation is delta / 4")
+    where: Literal["input", "embedding"] | None = Field(None, description="absent: input for numbers, embedding for text")
+    rank: Literal["auto"] | PositiveInt = "auto"
+    max_rank: PositiveInt = 32
+    eta: float | None = Field(None, gt=0, description="regularisation; absent: pseudo-inverse truncated at `rank`")
+
+
+class Sequence_(Part):
+    """How source timesteps become target timesteps."""
+
+    length: LengthRuleName = "trim"
+    target_length: Literal["ratio", "constant", "ctc", "oracle"] | None = None
+    slice: PositiveInt = Field(1, description="consecutive timesteps joined into one row")
+    parts: PositiveInt = Field(1, description="parts per word for ctc")
+    per_sample: PositiveInt | None = Field(64, description="at most this many rows of one sample in the fit")
+    fill: Literal["predict", "mean", "zero"] = "predict"
+
+
+class Stitch(Part):
+    """The stitching layer. Only the options that the method takes may be given."""
+
+    method: Method = "affine"
+    landing: Literal["none", "nearest"] = "none"
+    ridge: Literal["auto"] | float | None = None
+    sides: Literal["both", "source"] | None = None
+    coordinates: PositiveInt | None = None
+    neighbours: Literal["grown", "all"] | PositiveInt | None = None
+    bandwidth: float | None = None
+    inverse: Literal["aligned", "target"] | None = None
+    interpolation: Literal["nearest", "linear", "thin_plate", "nystroem", "harmonics"] | None = None
+    smoothing: float | None = Field(None, ge=0)
+    harmonics: Literal["keep", "drop"] | None = None
+    pairs: PositiveInt | None = None
+
+    def options(self) -> dict[str, Any]:
+        """The method's own options that were given."""
+        given = self.model_dump(exclude_none=True)
+        return {key: value for key, value in given.items() if key not in ("method", "landing")}
+
+    @property
+    def label(self) -> str:
+        return self.method + ("+nearest" if self.landing == "nearest" else "")
+
+
+Compare = str | dict[str, Any]
+
+
+class Recipe(Part):
+    """What was asked: two hook points, data, and how to map one into the other."""
+
+    name: str = ""
+    description: str = ""
+    source: Side
+    target: Side
+    data: Splits
+    neighborhoods: Neighborhoods = Neighborhoods()
+    sequence: Sequence_ = Sequence_()
+    stitch: Stitch = Stitch()
+    directions: Literal["forward", "both"] = "forward"
+    compare: list[Compare] = []
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Recipe:
+        if self.sequence.target_length == "ctc" and self.sequence.length != "ctc":
+            raise ValueError(f"sequence.target_length: ctc needs sequence.length: ctc; got {self.sequence.length}")
+        needs_metric = self.stitch.method == "diffusion"
+        if needs_metric and self.neighborhoods.kind == "none" and self.stitch.neighbours is None:
+            raise ValueError("stitch.method: diffusion needs neighborhoods of kind gaussian or jacobian; got none")
+        return self
+
+    @classmethod
+    def load(cls, path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+        """Read a recipe from a file or by the name of a shipped one, with `key=value` overrides.
+
+        Raises:
+            RecipeError: unknown recipe, key, value or override; every offender is listed at once.
+        """
+        path = find(path_or_name)
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{path} is not YAML: {str(error).splitlines()[0]}; check indentation and quotes") from None
+        if not isinstance(content, dict):
+            raise RecipeError(f"{path}: expected a mapping of recipe keys, got {type(content).__name__}")
+        content.setdefault("name", path.stem)
+        return cls.parse(apply_overrides(content, overrides))
+
+    @classmethod
+    def parse(cls, content: Mapping[str, Any]) -> Recipe:
+        """Build a recipe from plain data; RecipeError lists every offender."""
+        try:
+            recipe = cls.model_validate(dict(content))
+        except ValidationError as error:
+            raise RecipeError(explain(error, cls)) from None
+        recipe.variants()  # a wrong `compare` entry is refused now, not after the fit
+        return recipe
+
+    def plain(self) -> dict[str, Any]:
+        """The recipe as plain data, defaults left out, as a person would write it."""
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+    def dump(self) -> str:
+        """The recipe as YAML; `Recipe.parse(yaml.safe_load(recipe.dump()))` equals the recipe."""
+        return yaml.safe_dump(self.plain(), sort_keys=False, allow_unicode=True, width=120)
+
+    def fingerprint(self) -> str:
+        """Hex digest of what is computed: the name and description do not matter, defaults and order neither."""
+        asked = self.model_dump(mode="json", by_alias=True, exclude={"name", "description"})
+        return digest({"format": FORMAT, **asked})
+
+    @property
+    def label(self) -> str:
+        """Name of the fitted method in the report, such as `rbf+nearest`."""
+        return self.stitch.label + ("@oracle" if self.sequence.target_length == "oracle" else "")
+
+    def variants(self) -> list[tuple[str, Recipe]]:
+        """The recipe itself and each entry of `compare`, as (label, recipe without compare)."""
+        alone = self.model_copy(update={"compare": []})
+        found = [(self.label, alone)] + [_variant(entry, alone) for entry in self.compare]
+        labels = [label for label, _ in found]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise RecipeError(f"compare: {', '.join(twice)} occurs more than once; give one of them another `name:`")
+        return found
+
+
+def digest(content: Any) -> str:
+    """Short stable hash of plain data."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _variant(entry: Compare, base: Recipe) -> tuple[str, Recipe]:
+    """One `compare` entry: `affine`, `rbf+nearest`, or a mapping with `name:` and overrides of any part."""
+    changes = {"name": entry} if isinstance(entry, str) else dict(entry)
+    name = changes.pop("name", None)
+    if not isinstance(name, str):
+        raise RecipeError(f"compare: each entry is a method name or a mapping with `name:`; got {entry!r}")
+    if isinstance(entry, str):
+        changes["stitch"] = _method_of(entry)
+    content = merge(base.plain(), {key: value for key, value in changes.items() if key != "stitch"})
+    stitch = changes.get("stitch", {})
+    # Options of one method mean nothing to another, so a change of method starts from that method's defaults.
+    same = isinstance(stitch, dict) and stitch.get("method", base.stitch.method) == base.stitch.method
+    content["stitch"] = merge(base.plain().get("stitch", {}), stitch) if same and not isinstance(entry, str) else stitch
+    content["compare"] = []
+    recipe = Recipe.parse(content)
+    oracle = recipe.sequence.target_length == "oracle" and "@" not in name
+    return name + ("@oracle" if oracle else ""), recipe
+
+
+def _method_of(label: str) -> dict[str, str]:
+    method, _, landing = label.partition("+")
+    if method not in get_args(Method) or landing not in ("", "nearest"):
+        known = [m + end for m in get_args(Method) for end in ("", "+nearest")]
+        raise RecipeError(f"compare: unknown method {label!r}; {nearest(label, known)}; or give `name:` with overrides")
+    return {"method": method, "landing": landing or "none"}
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested update; returns a new mapping."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def apply_overrides(content: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Apply `a.b.c=value` words; values are read as YAML."""
+    result = dict(content)
+    for word in overrides:
+        key, equals, text = word.partition("=")
+        if not equals or not key.strip():
+            raise RecipeError(f"override {word!r}: expected key=value, such as data.fit.samples=64")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise RecipeError(f"override {word!r}: the value is not YAML; quote it") from None
+        for part in reversed(key.strip().split(".")):
+            value = {part: value}
+        result = merge(result, value)
+    return result
+
+
+def shipped_folder() -> Path:
+    """Folder of the shipped recipes: inside the installed package, or beside it in an editable install."""
+    inside = Path(__file__).parent / "recipes"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "recipes"
+
+
+def shipped() -> dict[str, Path]:
+    """Shipped recipes by name (`speech_sentiment`, `paper/parabola`, ...)."""
+    folder = shipped_folder()
+    found = sorted(folder.rglob("*.yaml"))
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in found}
+
+
+def find(path_or_name: str | Path) -> Path:
+    """Path of a recipe given as a file or as a shipped name."""
+    path = Path(path_or_name)
+    if path.is_file():
+        return path
+    names = shipped()
+    if str(path_or_name) in names:
+        return names[str(path_or_name)]
+    raise RecipeError(f"no recipe {str(path_or_name)!r}: neither a file nor a shipped name; {nearest(str(path_or_name), names)}")
