@@ -1,0 +1,216 @@
+"""From measures to a verdict: does the stitched model hold, and what should be done next?
+
+Agreement alone never decides. It is weighed against always answering the commonest class, against chance (Cohen's
+kappa, with the usual scale of Landis & Koch 1977), against the cascade of the two whole models on the same samples, and
+against what the target scores on its own input. Regressions are weighed against a constant answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from pydantic.dataclasses import dataclass
+
+from hf_stitch.measure import STRICT, Measure, find, number
+
+KAPPA_SURE = 0.6  # "substantial": the interval of a stitch that holds lies above
+KAPPA_HIGH = 0.8  # "almost perfect": its value does too
+KAPPA_SLIGHT = 0.2  # "slight": below, better than chance is no use
+PENALTY = 0.05  # accuracy that a stitch that holds may lose against the target's own
+UNEXPLAINED = 0.01  # share of the output's variance that a regression that holds may miss
+UNEXPLAINED_PARTLY = 0.5
+
+CODES = (
+    "holds",
+    "holds-partly",
+    "fails",
+    "no-better-than-majority",
+    "regression-holds",
+    "regression-holds-partly",
+    "regression-fails",
+    "no-better-than-constant",
+    "unscaled",
+    "not-measured",
+)
+"""Every code that a verdict may have."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Verdict:
+    """A code for programs, a sentence for people, and what to do next."""
+
+    code: str
+    text: str
+    next: str
+
+
+Lookup = Callable[[str, str], Measure | None]
+
+
+def judge(measures: Iterable[Measure], method: str, split: str = "test", direction: str = "forward") -> Verdict:
+    """The verdict on one method, from the measures of one split; see `CODES`."""
+    measures = list(measures)
+
+    def get(name: str, of: str) -> Measure | None:
+        found = find(measures, name, of, split, direction)
+        return found if found is not None and found.value is not None else None
+
+    if (agreement := get("agreement", method)) is not None:
+        return _classes(agreement, get)
+    if (error := get("output_mse", method)) is not None:
+        return _regression(error, get)
+    text = f"Nothing is known of {method}: neither agreement nor an output error was measured on {split}."
+    return Verdict("not-measured", text, "Give the recipe a `data.test` part, then run `hf-stitch evaluate` again.")
+
+
+def _classes(agreement: Measure, get: Lookup) -> Verdict:
+    method = agreement.method
+    kappa, majority = get("kappa", method), get("agreement", "majority")
+    if kappa is None and majority is None:
+        text = f"{_found(agreement, get)}; that alone shows nothing: neither kappa nor the majority was measured."
+        return Verdict("unscaled", text, "Measure kappa and the majority on the same samples.")
+    chance = kappa is not None and _low(kappa) <= 0.0
+    common = majority is not None and _value(agreement) <= _value(majority)
+    if chance or common:
+        why = "which is no better than always giving its commonest answer" if common else "which chance alone explains"
+        return Verdict("no-better-than-majority", f"{_found(agreement, get)}, {why}.", _remedy(get, method))
+    if kappa is None:
+        text = f"{_found(agreement, get)}, which beats the commonest answer, but kappa was not measured."
+        return Verdict("unscaled", text, "Measure kappa on the same samples.")
+    if _value(kappa) < KAPPA_SLIGHT:
+        text = f"{_found(agreement, get)}, which is better than chance, but too little to be of use."
+        return Verdict("fails", text, _remedy(get, method))
+    faults = _faults(agreement, kappa, get)
+    if faults:
+        text = f"{_found(agreement, get)}, which is better than chance, but {_join(faults)}."
+        return Verdict("holds-partly", text, _remedy(get, method))
+    text = f"The two halves fit: {_found(agreement, get)}{_company(get, method)}."
+    return Verdict(
+        "holds", text, "Try it on data of your own, from another source than the test's, before relying on it."
+    )
+
+
+def _found(agreement: Measure, get: Lookup) -> str:
+    """What was found, with everything that agreement must be read against."""
+    against = []
+    if (kappa := get("kappa", agreement.method)) is not None:
+        against.append(f"kappa {_value(kappa):.2f}{_span(kappa)}")
+    if (majority := get("agreement", "majority")) is not None:
+        against.append(f"commonest answer {_percent(majority.value)}")
+    if (cascade := get("agreement", "cascade")) is not None:
+        against.append(f"cascade {_percent(cascade.value)}")
+    of = f" of {agreement.n} test samples" if agreement.n else " of the test samples"
+    inside = f" ({', '.join(against)})" if against else ""
+    share = f"{_percent(agreement.value)}{_span(agreement, _percent)}"
+    return f"{agreement.method} gives the target's own answer on {share}{of}{inside}"
+
+
+def _faults(agreement: Measure, kappa: Measure, get: Lookup) -> list[str]:
+    """Why a stitch that is better than chance does not hold in full."""
+    method, faults = agreement.method, []
+    if _value(kappa) < KAPPA_HIGH or _low(kappa) < KAPPA_SURE:
+        scale = f"kappa below {KAPPA_HIGH} or not surely above {KAPPA_SURE}"
+        faults.append(f"it answers otherwise than the target too often ({scale})")
+    if (common := get("agreement", "majority")) is not None and _low(agreement) <= _value(common):
+        faults.append("the test is too small to show that it agrees more often than the commonest answer")
+    behind = get("agreement_minus_cascade", method)
+    if behind is not None and behind.high is not None and behind.high < 0:
+        faults.append(f"the cascade is better on the same samples by {_points(-_value(behind))} points")
+    penalty = _penalty(get, method)
+    if penalty is not None and penalty > PENALTY:
+        faults.append(f"stitching costs {_points(penalty)} points of the target's own accuracy")
+    return faults
+
+
+def _company(get: Lookup, method: str) -> str:
+    """How a stitch that holds stands to the cascade and to the target's own score."""
+    parts = []
+    behind = get("agreement_minus_cascade", method)
+    if behind is not None and behind.low is not None:
+        word = "better than the cascade" if behind.low > 0 else "not distinguishable from the cascade"
+        parts.append(f"it is {word} on the same samples")
+    penalty = _penalty(get, method)
+    if penalty is not None:
+        cost = f"costs {_points(penalty)} points" if penalty > 0 else "costs nothing"
+        parts.append(f"stitching {cost} of the target's own accuracy")
+    return "; " + " and ".join(parts) if parts else ""
+
+
+def _penalty(get: Lookup, method: str) -> float | None:
+    """Stitching penalty: the target's own accuracy minus the stitched model's."""
+    own, stitched = get("accuracy", "target"), get("accuracy", method)
+    return None if own is None or stitched is None else _value(own) - _value(stitched)
+
+
+def _remedy(get: Lookup, method: str) -> str:
+    cascade = get("agreement", "cascade")
+    reached = get("agreement", method)
+    if cascade is not None and reached is not None and _value(cascade) > _value(reached):
+        return (
+            f"Use the cascade ({_percent(cascade.value)}), or align time better (`sequence.length: ctc`, "
+            "more `sequence.parts`), try `stitch.landing: nearest`, an earlier target hook, or more pairs."
+        )
+    return "Try `stitch.landing: nearest`, another length rule, an earlier target hook, or more pairs."
+
+
+def _regression(error: Measure, get: Lookup) -> Verdict:
+    method = error.method
+    constant = get("output_mse", "majority")
+    missed, scale = None, ""
+    if constant is not None and _value(constant) > 0:
+        missed = replace(error, value=_value(error) / _value(constant), high=_high(error) / _value(constant))
+        scale = f"a constant answer has {number(constant.value)}"
+    elif (r2 := get("r2", method)) is not None:
+        missed = replace(error, value=1.0 - _value(r2), high=1.0 - _low(r2))
+        scale = f"R2 {number(r2.value)}"
+    found = f"{method} gives the target's own output up to a squared error of {number(error.value)}{_span(error)}"
+    if (inside := get("map_mse", method)) is not None:
+        found += f" (between the maps {number(inside.value)})"
+    if missed is None:
+        text = f"{found}; nothing was measured to compare this with."
+        return Verdict("unscaled", text, "Measure the error of a constant answer, or R2, on the same samples.")
+    found += f"; {scale}"
+    more = "Try more `coordinates`, more neighbours, more pairs, or the other `inverse`."
+    if _high(missed) >= 1.0:
+        return Verdict("no-better-than-constant", f"{found}: no better than a constant answer.", more)
+    if _value(missed) > UNEXPLAINED_PARTLY:
+        return Verdict("regression-fails", f"{found}: most of the target's output is missed.", more)
+    if _high(missed) > UNEXPLAINED:
+        return Verdict("regression-holds-partly", f"{found}: {_percent(missed.value)} of its variance is missed.", more)
+    text = f"The two halves fit: {found}."
+    return Verdict("regression-holds", text, "Try points outside the sampled region before relying on it there.")
+
+
+def _value(measure: Measure) -> float:
+    return math.nan if measure.value is None else measure.value
+
+
+def _low(measure: Measure) -> float:
+    """The lower limit; the value itself where nothing is random."""
+    return _value(measure) if measure.low is None else measure.low
+
+
+def _high(measure: Measure) -> float:
+    return _value(measure) if measure.high is None else measure.high
+
+
+def _percent(share: float | None) -> str:
+    return "n/a" if share is None else f"{100 * share:.1f} %"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _span(measure: Measure, write: Callable[[float | None], str] | None = None) -> str:
+    if measure.low is None or measure.high is None:
+        return ""
+    if write is not None:
+        return f" [{100 * measure.low:.1f}, {100 * measure.high:.1f}]"
+    return f" [{number(measure.low)}, {number(measure.high)}]"
+
+
+def _join(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + ", and " + parts[-1]
