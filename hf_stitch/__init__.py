@@ -1,0 +1,54 @@
+"""hf_stitch: run the first half of one pretrained model and the second half of another.
+
+Importing this package is light: torch and transformers are imported when a name that needs them is first touched.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hf_stitch.evaluation import evaluate as evaluate
+    from hf_stitch.fitting import fit as fit
+    from hf_stitch.models.configuration_stitched import StitchedConfig as StitchedConfig
+    from hf_stitch.models.modeling_stitched import StitchedModel as StitchedModel
+    from hf_stitch.recipe import Recipe as Recipe
+    from hf_stitch.report import Report as Report
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Recipe": "hf_stitch.recipe",
+    "Report": "hf_stitch.report",
+    "StitchedConfig": "hf_stitch.models.configuration_stitched",
+    "StitchedModel": "hf_stitch.models.modeling_stitched",
+    "evaluate": "hf_stitch.evaluation",
+    "fit": "hf_stitch.fitting",
+}
+_REGISTERED = ("StitchedConfig", "StitchedModel")
+
+__all__ = ["Recipe", "Report", "StitchedConfig", "StitchedModel", "evaluate", "fit", "register"]
+
+
+def register() -> None:
+    """Make transformers' Auto classes and pipelines know stitched models and the zoo's small networks."""
+    from hf_stitch.models.registration import register as register_stitched
+    from hf_stitch.zoo.networks import register as register_networks
+
+    register_stitched()
+    register_networks()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hf_stitch' has no attribute {name!r}")
+    if name in _REGISTERED:
+        register()
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,1 @@
+"""The stitched model as a first-class Hugging Face model."""

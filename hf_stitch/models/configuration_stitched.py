@@ -1,0 +1,73 @@
+"""Configuration of a stitched model: two sub-configs, the two cuts, and the shapes of what lies between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import AutoConfig, PretrainedConfig
+
+FORMAT = 1  # raised when a saved model can no longer be read by the code before
+
+
+class StitchedConfig(PretrainedConfig):
+    """Everything from which the empty `StitchedModel` is built.
+
+    Args:
+        source, target: configs of the two models (or their dicts).
+        prefix, suffix: plain data of the two ends: `class` (name in transformers), `model`, `revision`, `point` (the hook
+            point), `plan` (which modules are left out), and for the prefix `ctc_head` where the length rule needs one.
+        layer: spec of the stitching layer.
+        sequence: spec of the length rule.
+        recipe: the recipe as plain data, and `fingerprint` its hash.
+    """
+
+    model_type = "hf_stitch"
+    sub_configs = {"source": AutoConfig, "target": AutoConfig}  # noqa: RUF012 - read by transformers as a class attribute
+    has_no_defaults_at_init = True
+
+    def __init__(
+        self,
+        source: Any = None,
+        target: Any = None,
+        prefix: dict | None = None,
+        suffix: dict | None = None,
+        layer: dict | None = None,
+        sequence: dict | None = None,
+        recipe: dict | None = None,
+        fingerprint: str = "",
+        stitch_format: int = FORMAT,
+        **kwargs: Any,
+    ) -> None:
+        self.source = _config(source)
+        self.target = _config(target)
+        self.prefix, self.suffix = prefix or {}, suffix or {}
+        self.layer, self.sequence = layer or {}, sequence or {}
+        self.recipe, self.fingerprint, self.stitch_format = recipe or {}, fingerprint, stitch_format
+        if self.target is not None:  # pipelines read labels at the top level
+            for key in ("id2label", "label2id", "problem_type"):
+                kwargs.setdefault(key, getattr(self.target, key, None))
+        kwargs.setdefault("tie_word_embeddings", False)
+        super().__init__(**kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        content = super().to_dict()
+        for key in ("source", "target"):
+            part = getattr(self, key)
+            content[key] = part.to_dict() if isinstance(part, PretrainedConfig) else part
+        return content
+
+    def get_text_config(self, *args: Any, **kwargs: Any) -> PretrainedConfig:
+        """The composite itself: generation helpers must not pick one of the halves."""
+        return self
+
+
+def _config(value: Any) -> PretrainedConfig | None:
+    if not isinstance(value, dict):
+        return value
+    content = dict(value)
+    model_type = content.pop("model_type")
+    if model_type == "hf_stitch_tanh":
+        from hf_stitch.zoo.networks import register
+
+        register()
+    return AutoConfig.for_model(model_type, **content)

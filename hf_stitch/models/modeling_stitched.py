@@ -1,0 +1,176 @@
+"""The stitched model: prefix of the source, stitching layer, suffix of the target, in one forward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+from hf_stitch.errors import ArtifactError
+from hf_stitch.hooks import HookPoint, apply_prefix_plan, apply_suffix_plan, capture, run_suffix
+from hf_stitch.loading import class_named
+from hf_stitch.masks import timestep_mask
+from hf_stitch.models.configuration_stitched import FORMAT, StitchedConfig
+from hf_stitch.sequences.rule import LengthRule
+from hf_stitch.sequences.windows import Plan
+from hf_stitch.stitching.layer import StitchingLayer
+
+
+class StitchedModel(PreTrainedModel):
+    """First half of one pretrained model, a learned map, second half of another.
+
+    The source runs up to its hook point and no further, the target from its hook point on; the layers of either that are
+    not run are neither built nor saved. The output is the target's own output type.
+    """
+
+    config_class = StitchedConfig
+    base_model_prefix = ""
+    supports_gradient_checkpointing = False
+    _supports_sdpa = True
+
+    def __init__(
+        self,
+        config: StitchedConfig,
+        prefix: PreTrainedModel | None = None,
+        layer: StitchingLayer | None = None,
+        suffix: PreTrainedModel | None = None,
+        rule: LengthRule | None = None,
+    ) -> None:
+        super().__init__(config)
+        self.prefix = prefix if prefix is not None else _build(config.source, config.prefix, apply_prefix_plan)
+        self.suffix = suffix if suffix is not None else _build(config.target, config.suffix, apply_suffix_plan)
+        self.layer = layer if layer is not None else StitchingLayer.from_spec(config.layer)
+        self.rule = rule if rule is not None else LengthRule.from_spec(config.sequence)
+        self.source_point = HookPoint.from_dict(config.prefix["point"])
+        self.target_point = HookPoint.from_dict(config.suffix["point"])
+        head = config.prefix.get("ctc_head")
+        self.ctc_point = HookPoint.from_dict(head) if head else None
+        self.main_input_name = self.prefix.main_input_name
+        for part in (self.layer, self.rule):  # else post_init would draw new weights for them
+            for module in part.modules():
+                module._is_hf_initialized = True
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Nothing is drawn at random: every weight comes from a fit or a checkpoint."""
+
+    def trainable(self, part: str) -> StitchedModel:
+        """Choose what a trainer may change: `none` (the default), `layer`, or `all`. Returns the model itself."""
+        allowed = {"none": (), "layer": (self.layer, self.rule), "all": (self,)}
+        if part not in allowed:
+            raise ArtifactError(f"trainable({part!r}): expected one of {', '.join(allowed)}")
+        self.requires_grad_(False)
+        for module in allowed[part]:
+            module.requires_grad_(True)
+        return self
+
+    def activations(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Run the prefix.
+
+        Returns:
+            frames (b, t, m), mask (b, t) bool, and the greedy CTC path (b, t) int64 where the length rule needs it.
+        """
+        points = [self.source_point] + ([self.ctc_point] if self.ctc_point else [])
+        found = capture(self.prefix, points, inputs)
+        frames = found[0]
+        mask = timestep_mask(self.prefix, inputs.get("attention_mask"), *frames.shape[:2], frames.device)
+        path = found[1].argmax(-1) if self.ctc_point else None
+        return torch.where(mask.unsqueeze(-1), frames, 0), mask, path
+
+    def plan(self, mask: Tensor, path: Tensor | None, spans: Tensor | None, lengths: Any) -> Plan:
+        """Target positions of a batch; see `LengthRule.plan`."""
+        return self.rule.plan(mask, path, spans, lengths)
+
+    def stitch(self, frames: Tensor, mask: Tensor, plan: Plan) -> Tensor:
+        """Map source activations (b, t, m) into target activations (b, t', m')."""
+        mapped = self.layer(self.rule.rows(frames, plan))
+        return self.rule.assemble(mapped, frames, mask, plan)
+
+    def finish(self, values: Tensor, mask: Tensor, **kwargs: Any) -> ModelOutput:
+        """Run the suffix on target activations (b, t', m') with their mask (b, t')."""
+        return run_suffix(self.suffix, self.target_point, values, mask, **kwargs)
+
+    def forward(
+        self,
+        input_values: Tensor | None = None,
+        input_features: Tensor | None = None,
+        input_ids: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        inputs: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        target_spans: Tensor | None = None,
+        target_lengths: Tensor | Sequence[int] | None = None,
+        labels: Tensor | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> ModelOutput:
+        """Source input in, target output out.
+
+        Args:
+            input_values, input_features, input_ids, pixel_values, inputs: the source's own main input.
+            attention_mask: (b, length) as the source takes it.
+            target_spans: (b, t', 2) from the saved processor, for the length rule `spans`.
+            target_lengths: (b,) true target lengths, only for `target_length: oracle`.
+            labels: passed to the target, which then returns its loss.
+
+        Returns:
+            The target's output (a ModelOutput with `logits`, and `loss` where labels were given).
+
+        Raises:
+            ActivationError: an input that the length rule needs is missing.
+        """
+        given = {
+            "input_values": input_values,
+            "input_features": input_features,
+            "input_ids": input_ids,
+            "pixel_values": pixel_values,
+            "inputs": inputs,
+            "attention_mask": attention_mask,
+        }
+        frames, mask, path = self.activations({key: value for key, value in given.items() if value is not None})
+        plan = self.plan(mask, path, target_spans, target_lengths)
+        values = self.stitch(frames, mask, plan)
+        extra = {} if labels is None else {"labels": labels}
+        output = self.finish(values, plan.mask, **extra)
+        return output.to_tuple() if return_dict is False else output
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> StitchedModel:
+        """Load a stitched model; its weights are bit-identical to those that were saved.
+
+        Raises:
+            ArtifactError: a truncated checkpoint, one of another format, or one with weights missing.
+        """
+        where = str(pretrained_model_name_or_path)
+        if Path(where).is_dir() and not (Path(where) / "config.json").is_file():
+            raise ArtifactError(f"{where} holds no config.json: expected a folder written by `hf-stitch fit` or save_pretrained")
+        wants_info = kwargs.pop("output_loading_info", False)
+        kwargs.setdefault("use_safetensors", True)
+        try:
+            model, info = super().from_pretrained(where, *args, output_loading_info=True, **kwargs)
+        except SafetensorError as error:
+            raise ArtifactError(f"{where}: the weights cannot be read ({error}); the file is truncated, copy or fit it again") from None
+        _check_format(model.config, where)
+        if info["missing_keys"] or info["unexpected_keys"]:
+            odd = sorted([*info["missing_keys"], *info["unexpected_keys"]])
+            raise ArtifactError(f"{where}: weights and config disagree on {len(odd)} tensors ({odd[0]}, ...); fit it again")
+        return (model, info) if wants_info else model
+
+
+def _check_format(config: StitchedConfig, where: str) -> None:
+    if config.stitch_format != FORMAT:
+        came, ours = config.stitch_format, FORMAT
+        raise ArtifactError(f"{where} has format {came}, this hf_stitch reads format {ours}; fit it again or install its version")
+
+
+def _build(config: Any, end: dict, apply_plan: Any) -> PreTrainedModel:
+    """An empty model of one end, already cut."""
+    model = class_named(end["class"])._from_config(config)
+    apply_plan(model, end["plan"])
+    return model

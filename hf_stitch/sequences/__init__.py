@@ -1,0 +1,1 @@
+"""Variable lengths: how the timesteps of the source become timesteps of the target."""

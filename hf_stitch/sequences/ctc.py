@@ -1,0 +1,115 @@
+"""Words from a source's own greedy CTC path: which frames belong to which recognised word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Word:
+    """A recognised word and the frames [start, end) that carry it."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class CtcAlphabet:
+    """What a CTC head's classes mean.
+
+    Attributes:
+        blank: class of the blank.
+        delimiter: class between words.
+        symbols: text of each other class that spells something; the rest is ignored.
+    """
+
+    blank: int
+    delimiter: int
+    symbols: Mapping[int, str]
+
+    def to_dict(self) -> dict:
+        return {"blank": self.blank, "delimiter": self.delimiter, "symbols": {str(k): v for k, v in self.symbols.items()}}
+
+    @classmethod
+    def from_dict(cls, content: Mapping) -> CtcAlphabet:
+        symbols = {int(k): v for k, v in content["symbols"].items()}
+        return cls(content["blank"], content["delimiter"], symbols)
+
+
+def words_of(path: Sequence[int] | np.ndarray, alphabet: CtcAlphabet) -> list[Word]:
+    """Group a greedy CTC path into words.
+
+    A frame belongs to the word whose symbols are nearest: borders lie halfway between the last symbol of one word and the
+    first of the next, and the first and last word reach to the ends of the audio that carries them by the same margin.
+
+    Args:
+        path: (t,) best class of each frame.
+    """
+    spelled: list[tuple[str, int, int]] = []
+    text, first, last, previous = "", -1, -1, alphabet.blank
+    for frame, symbol in enumerate(np.asarray(path).tolist()):
+        if symbol in alphabet.symbols:
+            if symbol != previous:
+                text += alphabet.symbols[symbol]
+            first = frame if first < 0 else first
+            last = frame
+        elif symbol == alphabet.delimiter and text:
+            spelled.append((text, first, last))
+            text, first = "", -1
+        previous = symbol
+    if text:
+        spelled.append((text, first, last))
+    return _with_borders(spelled, len(path))
+
+
+def _with_borders(spelled: list[tuple[str, int, int]], frames: int, margin: int = 2) -> list[Word]:
+    words = []
+    for i, (text, first, last) in enumerate(spelled):
+        start = max(0, first - margin) if i == 0 else (spelled[i - 1][2] + first + 1) // 2
+        end = min(frames, last + 1 + margin) if i == len(spelled) - 1 else (last + spelled[i + 1][1] + 1) // 2
+        words.append(Word(text, start, max(end, start + 1)))
+    return words
+
+
+def edit_distance(a: Sequence, b: Sequence) -> int:
+    """Levenshtein distance between two sequences."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        diagonal, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (x != y))
+    return row[-1]
+
+
+def match_words(heard: Sequence[str], true: Sequence[str]) -> list[tuple[int, int]]:
+    """Pairs (heard, true) of word numbers that an edit-distance alignment puts together and that are spelled alike.
+
+    A misheard word keeps its pair, since its frames do carry the true word, unless more than half of its letters differ.
+    """
+    n, m = len(heard), len(true)
+    cost = np.zeros((n + 1, m + 1))
+    cost[:, 0], cost[0, :] = np.arange(n + 1), np.arange(m + 1)
+    unlike = np.array([[_unlike(a, b) for b in true] for a in heard]).reshape(n, m)
+    for i in range(1, n + 1):
+        for j in range(1, m + 1):
+            swap = cost[i - 1, j - 1] + 2 * unlike[i - 1, j - 1]
+            cost[i, j] = min(swap, cost[i - 1, j] + 1, cost[i, j - 1] + 1)
+    pairs, i, j = [], n, m
+    while i and j:
+        if cost[i, j] == cost[i - 1, j - 1] + 2 * unlike[i - 1, j - 1]:
+            i, j = i - 1, j - 1
+            if unlike[i, j] <= 0.5:
+                pairs.append((i, j))
+        elif cost[i, j] == cost[i - 1, j] + 1:
+            i -= 1
+        else:
+            j -= 1
+    return pairs[::-1]
+
+
+def _unlike(a: str, b: str) -> float:
+    return edit_distance(a, b) / max(len(a), len(b), 1)

@@ -1,0 +1,67 @@
+"""Special tokens of the target: positions that no timestep of the source corresponds to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hf_stitch.errors import ActivationError
+
+RIDGE = 0.1  # of the mean variance of the pooled source: a small ridge, the constant carries nearly all
+
+
+class SpecialTokens(nn.Module):
+    """Activations of the target's special tokens: constants, plus a linear part of the pooled source where they vary.
+
+    At an embedding layer a special token's activation is a constant; deeper it depends on the sentence, and a ridge from
+    the mean source activation is the best that is known before the target has run.
+    """
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        super().__init__()
+        self.spec = spec
+        tokens, width, features = len(spec["ids"]), spec["width"], spec["features"]
+        self.register_buffer("constant", torch.empty(tokens, width, dtype=torch.float32))
+        self.slope: nn.Parameter | None = None
+        if spec["varies"]:
+            self.slope = nn.Parameter(torch.empty(tokens, features, width, dtype=torch.float32), requires_grad=False)
+            self.register_buffer("centre", torch.empty(features, dtype=torch.float32))
+
+    @classmethod
+    def fit(cls, ids: list[int], values: Tensor, pooled: Tensor) -> SpecialTokens:
+        """Fit from samples.
+
+        Args:
+            ids: token id of each special token, (S,).
+            values: (n, S, width) activations of the special tokens.
+            pooled: (n, features) mean source activation of the same samples.
+        """
+        values, pooled = values.double(), pooled.double()
+        constant, centre = values.mean(0), pooled.mean(0)
+        spread = (values - constant).pow(2).mean()
+        varies = bool(spread > 1e-8 * values.pow(2).mean()) and len(values) > 1
+        spec = {"ids": list(ids), "width": values.shape[2], "features": pooled.shape[1], "varies": varies}
+        tokens = cls(spec)
+        tokens.constant.copy_(constant)
+        if tokens.slope is not None:
+            x = pooled - centre
+            gram = x.T @ x + RIDGE * x.pow(2).sum() / x.shape[1] * torch.eye(x.shape[1], dtype=x.dtype)
+            y = (values - constant).flatten(1)
+            slope = torch.linalg.solve(gram, x.T @ y).reshape(x.shape[1], len(ids), -1)
+            tokens.slope.data.copy_(slope.transpose(0, 1))
+            tokens.centre.copy_(centre)
+        return tokens
+
+    def forward(self, ids: Tensor, pooled: Tensor) -> Tensor:
+        """Activations of the tokens `ids` (k,) given the pooled source (k, features) of their samples; (k, width)."""
+        place = {token: i for i, token in enumerate(self.spec["ids"])}
+        unknown = sorted(set(ids.tolist()) - place.keys())
+        if unknown:
+            raise ActivationError(f"special tokens {unknown} never occurred in the fit; known: {sorted(place)}")
+        index = torch.tensor([place[token] for token in ids.tolist()], device=self.constant.device)
+        values = self.constant[index]
+        if self.slope is not None:
+            values = values + torch.einsum("kf,kfw->kw", pooled.float() - self.centre, self.slope[index])
+        return values.to(pooled.dtype)
