@@ -153,6 +153,43 @@ def compare(first: Labels, second: Labels, references: Labels, seed: int = 0) ->
     return Comparison(Interval(value, min(low, value), max(high, value), n), p_value, only_a, only_b)
 
 
+def r_squared(
+    predictions: ArrayLike, references: ArrayLike, groups: ArrayLike | None = None, seed: int = 0
+) -> Interval:
+    """Share of the references' variance (n, m) that the predictions (n, m) explain; 1 is exact, 0 is their mean row.
+
+    `groups` (n,) names the sample that each row came from: rows of one sample are resampled together, since timesteps
+    of one utterance are not independent. Raises DataError when the reference rows are all alike.
+    """
+    x, y = _rows(predictions, references)
+    power = ((y - y.mean(axis=0)) ** 2).sum(axis=1)
+    if power.sum() == 0.0:
+        raise DataError(
+            f"expected at least two different reference rows, received {len(y)} alike; R2 does not exist there"
+        )
+    missed = ratio(*_grouped(groups, ((y - x) ** 2).sum(axis=1), power), seed=seed)
+    low, high = (None if limit is None else 1.0 - limit for limit in (missed.high, missed.low))
+    return Interval(1.0 - missed.value, low, high, missed.n)
+
+
+def relative_error(
+    predictions: ArrayLike, references: ArrayLike, groups: ArrayLike | None = None, seed: int = 0
+) -> Interval:
+    """Frobenius norm of the error over that of the references, both (n, m); `groups` as in `r_squared`."""
+    x, y = _rows(predictions, references)
+    square = ratio(*_grouped(groups, ((y - x) ** 2).sum(axis=1), (y**2).sum(axis=1)), seed=seed)
+    low, high = (None if limit is None else math.sqrt(limit) for limit in (square.low, square.high))
+    return Interval(math.sqrt(square.value), low, high, square.n)
+
+
+def cosine(predictions: ArrayLike, references: ArrayLike, groups: ArrayLike | None = None, seed: int = 0) -> Interval:
+    """Mean cosine between rows of (n, m) arrays, 0 for a row of zeros; `groups` as in `r_squared`."""
+    x, y = _rows(predictions, references)
+    norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    cosines = np.divide((x * y).sum(axis=1), norms, out=np.zeros_like(norms), where=norms > 0)
+    return ratio(*_grouped(groups, cosines, np.ones_like(cosines)), seed=seed)
+
+
 @dataclass(frozen=True, slots=True)
 class _Confusion:
     """Counts of (reference, prediction) pairs that occur: resampling samples is a multinomial draw over these cells."""
@@ -223,6 +260,25 @@ def _kappa(row: Array, column: Array, hits: Array) -> Array:
 def _ratio(numerators: Array, denominators: Array, axis: int = -1) -> Array:
     top, bottom = np.sum(numerators, axis=axis), np.sum(denominators, axis=axis)
     return np.divide(top, bottom, out=np.full_like(bottom, np.nan), where=bottom != 0)
+
+
+def _rows(predictions: ArrayLike, references: ArrayLike) -> tuple[Array, Array]:
+    x, y = (np.asarray(rows, dtype=np.float64) for rows in (predictions, references))
+    if x.ndim != 2 or x.shape != y.shape:
+        raise DataError(
+            f"expected two arrays (n, m) of the same shape, received {x.shape} and {y.shape}; pair the rows"
+        )
+    _some(len(x), "rows")
+    return x, y
+
+
+def _grouped(groups: ArrayLike | None, *columns: Array) -> list[Array]:
+    """Sums of each column (n,) over the rows of one group."""
+    if groups is None:
+        return list(columns)
+    codes = _codes(np.asarray(groups))[0]
+    _same_length(codes, *columns)
+    return [np.bincount(codes, weights=column) for column in columns]
 
 
 def _codes(*columns: Labels) -> list[Array]:
