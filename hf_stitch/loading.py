@@ -1,0 +1,252 @@
+"""Pretrained models by the name that a recipe gives: a `zoo:` name, a local folder, or a Hub id.
+
+Only safetensors are read and remote code is never run. Weights that the checkpoint lacks would be random, so that is an
+error here and not a warning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hf_stitch.errors import ArtifactError, RecipeError, StitchError, nearest
+from hf_stitch.recipe import Side
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel
+
+ZOO = "zoo:"
+TRAINING_ONLY = ("masked_spec_embed",)
+"""Ends of weight names that only training uses: many published speech checkpoints lack them."""
+HASHED_WHOLE = 16 * 2**20
+"""Files up to this many bytes are hashed whole for a fingerprint; of larger ones the header, size and time."""
+
+
+def resolve(name: str) -> str:
+    """What transformers takes for a recipe's `model`: the zoo's folder, a local folder, or the Hub id itself.
+
+    Raises:
+        ZooError: unknown zoo name. RecipeError: a name that can only be a folder, and there is none.
+    """
+    if name.startswith(ZOO):
+        from hf_stitch.zoo import resolve_model
+
+        return str(resolve_model(name))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise RecipeError(f"model {name!r}: the folder has no config.json; expected what save_pretrained writes")
+        return str(folder)
+    if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise RecipeError(f"model {name!r}: no such folder; expected zoo:NAME, a saved model's folder or a Hub id")
+    return name
+
+
+def load_config(side: Side) -> PretrainedConfig:
+    """The model's configuration; errors as `load_model`."""
+    from transformers import AutoConfig, PretrainedConfig
+
+    place = resolve(side.model)
+    with _explained(side):
+        plain, _ = PretrainedConfig.get_config_dict(place, revision=side.revision)
+        _register_ours(str(plain.get("model_type")))
+        return AutoConfig.from_pretrained(place, revision=side.revision, trust_remote_code=False)
+
+
+def load_model(side: Side, *, dtype: Any = None, device: str | torch.device | None = None) -> PreTrainedModel:
+    """The pretrained model in eval mode.
+
+    Args:
+        dtype: name of a torch dtype or the dtype itself; the checkpoint's own when absent.
+        device: where to put it, see `pick_device`; the CPU when absent.
+
+    Raises:
+        RecipeError: unknown class, dtype, device or model name. ArtifactError: weights that are truncated, not in
+        safetensors, of other shapes, or missing (they would be random).
+    """
+    config = load_config(side)
+    model_class = class_of(config, side.class_)
+    with _explained(side), quiet():
+        model, info = model_class.from_pretrained(
+            resolve(side.model), config=config, revision=side.revision, dtype=pick_dtype(dtype),
+            use_safetensors=True, trust_remote_code=False, output_loading_info=True,
+        )  # fmt: skip
+    missing = sorted(key for key in info["missing_keys"] if not key.endswith(TRAINING_ONLY))
+    if missing:
+        own = ", ".join(config.architectures or ["unknown"])
+        raise ArtifactError(
+            f"model {side.model!r}: {len(missing)} weights of {model_class.__name__} are not in the checkpoint and would "
+            f"be random, the first {missing[0]!r}; it was saved from {own}: set `class` to that"
+        )
+    if device is not None:
+        model = model.to(pick_device(device))
+    return model.eval()
+
+
+def class_of(config: PretrainedConfig, name: str | None = None) -> Any:
+    """The class called `name`, else the configuration's first architecture, else what AutoModel would take.
+
+    Raises:
+        RecipeError: `name` is neither one of transformers nor of the zoo's networks.
+    """
+    import transformers
+
+    for wanted in [name] if name else (config.architectures or []):
+        found = _our_class(wanted) or getattr(transformers, wanted, None)
+        if found is not None and hasattr(found, "from_pretrained"):
+            return found
+    if name:
+        known = [known for known in dir(transformers) if "For" in known or known.endswith("Model")]
+        raise RecipeError(f"class {name!r}: no such model class in transformers; {nearest(name, known, limit=0)}")
+    return transformers.AutoModel
+
+
+def pick_device(device: str | torch.device | None = None) -> torch.device:
+    """The device called so, or the accelerator when there is one, else the CPU. RecipeError when it is not there."""
+    import torch
+
+    if device is None:
+        found = torch.accelerator.current_accelerator(check_available=True)
+        return found or torch.device("cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise RecipeError(f"device {str(device)!r} is not available here; leave it out, or give cpu, cuda or cuda:0") from None
+    return chosen
+
+
+def pick_dtype(dtype: Any) -> torch.dtype | None:
+    """A torch dtype by name; None stays None."""
+    import torch
+
+    known = ("float32", "float64", "float16", "bfloat16")
+    if dtype is None or isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype not in known:
+        raise RecipeError(f"dtype {dtype!r} is unknown; {nearest(str(dtype), known)}")
+    found: torch.dtype = getattr(torch, dtype)
+    return found
+
+
+def commit_of(side: Side) -> str | None:
+    """Commit hash of a Hub id, from the local cache or else asked of the Hub; None for folders and when unreachable."""
+    from huggingface_hub import model_info, try_to_load_from_cache
+
+    place = resolve(side.model)
+    if Path(place).is_dir():
+        return None
+    cached = try_to_load_from_cache(place, "config.json", revision=side.revision)
+    if isinstance(cached, str):
+        return Path(cached).parent.name
+    try:
+        return model_info(place, revision=side.revision).sha
+    except Exception:  # offline, private or absent: loading says which
+        return None
+
+
+def fingerprint_of(side: Side) -> str:
+    """A stamp of the model's files for caches: another stamp means other weights or configuration.
+
+    Hub ids are stamped with their commit (with the name and revision when it cannot be found out), folders with every
+    file's name, size and content; of files above `HASHED_WHOLE` bytes the header and time stand for the content.
+    """
+    place = resolve(side.model)
+    if Path(place).is_dir():
+        stamps = [_stamp(path, Path(place)) for path in sorted(Path(place).rglob("*")) if path.is_file()]
+    else:
+        stamps = [[place, commit_of(side) or side.revision]]
+    return hashlib.sha256(json.dumps([side.class_, stamps]).encode()).hexdigest()[:24]
+
+
+def _stamp(path: Path, folder: Path) -> list[Any]:
+    status = path.stat()
+    stamp: list[Any] = [path.relative_to(folder).as_posix(), status.st_size]
+    with path.open("rb") as file:
+        if status.st_size <= HASHED_WHOLE:
+            return [*stamp, hashlib.file_digest(file, "sha256").hexdigest()]
+        return [*stamp, hashlib.sha256(file.read(2**20)).hexdigest(), status.st_mtime_ns]
+
+
+def _register_ours(model_type: str) -> None:
+    """Make AutoConfig know the zoo's networks, when transformers does not know the type itself."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    if model_type not in CONFIG_MAPPING:
+        from hf_stitch.zoo.networks import register
+
+        register()
+
+
+def _our_class(name: str) -> Any:
+    import transformers
+
+    if hasattr(transformers, name):
+        return None
+    from hf_stitch.zoo import networks
+
+    return getattr(networks, name, None)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from telling about loading: what matters of it is an error of ours."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def _explained(side: Side) -> Iterator[None]:
+    """Turn what transformers raises for bad names and files into one line that says what to do."""
+    from safetensors import SafetensorError
+
+    what = f"model {side.model!r}"
+    try:
+        yield
+    except StitchError:
+        raise
+    except SafetensorError as error:
+        raise ArtifactError(f"{what}: truncated or foreign weights ({error}); download or copy them again") from error
+    except ModuleNotFoundError as error:
+        raise RecipeError(f"{what}: its class needs a package that is not installed: {error.name}") from error
+    except (OSError, ValueError, RuntimeError, TypeError) as error:
+        raise _explain(what, side, error) from error
+
+
+def _explain(what: str, side: Side, error: Exception) -> StitchError:
+    text = str(error)
+    first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    local = Path(resolve(side.model)).is_dir()
+    if "safetensors" in text:
+        return ArtifactError(f"{what}: no safetensors weights; expected model.safetensors: save the model again with them")
+    if "size" in text and "mismatch" in text:
+        return ArtifactError(f"{what}: weights and config.json differ in shape; they belong to different models")
+    if "valid JSON" in text:
+        return ArtifactError(f"{what}: its config.json is not JSON; download or copy it again")
+    if "model_type" in text or "does not recognize" in text:
+        return RecipeError(f"{what}: its config.json names no model type that transformers knows ({first})")
+    if local:
+        return ArtifactError(f"{what}: cannot be loaded: {first}")
+    if "gated" in text or "401" in text:
+        return RecipeError(f"{what}: access is restricted; ask for access on its page and run `hf auth login`")
+    offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0") else ""
+    revision = f" at revision {side.revision!r}" if side.revision else ""
+    return RecipeError(
+        f"{what}: neither a local folder nor a Hub model{revision} that could be reached{offline}; "
+        "check the spelling and the network, or give a folder"
+    )
