@@ -1,0 +1,1 @@
+"""Geometry of activation clouds: local metrics, diffusion maps, interpolation, alignment. Torch and SciPy only."""

@@ -1,0 +1,252 @@
+"""Local metrics from neighbourhoods or Jacobians, and the intrinsic dimension they show.
+
+Sources: Singer & Coifman (2008) and Bertalan et al. (2021), Algorithm 1 step 1, for the inverse covariance as metric;
+Ghashami et al. (2016), frequent directions, for the bounded-memory covariance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from hf_stitch.errors import ManifoldError
+
+NOISE = 1e-10  # variances below this share of the largest are rounding, and never inverted
+GAP_FLOOR = 1e-5  # gaps of the spectrum are not looked for below this share: curvature, not dimension, lives there
+
+
+@dataclass(frozen=True)
+class LocalMetric:
+    """One positive semidefinite form a row: d^2(D) = scale |D|^2 + sign |factors D|^2.
+
+    Attributes:
+        scale: (n,) float; 0 for a truncated pseudo-inverse.
+        factors: (n, r, m) float.
+        sign: -1 for the regularised inverse (C + eta tr(C)/m I)^-1 by the Woodbury identity, +1 for the pseudo-inverse.
+        width: standard deviation of the neighbourhoods in input units; makes spectra those of the input space.
+    """
+
+    scale: Tensor
+    factors: Tensor
+    sign: Literal[-1, 1]
+    width: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.factors.ndim != 3 or self.scale.shape != self.factors.shape[:1] or self.sign not in (-1, 1):
+            shapes = f"{tuple(self.scale.shape)}, {tuple(self.factors.shape)}, {self.sign}"
+            raise ManifoldError(f"a local metric takes scale (n,), factors (n, r, m) and sign -1 or 1; got {shapes}")
+
+    def __len__(self) -> int:
+        return len(self.scale)
+
+    @property
+    def features(self) -> int:
+        return self.factors.shape[2]
+
+    @property
+    def rank(self) -> int:
+        """Number of factors; a regularised metric has full rank all the same."""
+        return self.factors.shape[1]
+
+    def take(self, index: Tensor) -> LocalMetric:
+        """Rows by number, in the order of `index`."""
+        return LocalMetric(self.scale[index], self.factors[index], self.sign, self.width)
+
+    def distances(self, index: Tensor, differences: Tensor) -> Tensor:
+        """One-sided squared lengths (b, k) of differences (b, k, m) in the metrics of the rows `index` (b,)."""
+        factors = self.factors[index].to(differences.dtype)
+        inside = torch.einsum("bkm,brm->bkr", differences, factors).square().sum(-1)
+        outside = self.scale[index].to(differences.dtype)[:, None] * differences.square().sum(-1)
+        return (outside + self.sign * inside).clamp_min(0)
+
+    @classmethod
+    def euclidean(cls, rows: int, features: int, dtype: torch.dtype = torch.float64) -> LocalMetric:
+        """The metric of `neighborhoods: none`: plain Euclidean distances."""
+        return cls(torch.ones(rows, dtype=dtype), torch.zeros(rows, 0, features, dtype=dtype), 1)
+
+    @classmethod
+    def concatenate(cls, metrics: Sequence[LocalMetric]) -> LocalMetric:
+        """Metrics of consecutive rows; ranks may differ, the shorter ones get zero factors.
+
+        Raises:
+            ManifoldError: none given, or regularised and truncated ones mixed.
+        """
+        if not metrics or len({(metric.sign, metric.width, metric.features) for metric in metrics}) != 1:
+            raise ManifoldError("metrics to join must be of one kind, width and number of features, and at least one")
+        rank = max(metric.rank for metric in metrics)
+        padded = [torch.nn.functional.pad(metric.factors, (0, 0, 0, rank - metric.rank)) for metric in metrics]
+        scale = torch.cat([metric.scale for metric in metrics])
+        return cls(scale, torch.cat(padded), metrics[0].sign, metrics[0].width)
+
+    @classmethod
+    def from_spectrum(
+        cls,
+        directions: Tensor,
+        variances: Tensor,
+        total: Tensor,
+        eta: float | None = None,
+        rank: int | Literal["auto"] = "auto",
+        width: float = 1.0,
+    ) -> LocalMetric:
+        """Inverse local covariances from their principal directions.
+
+        Args:
+            directions: (n, k, m) orthonormal rows (rows of zero variance may be anything).
+            variances: (n, k) descending.
+            total: (n,) traces of the covariances; may exceed the sum of `variances`.
+            eta: given: (C + eta tr(C)/m I)^-1 with all k directions, or the first `rank`; absent: pseudo-inverse of
+                rank `rank`.
+            rank: `auto` is the intrinsic dimension for the pseudo-inverse and k for the regularised inverse.
+            width: standard deviation of the neighbourhoods in input units.
+
+        Raises:
+            ManifoldError: a neighbourhood without variance, NaN, or shapes that do not fit.
+        """
+        n, k, m = directions.shape
+        _check_spectrum(directions, variances, total)
+        if rank == "auto":
+            rank = k if eta is not None else round(intrinsic_dimension(variances)[0])
+        if rank < 1:
+            raise ManifoldError(f"rank of the local metrics: expected auto or a number from 1 to {k}; got {rank}")
+        rank = min(rank, k)
+        directions, spread = directions[:, :rank], variances[:, :rank].double()
+        real = spread > NOISE * variances[:, :1].double()
+        if eta is not None:
+            floor = eta * total.double()[:, None] / m
+            weights, scale = spread / ((spread + floor) * floor), 1 / floor[:, 0]
+        else:
+            weights, scale = 1 / spread.where(real, 1.0), torch.zeros(n, dtype=torch.float64, device=total.device)
+        factors = directions * weights.where(real, 0.0).sqrt()[..., None].to(directions.dtype)
+        return cls(scale.to(directions.dtype), factors, 1 if eta is None else -1, width)
+
+    @classmethod
+    def from_jacobian(cls, jacobian: Tensor, width: float = 1.0, eta: float | None = None) -> LocalMetric:
+        """Metric of C = width^2 J J^T from Jacobians input -> features (n, m, d); Bertalan et al. section 4.3."""
+        left, values, _ = torch.linalg.svd(jacobian.double(), full_matrices=False)
+        variances = (width * values).square()
+        rank = variances.shape[1]
+        return cls.from_spectrum(left.mT.contiguous(), variances, variances.sum(-1), eta, rank, width)
+
+
+def _check_spectrum(directions: Tensor, variances: Tensor, total: Tensor) -> None:
+    n, k, _ = directions.shape
+    if variances.shape != (n, k) or total.shape != (n,) or k == 0 or n == 0:
+        shapes = ", ".join(str(tuple(part.shape)) for part in (directions, variances, total))
+        raise ManifoldError(f"expected directions (n, k, m), variances (n, k) and traces (n,); got {shapes}")
+    if not (directions.isfinite().all() and variances.isfinite().all() and total.isfinite().all()):
+        raise ManifoldError("local covariances hold NaN or infinite numbers: check the activations of the neighbours")
+    flat = (variances[:, 0] <= 0) | (total <= 0)
+    if flat.any():
+        raise ManifoldError(
+            f"{int(flat.sum())} of {n} neighbourhoods have no variance (first: row {int(flat.nonzero()[0])}): "
+            "take at least two neighbours, a larger delta, or features that respond to the input"
+        )
+
+
+def _gaps(variances: Tensor) -> Tensor:
+    """(n,) number of directions before the largest relative gap of each spectrum."""
+    if variances.shape[1] == 1:
+        return torch.ones(len(variances), dtype=torch.long)
+    shares = (variances.double() / variances[:, :1].double()).clamp_min(GAP_FLOOR)
+    return (shares[:, :-1] / shares[:, 1:]).argmax(1) + 1
+
+
+def intrinsic_dimension(variances: Tensor) -> tuple[float, float, float]:
+    """Median, 10th and 90th percentile over rows of the place of the largest relative gap in (n, k) spectra.
+
+    A spectrum of one variance has dimension 1. Give at least one direction more than the dimension that is expected.
+    """
+    found = _gaps(variances).sort().values
+    low, high = (float(found[round(share * (len(found) - 1))]) for share in (0.1, 0.9))
+    return float(found[(len(found) - 1) // 2]), low, high
+
+
+def whitney(dimension: float, features: int) -> str | None:
+    """What is wrong when fewer than 2 d + 1 features are selected (Whitney's embedding theorem), or None."""
+    needed = 2 * round(dimension) + 1
+    if features >= needed:
+        return None
+    return (
+        f"{features} features may fold a cloud of dimension {round(dimension)}: Whitney's theorem asks for {needed}; "
+        "select more features"
+    )
+
+
+class CovarianceSketch:
+    """Second moments of deviations, one neighbour of every row at a time, in O(rows * capacity * features) memory.
+
+    Frequent directions: up to 2 * capacity deviations a row are kept as they are, and the spectrum is exact; a full
+    buffer is shrunk to its `capacity` strongest directions, each loses the variance of the strongest one left out.
+    Traces stay exact. Deviations are from the unperturbed activation, so nothing has to be centred afterwards.
+    """
+
+    def __init__(self, rows: int, features: int, capacity: int = 32) -> None:
+        if min(rows, features, capacity) < 1:
+            raise ManifoldError(f"a sketch needs rows, features and capacity >= 1; got {rows}, {features}, {capacity}")
+        self.rows, self.features, self.capacity = rows, features, min(capacity, features)
+        self.count = 0
+        self.trace = torch.zeros(rows, dtype=torch.float64)
+        self._parts: list[Tensor] = []
+        self._held = 0
+
+    def add(self, deviations: Tensor) -> None:
+        """Take in (rows, features), or (rows, k, features) for k neighbours of every row; float32 or float64."""
+        block = deviations[:, None] if deviations.ndim == 2 else deviations
+        if block.ndim != 3 or block.shape[0] != self.rows or block.shape[2] != self.features:
+            wanted = f"({self.rows}, {self.features}) or ({self.rows}, k, {self.features})"
+            raise ManifoldError(f"deviations: expected {wanted}; got {tuple(deviations.shape)}")
+        for piece in block.split(self.capacity, dim=1):
+            if self._held + piece.shape[1] > 2 * self.capacity:
+                self._shrink()
+            self._parts.append(piece.detach().clone())
+            self._held += piece.shape[1]
+        self.trace = self.trace.to(block.device) + block.detach().double().square().sum((1, 2))
+        self.count += block.shape[1]
+
+    def spectrum(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Directions (rows, k, features), variances (rows, k) descending, traces (rows,); k <= capacity.
+
+        Raises:
+            ManifoldError: no neighbour was added.
+        """
+        if not self.count:
+            raise ManifoldError("no neighbours were added: a local metric needs at least one neighbour of every row")
+        directions, moments = self._principal()
+        keep = min(self.capacity, self._held)
+        return directions[:, :keep], moments[:, :keep].to(directions.dtype) / self.count, self.trace / self.count
+
+    def _shrink(self) -> None:
+        directions, moments = self._principal()
+        kept = self.capacity
+        lost = moments[:, kept : kept + 1] if moments.shape[1] > kept else 0.0
+        lengths = (moments[:, :kept] - lost).clamp_min(0).sqrt()
+        self._parts = [directions[:, :kept] * lengths[..., None].to(directions.dtype)]
+        self._held = self._parts[0].shape[1]
+
+    def _principal(self) -> tuple[Tensor, Tensor]:
+        """Directions (rows, k, features) and moments (rows, k) of the buffer, descending."""
+        buffer = torch.cat(self._parts, dim=1)
+        self._parts = [buffer]
+        blocks = max(1, (1 << 24) // buffer[0].numel())
+        found = [_principal_rows(part) for part in buffer.split(blocks)]
+        return torch.cat([part[0] for part in found]), torch.cat([part[1] for part in found])
+
+
+def _principal_rows(buffer: Tensor) -> tuple[Tensor, Tensor]:
+    # The Gram matrix of the few rows is far cheaper than a batched SVD; float64 keeps variances down to NOISE.
+    wide = buffer.double()
+    if wide.shape[1] <= wide.shape[2]:
+        moments, vectors = torch.linalg.eigh(wide @ wide.mT)
+        moments, vectors = moments.flip(1).clamp_min(0), vectors.flip(2)
+        lengths = moments.sqrt()
+        real = moments > NOISE * moments[:, :1]
+        directions = vectors.mT @ wide / lengths.where(real, 1.0)[..., None]
+        directions, moments = directions * real[..., None], moments.where(real, 0.0)
+    else:
+        moments, vectors = torch.linalg.eigh(wide.mT @ wide)
+        directions, moments = vectors.flip(2).mT, moments.flip(1).clamp_min(0)
+    return directions.to(buffer.dtype), moments

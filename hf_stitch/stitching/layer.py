@@ -1,0 +1,245 @@
+"""The base of all stitching layers: state, spec, forward, landing and fill; and the registry of methods.
+
+A layer is a finished value: `fit` makes it, `forward` applies it. Its tensors are its whole state (frozen parameters
+and persistent buffers), and `spec` with those tensors is the whole layer.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from hf_stitch.activation_set import ActivationSet, paired
+from hf_stitch.errors import ActivationError, ArtifactError, FitError, RecipeError, nearest
+from hf_stitch.manifold.interpolation import nearest_rows
+
+Landing = Literal["none", "nearest"]
+Fill = Literal["predict", "mean", "zero"]
+_METHODS: dict[str, type[StitchingLayer]] = {}
+
+
+class StitchingLayer(nn.Module):
+    """A map (..., features_in) -> (..., features_out) with any leading shape; the result has the input's dtype.
+
+    It computes in the widest dtype of its own tensors, at least float32, with autocast off, and keeps these dtypes
+    through `.to(dtype)` and `.half()`. Subclasses give `method`, `learned` (the names of their coefficients),
+    `predict` and the classmethod `fit`, whose keyword signature is the schema of the method's options.
+    """
+
+    method: ClassVar[str] = ""
+    learned: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.method:
+            _METHODS[cls.method] = cls
+
+    def __init__(
+        self,
+        tensors: Mapping[str, Tensor],
+        features_in: int,
+        features_out: int,
+        options: Mapping[str, Any] | None = None,
+        landing: Landing = "none",
+        fill: Fill = "predict",
+    ) -> None:
+        super().__init__()
+        self.features_in, self.features_out = features_in, features_out
+        self.options = dict(options or {})
+        self.landing, self.fill = landing, fill
+        self.diagnostics: dict[str, Any] = {}
+        self.place(tensors)
+
+    def place(self, tensors: Mapping[str, Tensor]) -> None:
+        """Register the tensors; a subclass whose state lies in submodules hands those their part first."""
+        for name, tensor in tensors.items():
+            if name in self.learned:
+                self.register_parameter(name, nn.Parameter(tensor, requires_grad=False))
+            else:
+                self.register_buffer(name, tensor)
+
+    @classmethod
+    def fit(cls, source: ActivationSet, target: ActivationSet) -> StitchingLayer:
+        """Fit on paired rows; predicts `outputs(target)`."""
+        raise NotImplementedError
+
+    def predict(self, rows: Tensor) -> Tensor:
+        """(b, features_in) -> (b, predicted features), before landing and fill."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map activations; ActivationError when the last dimension is not `features_in`."""
+        if x.shape[-1] != self.features_in:
+            raise ActivationError(f"the {self.method} layer takes {self.features_in} features, got {x.shape[-1]}")
+        with torch.autocast(x.device.type, enabled=False):
+            rows = x.reshape(-1, self.features_in).to(self._computing(x.dtype))
+            found = self._filled(self._landed(self.predict(rows)))
+        return found.to(x.dtype).reshape(*x.shape[:-1], self.features_out)
+
+    def _computing(self, dtype: torch.dtype) -> torch.dtype:
+        wide = torch.promote_types(dtype, torch.float32)
+        for tensor in (*self.parameters(), *self.buffers()):
+            if tensor.is_floating_point():
+                wide = torch.promote_types(wide, tensor.dtype)
+        return wide
+
+    def _landed(self, found: Tensor) -> Tensor:
+        if self.landing == "none":
+            return found
+        points = self.get_buffer("landing_points")
+        landed = points[nearest_rows(found.detach().to(points.dtype), points)].to(found.dtype)
+        # Straight through: the value is the landing point exactly, the gradient that of the prediction.
+        return landed + (found - found.detach()) if found.requires_grad else landed
+
+    def _filled(self, found: Tensor) -> Tensor:
+        if self.fill == "predict":
+            return found
+        filler = found.mean(1, keepdim=True) if self.fill == "mean" else torch.zeros_like(found[:, :1])
+        return filler.expand(-1, self.features_out).index_copy(1, self.get_buffer("selected"), found)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> StitchingLayer:
+        """Follow moves between devices, ignore changes of dtype: half precision would destroy the coefficients."""
+
+        def keep(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+        super()._apply(keep, recurse)
+        return self
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The layer without its numbers, as JSON-able data: what `from_spec` needs."""
+        tensors = {}
+        for role, named in (("parameter", self.named_parameters()), ("buffer", self.named_buffers())):
+            for name, tensor in named:
+                dtype = str(tensor.dtype).removeprefix("torch.")
+                tensors[name] = {"shape": list(tensor.shape), "dtype": dtype, "role": role}
+        return {
+            "method": self.method,
+            "landing": self.landing,
+            "fill": self.fill,
+            "features_in": self.features_in,
+            "features_out": self.features_out,
+            "options": self.options,
+            "tensors": tensors,
+        }
+
+    @staticmethod
+    def from_spec(spec: Mapping[str, Any]) -> StitchingLayer:
+        """An empty layer of the right shapes and dtypes, to be filled by `load_state_dict`.
+
+        Raises:
+            ArtifactError: a key is missing or unreadable.
+            RecipeError: the method is unknown.
+        """
+        try:
+            tensors = {
+                name: torch.empty(tuple(one["shape"]), dtype=getattr(torch, one["dtype"]))
+                for name, one in spec["tensors"].items()
+            }
+            sizes = int(spec["features_in"]), int(spec["features_out"])
+            layer = layer_class(spec["method"])
+            return layer(tensors, *sizes, spec["options"], spec["landing"], spec["fill"])
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ArtifactError(f"the saved stitching layer is damaged ({error!r}): fit it again") from None
+
+
+def outputs(target: ActivationSet) -> Tensor:
+    """What a layer predicts: all features of the target's layer, or the selected ones where only those were kept."""
+    return target.values if target.full is None else target.full
+
+
+def layer_class(method: str) -> type[StitchingLayer]:
+    """The layer of a method; RecipeError names the nearest known one."""
+    if method not in _METHODS:
+        raise RecipeError(f"unknown stitching method {method!r}; {nearest(str(method), _METHODS)}")
+    return _METHODS[method]
+
+
+def methods() -> list[str]:
+    """Sorted names of the known methods."""
+    return sorted(_METHODS)
+
+
+def options_of(method: str) -> dict[str, inspect.Parameter]:
+    """The options of a method: the keyword-only parameters of its `fit`."""
+    found = inspect.signature(layer_class(method).fit).parameters
+    return {name: one for name, one in found.items() if one.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def fit_layer(
+    method: str,
+    source: ActivationSet,
+    target: ActivationSet,
+    *,
+    landing: Landing = "none",
+    fill: Fill = "predict",
+    options: Mapping[str, Any] | None = None,
+) -> StitchingLayer:
+    """Pair two activation sets by key and fit a layer from the source's selected features to the target's layer.
+
+    Args:
+        landing: `nearest` snaps each output to the nearest target activation seen in the fit.
+        fill: `predict` predicts all features of the target's layer; `mean` and `zero` predict the selected ones and
+            fill the rest with their mean or with 0 (the thesis's ways).
+        options: the method's own options; see `options_of`.
+
+    Raises:
+        RecipeError: unknown method, option, landing or fill.
+        ActivationError: NaN, unpaired sets.
+        FitError, ManifoldError: the method cannot be fitted on these rows.
+    """
+    options = dict(options or {})
+    _check_words(method, landing, fill, options)
+    rows = max(len(source), len(target))
+    if not torch.equal(source.keys, target.keys):
+        source, target = paired(source, target)
+    _check_numbers("source", source.values)
+    _check_numbers("target", outputs(target))
+    chosen = target if fill == "predict" else replace(target, full=None, selected=None)
+    layer = layer_class(method).fit(source, chosen, **options)
+    _finish(layer, target, chosen, landing, fill)
+    if rows > len(source):
+        layer.diagnostics.setdefault("warnings", []).append(f"{rows - len(source)} of {rows} rows have no partner")
+    return layer
+
+
+def _check_words(method: str, landing: str, fill: str, options: Mapping[str, Any]) -> None:
+    known = options_of(method)
+    for name in options:
+        if name not in known:
+            raise RecipeError(f"method {method} has no option {name!r}; {nearest(name, known)}")
+    for key, value, allowed in (("landing", landing, ("none", "nearest")), ("fill", fill, ("predict", "mean", "zero"))):
+        if value not in allowed:
+            raise RecipeError(f"{key}: unknown value {value!r}; {nearest(str(value), allowed)}")
+
+
+def _check_numbers(side: str, values: Tensor) -> None:
+    if not len(values):
+        raise ActivationError(f"the {side} activations are empty: collect at least one sample")
+    bad = (~values.isfinite()).any(1)
+    if bad.any():
+        first = int(bad.nonzero()[0])
+        raise ActivationError(
+            f"{int(bad.sum())} of {len(values)} {side} rows hold NaN or infinite numbers (first: row {first}): "
+            "run the model in float32, or leave these samples out"
+        )
+
+
+def _finish(layer: StitchingLayer, target: ActivationSet, chosen: ActivationSet, landing: Landing, fill: Fill) -> None:
+    if landing == "nearest":
+        points = torch.unique(outputs(chosen).detach(), dim=0)
+        layer.register_buffer("landing_points", points)
+    if fill != "predict" and target.full is not None:
+        if target.selected is None:
+            raise FitError(f"fill: {fill} needs to know which features were selected; got `full` without `selected`")
+        layer.register_buffer("selected", torch.tensor(target.selected, device=target.values.device))
+        layer.features_out = target.full.shape[1]
+        layer.fill = fill
+    layer.landing = landing
