@@ -102,7 +102,8 @@ def _from_array(source: Mapping[str, Any], name: str) -> tuple[NDArray[Any], int
         raise DataError(f"{name}: expected sampling_rate, a positive number of Hz, beside the array; got {rate!r}")
     samples = np.asarray(source["array"])
     if samples.ndim not in (1, 2) or samples.dtype.kind not in "fi":
-        raise DataError(f"{name}: expected an array of (t,) or (t, channels) numbers; got {samples.dtype} {samples.shape}")
+        got = f"{samples.dtype} {samples.shape}"
+        raise DataError(f"{name}: expected an array of (t,) or (t, channels) numbers; got {got}")
     if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
         samples = samples.T
     if samples.dtype.kind == "i":

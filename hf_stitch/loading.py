@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,30 +81,36 @@ def load_model(side: Side, *, dtype: Any = None, device: str | torch.device | No
     if missing:
         own = ", ".join(config.architectures or ["unknown"])
         raise ArtifactError(
-            f"model {side.model!r}: {len(missing)} weights of {model_class.__name__} are not in the checkpoint and would "
-            f"be random, the first {missing[0]!r}; it was saved from {own}: set `class` to that"
+            f"model {side.model!r}: {len(missing)} weights of {model_class.__name__} are not in the checkpoint and "
+            f"would be random, the first {missing[0]!r}; it was saved from {own}: set `class` to that"
         )
     if device is not None:
         model = model.to(pick_device(device))
     return model.eval()
 
 
-def class_of(config: PretrainedConfig, name: str | None = None) -> Any:
-    """The class called `name`, else the configuration's first architecture, else what AutoModel would take.
-
-    Raises:
-        RecipeError: `name` is neither one of transformers nor of the zoo's networks.
-    """
+def class_named(name: str) -> Any:
+    """The model class of that name, of transformers or of the zoo's networks. RecipeError when there is none."""
     import transformers
 
-    for wanted in [name] if name else (config.architectures or []):
-        found = _our_class(wanted) or getattr(transformers, wanted, None)
-        if found is not None and hasattr(found, "from_pretrained"):
-            return found
-    if name:
+    found = getattr(transformers, name, None) or _our_class(name)
+    if found is None or not hasattr(found, "from_pretrained"):
         known = [known for known in dir(transformers) if "For" in known or known.endswith("Model")]
-        raise RecipeError(f"class {name!r}: no such model class in transformers; {nearest(name, known, limit=0)}")
-    return transformers.AutoModel
+        raise RecipeError(f"class {name!r}: no such model class in transformers; {nearest(name, known, limit=4)}")
+    return found
+
+
+def class_of(config: PretrainedConfig, name: str | None = None) -> Any:
+    """The class called `name`, else the configuration's first architecture, else what AutoModel would take."""
+    import transformers
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING
+
+    if name:
+        return class_named(name)
+    for wanted in (config.architectures or [])[:1]:
+        with suppress(RecipeError):
+            return class_named(wanted)
+    return MODEL_MAPPING.get(type(config), transformers.AutoModel)
 
 
 def pick_device(device: str | torch.device | None = None) -> torch.device:
@@ -118,7 +124,8 @@ def pick_device(device: str | torch.device | None = None) -> torch.device:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError):
-        raise RecipeError(f"device {str(device)!r} is not available here; leave it out, or give cpu, cuda or cuda:0") from None
+        advice = "leave it out, or give cpu, cuda or cuda:0"
+        raise RecipeError(f"device {str(device)!r} is not available here; {advice}") from None
     return chosen
 
 
@@ -185,10 +192,6 @@ def _register_ours(model_type: str) -> None:
 
 
 def _our_class(name: str) -> Any:
-    import transformers
-
-    if hasattr(transformers, name):
-        return None
     from hf_stitch.zoo import networks
 
     return getattr(networks, name, None)
@@ -233,7 +236,7 @@ def _explain(what: str, side: Side, error: Exception) -> StitchError:
     first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
     local = Path(resolve(side.model)).is_dir()
     if "safetensors" in text:
-        return ArtifactError(f"{what}: no safetensors weights; expected model.safetensors: save the model again with them")
+        return ArtifactError(f"{what}: no weights in safetensors; expected model.safetensors: save the model again")
     if "size" in text and "mismatch" in text:
         return ArtifactError(f"{what}: weights and config.json differ in shape; they belong to different models")
     if "valid JSON" in text:

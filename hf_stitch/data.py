@@ -1,0 +1,226 @@
+"""Samples: what both models are given, decoded only when asked for, with labels, transcripts and groups beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hf_stitch.audio import read_audio
+from hf_stitch.errors import DataError, nearest
+from hf_stitch.preparation import Preparer
+from hf_stitch.recipe import Data
+from hf_stitch.tables import Table, open_table
+
+
+@dataclass
+class Samples:
+    """One set of samples.
+
+    Attributes:
+        name: fit, validation or test. `keys`: unique name of each sample.
+        labels: class of each sample, None where the recipe names no label column; `label_names` by class number.
+        texts: true transcripts. groups: names of groups that get rows of their own in the report.
+    """
+
+    name: str
+    keys: list[str]
+    table: Table
+    columns: tuple[str, str]
+    preparers: tuple[Preparer, Preparer]
+    labels: list[int] | None = None
+    label_names: list[str] | None = None
+    texts: list[str] | None = None
+    groups: list[str] | None = None
+    remarks: list[str] = field(default_factory=list)
+    changed: dict[str, set[str]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def source(self, i: int) -> Any:
+        """The source model's raw input: (t,) float32 sound at its rate, a string, (d,) numbers, or a picture.
+
+        Raises:
+            DataError: a sample that cannot be used: missing, not audio, silent, too short, blank, not finite.
+        """
+        return self._raw(i, 0)
+
+    def target(self, i: int) -> Any:
+        """The target model's own raw input; as `source`."""
+        return self._raw(i, 1)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the report should know; those about decoding grow as samples are decoded."""
+        decoded = [f"{self.name}: {len(keys)} samples {note}" for note, keys in sorted(self.changed.items())]
+        return self.remarks + decoded
+
+    def take(self, indices: Sequence[int]) -> Samples:
+        """The samples at `indices`, in that order."""
+
+        def chosen(values: list[Any] | None) -> list[Any] | None:
+            return None if values is None else [values[i] for i in indices]
+
+        return dataclasses.replace(
+            self,
+            keys=[self.keys[i] for i in indices],
+            table=Table(self.table.rows.select(indices), self.table.folder),
+            labels=chosen(self.labels),
+            texts=chosen(self.texts),
+            groups=chosen(self.groups),
+        )
+
+    def _raw(self, i: int, side: int) -> Any:
+        column, preparer = self.columns[side], self.preparers[side]
+        value = self.table.rows[column][i]
+        name = f"{self.name} sample {self.keys[i]!r}"
+        if value is None:
+            raise DataError(f"{name}: column {column!r} is empty; fill it or leave the row out")
+        if preparer.kind == "audio":
+            audio = read_audio(_located(value, self.table.folder), preparer.rate, name=name, minimum=preparer.minimum)
+            for note in audio.notes:
+                self.changed.setdefault(note, set()).add(self.keys[i])
+            return audio.samples
+        if preparer.kind == "text":
+            return _text(value, name, column)
+        return _vector(value, name, column) if preparer.kind == "vector" else value
+
+
+def load_samples(data: Data, source: Preparer, target: Preparer, name: str, check_labels: bool = True) -> Samples:
+    """Read one set of a recipe's `data`; raw inputs are only decoded when they are asked for.
+
+    Args:
+        name: fit, validation or test. check_labels: refuse labels of one class only.
+
+    Raises:
+        DataError: no rows, a missing column, ids that occur twice, labels that cannot be used.
+    """
+    table = open_table(data, name)
+    remarks = []
+    if data.samples is not None:
+        if len(table.rows) < data.samples:
+            remarks.append(f"{name}: {data.samples} samples were asked for, {len(table.rows)} are there")
+        table = Table(table.rows.select(range(min(data.samples, len(table.rows)))), table.folder)
+    rows, columns = table.rows, data.columns
+    if len(rows) == 0:
+        raise DataError(f"data.{name}: {data.dataset} has no rows; expected at least one sample")
+    for key, column in columns.model_dump(exclude_none=True).items():
+        if column not in rows.column_names:
+            raise DataError(f"data.{name}.columns.{key}: no column {column!r}; {nearest(column, rows.column_names)}")
+    if columns.target is None and source.kind != target.kind:
+        raise DataError(
+            f"data.{name}.columns.target is missing: the source takes {source.kind}, the target {target.kind}; "
+            f"{nearest(target.kind, rows.column_names)}"
+        )
+    labels, label_names = None, None
+    if columns.label is not None:
+        labels, label_names = _labels(table, columns.label, target.label2id, f"data.{name}")
+        if check_labels:
+            _check_classes(labels, label_names, name)
+    return Samples(
+        name=name,
+        keys=_keys(table, columns.id, name),
+        table=table,
+        columns=(columns.source, columns.target or columns.source),
+        preparers=(source, target),
+        labels=labels,
+        label_names=label_names,
+        texts=[str(text or "") for text in rows[columns.text]] if columns.text else None,
+        groups=[str(group) for group in rows[columns.group]] if columns.group else None,
+        remarks=remarks,
+    )
+
+
+def _keys(table: Table, column: str | None, name: str) -> list[str]:
+    if column is None:
+        return [str(i) for i in range(len(table.rows))]
+    keys = [str(key) for key in table.rows[column]]
+    key, count = Counter(keys).most_common(1)[0]
+    if count > 1:
+        raise DataError(f"data.{name}.columns.id: {key!r} occurs {count} times in {column!r}; ids must be unique")
+    return keys
+
+
+def _labels(table: Table, column: str, label2id: Mapping[str, int] | None, where: str) -> tuple[list[int], list[str]]:
+    """Class numbers, and the classes' names."""
+    from datasets import ClassLabel
+
+    values = list(table.rows[column])
+    gaps = sum(value is None or value == "" for value in values)
+    if gaps:
+        raise DataError(f"{where}: {gaps} of {len(values)} rows have no {column!r}; label them or leave them out")
+    feature = table.rows.features[column]
+    names = list(feature.names) if isinstance(feature, ClassLabel) else None
+    if names and label2id and {n.casefold() for n in names} <= {n.casefold() for n in label2id}:
+        values = [names[value] if value >= 0 else value for value in values]  # the numbers may be in another order
+        names = None
+    if any(isinstance(value, str) for value in values):
+        return _named(values, label2id, f"{where}, column {column!r}")
+    if not all(isinstance(value, int | float) and float(value).is_integer() for value in values):
+        raise DataError(f"{where}: column {column!r} holds {values[0]!r}; expected whole class numbers or names")
+    labels = [int(value) for value in values]
+    known = names or _by_number(label2id) or [str(i) for i in range(max(labels) + 1)]
+    if not 0 <= min(labels) <= max(labels) < len(known):
+        odd = next(label for label in labels if not 0 <= label < len(known))
+        range_ = f"where the target's classes are 0 to {len(known) - 1}"
+        reason = "which marks rows without a label" if odd == -1 else range_
+        raise DataError(f"{where}: column {column!r} holds {odd}, {reason}")
+    return labels, known
+
+
+def _named(values: list[Any], label2id: Mapping[str, int] | None, where: str) -> tuple[list[int], list[str]]:
+    texts = [str(value) for value in values]
+    if label2id is None:
+        names = sorted(set(texts))
+        return [names.index(text) for text in texts], names
+    numbers = {known.casefold(): number for known, number in label2id.items()}
+    for text in texts:
+        if text.casefold() not in numbers:
+            raise DataError(f"{where}: the target has no class {text!r}; {nearest(text, label2id)}")
+    return [numbers[text.casefold()] for text in texts], _by_number(label2id) or []
+
+
+def _by_number(label2id: Mapping[str, int] | None) -> list[str] | None:
+    if not label2id:
+        return None
+    by_number = {number: name for name, number in label2id.items()}
+    return [by_number.get(i, str(i)) for i in range(max(by_number) + 1)]
+
+
+def _check_classes(labels: list[int], names: list[str], name: str) -> None:
+    if len(set(labels)) == 1:
+        what = f"all {len(labels)} samples are of one class, {names[labels[0]]!r} ({labels[0]})"
+        raise DataError(f"data.{name}: {what}; expected at least two: take other or more samples")
+
+
+def _located(value: Any, folder: Path | None) -> Any:
+    """The sound with its path made absolute: paths in a table are relative to it."""
+    if isinstance(value, str):
+        return (folder or Path()) / Path(value).expanduser()
+    if isinstance(value, Mapping) and not value.get("bytes") and isinstance(value.get("path"), str):
+        return _located(value["path"], folder)
+    return value
+
+
+def _text(value: Any, name: str, column: str) -> str:
+    if not isinstance(value, str):
+        raise DataError(f"{name}: expected text in column {column!r}; got {type(value).__name__}")
+    if not value.strip():
+        raise DataError(f"{name}: column {column!r} is blank; leave the row out")
+    return value
+
+
+def _vector(value: Any, name: str, column: str) -> np.ndarray:
+    try:
+        vector = np.atleast_1d(np.asarray(value, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise DataError(f"{name}: expected numbers in column {column!r}; got {str(value)[:40]!r}") from None
+    if not np.isfinite(vector).all():
+        raise DataError(f"{name}: column {column!r} has NaN or infinite numbers; leave the row out")
+    return vector

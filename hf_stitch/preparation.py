@@ -1,0 +1,318 @@
+"""From raw inputs (sound, text, numbers, pictures) to what a model's forward takes, and back to where words are."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hf_stitch.errors import ArtifactError, DataError, RecipeError
+from hf_stitch.loading import class_named, class_of, quiet, resolve
+from hf_stitch.recipe import Side
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+Modality = Literal["audio", "image", "text", "vector"]
+Offsets = list[tuple[int, int] | None]
+"""Character range of each token of a text, outer blanks cut off; None for a special token."""
+
+_MODALITIES: dict[str, Modality] = {
+    "input_features": "audio",
+    "input_ids": "text",
+    "input_values": "audio",
+    "pixel_values": "image",
+}
+SPECIAL, PADDING = -1, -2
+"""First entry of a `target_spans` row that is no range of source tokens."""
+TARGET_FOLDER = "target_tokenizer"
+UNLIMITED = 10**6  # tokenizers without a limit give 1e30
+
+
+def modality(model_or_config: PreTrainedModel | PretrainedConfig) -> Modality:
+    """What kind of raw input the model takes; of a stitched model or an encoder-decoder what its first half takes."""
+    return _MODALITIES.get(input_name(model_or_config), "vector")
+
+
+def input_name(model_or_config: PreTrainedModel | PretrainedConfig) -> str:
+    """Name of the forward's main input, such as `input_ids`."""
+    config = getattr(model_or_config, "config", model_or_config)
+    for part in ("source", "encoder"):
+        inner = getattr(config, part, None)
+        if hasattr(inner, "model_type"):
+            return input_name(inner)
+    model_class = class_of(config) if config is model_or_config else model_or_config
+    return str(getattr(model_class, "main_input_name", "input_ids"))
+
+
+@dataclass(frozen=True)
+class Preparer:
+    """Turns raw inputs into the keyword arguments of one model's forward.
+
+    Attributes:
+        kind: the modality; `input_name`: the forward's main input.
+        tool: the model's feature extractor, tokenizer or image processor; None for vectors.
+        minimum: fewest audio samples that give one frame. `max_length`: most tokens, None without a limit.
+        label2id: the model's own class names, None where it has only LABEL_0, LABEL_1, ...
+        target_tokenizer: the target's, for the length rule `spans`.
+    """
+
+    kind: Modality
+    input_name: str
+    tool: Any = None
+    dtype: torch.dtype = torch.float32
+    minimum: int = 1
+    max_length: int | None = None
+    label2id: dict[str, int] | None = None
+    target_tokenizer: Any = None
+
+    @classmethod
+    def for_model(cls, side: Side, model: PreTrainedModel, target_tokenizer: Any = None) -> Preparer:
+        """Load what belongs to the model from where the model came.
+
+        Raises:
+            ArtifactError: no tokenizer or feature extractor there, or none that can be read.
+        """
+        kind = modality(model)
+        tool = _load_tool(kind, resolve(side.model), side.revision)
+        return cls._of(kind, model.config, input_name(model), tool, model.dtype, target_tokenizer)
+
+    @classmethod
+    def load(cls, folder: str | Path, config: PretrainedConfig) -> Preparer:
+        """Load what `save` wrote; `config` is the (stitched) model's. ArtifactError as `for_model`."""
+        source = getattr(config, "source", None) or config
+        kind = modality(source)
+        wanted = (getattr(config, "prefix", None) or {}).get("class")
+        name = class_named(wanted).main_input_name if wanted and kind == "vector" else input_name(source)
+        tool = _load_tool(kind, str(folder), None)
+        target = Path(folder) / TARGET_FOLDER
+        other = _load_tool("text", str(target), None) if target.is_dir() else None
+        dtype = getattr(source, "dtype", None) or getattr(config, "dtype", None) or torch.float32
+        return cls._of(kind, source, name, tool, dtype, other)
+
+    @classmethod
+    def _of(cls, kind: Modality, config: Any, name: str, tool: Any, dtype: torch.dtype, other: Any) -> Preparer:
+        return cls(
+            kind=kind,
+            input_name=name,
+            tool=tool,
+            dtype=dtype,
+            minimum=_minimum(config) if kind == "audio" else 1,
+            max_length=_max_length(tool, config) if kind == "text" else None,
+            label2id=own_labels(config),
+            target_tokenizer=other,
+        )
+
+    @property
+    def rate(self) -> int:
+        """Sampling rate in Hz that the model wants."""
+        rate = getattr(self.tool, "sampling_rate", None)
+        if not rate:
+            raise RecipeError(f"a model of {self.kind} has no sampling rate; expected an audio model")
+        return int(rate)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer of a text model."""
+        if self.kind != "text":
+            raise RecipeError(f"a model of {self.kind} has no tokenizer; expected a text model")
+        return self.tool
+
+    def with_target(self, target_tokenizer: Any) -> Preparer:
+        """The same preparer, whose batches of texts also say which source tokens each target token comes from."""
+        return dataclasses.replace(self, target_tokenizer=target_tokenizer)
+
+    def length(self, raw: Any) -> int:
+        """How long an input is, in audio samples or tokens, for batches of like lengths."""
+        if self.kind == "audio":
+            return len(raw)
+        return len(self.tool(raw)["input_ids"]) if self.kind == "text" else 1
+
+    def batch(self, raws: Sequence[Any]) -> dict[str, Tensor]:
+        """Keyword arguments of the forward.
+
+        Args:
+            raws: (t,) float arrays at `rate`; strings; (d,) numbers; or pictures.
+
+        Returns:
+            Audio: `input_values` (b, t) float32 (or the extractor's `input_features`), `attention_mask` (b, t) int64.
+            Text: `input_ids` and `attention_mask` (b, t) int64, padded on the tokenizer's own side and cut at
+            `max_length`, without token types; with a target tokenizer also `target_spans` (b, t', 2) int64: the
+            range of positions in this batch's source tokens that each target token overlaps (the nearest token where
+            it overlaps none), (-1, token id) for its special tokens and (-2, -2) for its padding.
+            Vectors: (b, d) under the model's main input, in the model's dtype.
+
+        Raises:
+            DataError: an empty batch, or vectors of different widths.
+        """
+        if len(raws) == 0:
+            raise DataError("expected at least one input in a batch; got none")
+        if self.kind == "vector":
+            return {self.input_name: self._vectors(raws)}
+        if self.kind == "image":
+            return dict(self.tool(images=list(raws), return_tensors="pt"))
+        if self.kind == "audio":
+            arrays = [np.asarray(raw, dtype=np.float32) for raw in raws]
+            padding = "max_length" if hasattr(self.tool, "chunk_length") else True  # Whisper takes 30 s and no less
+            made = self.tool(
+                arrays, sampling_rate=self.rate, padding=padding, return_attention_mask=True, return_tensors="pt"
+            )
+            return {key: value.long() if key == "attention_mask" else value.float() for key, value in made.items()}
+        encoded = self._encode(self.tool, list(raws), self.max_length)
+        made = {key: encoded[key] for key in ("input_ids", "attention_mask")}
+        if self.target_tokenizer is not None:
+            made["target_spans"] = self._target_spans(list(raws), encoded)
+        return made
+
+    def _vectors(self, raws: Sequence[Any]) -> Tensor:
+        rows = [np.atleast_1d(np.asarray(raw)) for raw in raws]
+        widths = sorted({row.shape for row in rows})
+        if len(widths) > 1 or len(widths[0]) != 1:
+            raise DataError(f"expected vectors of one width; got shapes {', '.join(map(str, widths[:4]))}")
+        return torch.as_tensor(np.stack(rows)).to(self.dtype)
+
+    @staticmethod
+    def _encode(tokenizer: Any, texts: list[str], max_length: int | None) -> Any:
+        return tokenizer(
+            texts, padding=True, truncation=max_length is not None, max_length=max_length,
+            return_token_type_ids=False, return_attention_mask=True, return_tensors="pt",
+        )  # fmt: skip
+
+    def _target_spans(self, texts: list[str], source: Any) -> Tensor:
+        """(b, t', 2): see `batch`."""
+        target = self._encode(self.target_tokenizer, texts, _max_length(self.target_tokenizer, None))
+        spans = torch.full((*target["input_ids"].shape, 2), PADDING)
+        pairs = zip(offsets(self.tool, texts, self.max_length), offsets(self.target_tokenizer, texts))
+        for i, (mine, theirs) in enumerate(pairs):
+            first = int(source["attention_mask"][i].argmax())  # padding on the left shifts the source's positions
+            real = target["attention_mask"][i].bool()
+            ids = target["input_ids"][i][real].tolist()
+            found = token_spans(mine, theirs)
+            rows = [(SPECIAL, token) if s is None else (s[0] + first, s[1] + first) for s, token in zip(found, ids)]
+            spans[i, real] = torch.tensor(rows)
+        return spans
+
+    def save(self, folder: str | Path) -> None:
+        """Write tokenizer or feature extractor into the folder, and the target's tokenizer beneath it."""
+        if self.tool is not None:
+            self.tool.save_pretrained(str(folder))
+        if self.target_tokenizer is not None:
+            self.target_tokenizer.save_pretrained(str(Path(folder) / TARGET_FOLDER))
+
+
+def offsets(tokenizer: Any, texts: Sequence[str], max_length: int | None = None) -> list[Offsets]:
+    """Character ranges of the tokens of each text, unpadded, special tokens included as None.
+
+    Raises:
+        RecipeError: a slow tokenizer, which does not know offsets.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        kind = type(tokenizer).__name__
+        raise RecipeError(f"{kind} knows no character offsets; expected a fast tokenizer (one with a tokenizer.json)")
+    encoded = tokenizer(
+        list(texts), return_offsets_mapping=True, return_special_tokens_mask=True,
+        truncation=max_length is not None, max_length=max_length,
+    )  # fmt: skip
+    both = zip(texts, encoded["offset_mapping"], encoded["special_tokens_mask"])
+    return [[None if s else _cut(text, *r) for r, s in zip(ranges, special)] for text, ranges, special in both]
+
+
+def _cut(text: str, start: int, end: int) -> tuple[int, int]:
+    """The range without blanks at its ends: some tokenizers count the blank before a word as part of it."""
+    piece = text[start:end]
+    if not piece.strip():
+        return start, end
+    return start + len(piece) - len(piece.lstrip()), end - len(piece) + len(piece.rstrip())
+
+
+def token_spans(source: Offsets, target: Offsets) -> Offsets:
+    """For each target token the range [start, end) of source tokens that share characters with it.
+
+    A target token that shares none (a lone blank, or text that was cut off) gets the source token nearest to it.
+    None stays None; a source of special tokens only gives empty ranges.
+    """
+    known = [(i, *place) for i, place in enumerate(source) if place is not None]
+    return [None if place is None else _span(known, *place) for place in target]
+
+
+def _span(known: list[tuple[int, int, int]], start: int, end: int) -> tuple[int, int]:
+    shared = [i for i, a, b in known if a < end and b > start]
+    if not shared and known:
+        shared = [min(known, key=lambda token: max(token[1] - end, start - token[2]))[0]]
+    return (shared[0], shared[-1] + 1) if shared else (0, 0)
+
+
+def word_offsets(text: str) -> list[tuple[int, int]]:
+    """Character ranges of the words between blanks."""
+    return [match.span() for match in re.finditer(r"\S+", text)]
+
+
+def word_tokens(tokenizer: Any, text: str, max_length: int | None = None) -> list[list[int]]:
+    """Positions of the tokens of each word between blanks; empty for a word that was cut off.
+
+    Positions count the special tokens but no padding.
+    """
+    [places] = offsets(tokenizer, [text], max_length)
+    known = [(i, *place) for i, place in enumerate(places) if place is not None]
+    return [[i for i, a, b in known if a < end and b > start] for start, end in word_offsets(text)]
+
+
+def own_labels(config: Any) -> dict[str, int] | None:
+    """The class names of a model, None where it has only LABEL_0, LABEL_1, ..."""
+    labels = getattr(config, "label2id", None)
+    if not labels or all(re.fullmatch(r"LABEL_\d+", str(name)) for name in labels):
+        return None
+    return {str(name): int(number) for name, number in labels.items()}
+
+
+def _load_tool(kind: Modality, place: str, revision: str | None) -> Any:
+    """The tokenizer, feature extractor or image processor at `place`."""
+    if kind == "vector":
+        return None
+    import transformers
+
+    name = {"audio": "AutoFeatureExtractor", "image": "AutoImageProcessor", "text": "AutoTokenizer"}[kind]
+    what = {"audio": "feature extractor", "image": "image processor", "text": "tokenizer"}[kind]
+    try:
+        with quiet():
+            tool = getattr(transformers, name).from_pretrained(place, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ArtifactError(f"{place}: no {what} for this {kind} model ({why}); save one beside the model") from error
+    if kind == "text" and tool.pad_token is None:
+        if tool.eos_token is None:
+            raise ArtifactError(f"{place}: the tokenizer has neither a padding nor an end token; set its pad_token")
+        tool.pad_token = tool.eos_token  # GPT-2 and others have none; the mask says what is padding
+    return tool
+
+
+def _minimum(config: Any) -> int:
+    """Audio samples of one frame behind a stack of convolutions; 1 where the model has none."""
+    config = config.encoder if hasattr(getattr(config, "encoder", None), "model_type") else config
+    kernels, strides = getattr(config, "conv_kernel", None), getattr(config, "conv_stride", None)
+    if not isinstance(kernels, list | tuple) or not isinstance(strides, list | tuple):
+        return 1
+    length = 1
+    for kernel, stride in zip(reversed(kernels), reversed(strides)):
+        length = (length - 1) * stride + kernel
+    return int(length)
+
+
+def _max_length(tokenizer: Any, config: Any) -> int | None:
+    """Most tokens that tokenizer and positions allow."""
+    limits = [getattr(tokenizer, "model_max_length", None), getattr(config, "max_position_embeddings", None)]
+    if limits[1] and getattr(config, "model_type", "") in OFFSET_POSITIONS:
+        limits[1] -= (config.pad_token_id or 0) + 1
+    known = [int(limit) for limit in limits if limit and 0 < limit < UNLIMITED]
+    return min(known, default=None)
+
+
+OFFSET_POSITIONS = ("camembert", "data2vec-text", "longformer", "mpnet", "roberta", "xlm-roberta", "xlm-roberta-xl")
+"""Model types whose positions start behind the padding id, so that they take fewer tokens than they have positions."""
