@@ -82,14 +82,14 @@ class Samples:
         name = f"{self.name} sample {self.keys[i]!r}"
         if value is None:
             raise DataError(f"{name}: column {column!r} is empty; fill it or leave the row out")
-        if preparer.kind == "audio":
+        if preparer.modality == "audio":
             audio = read_audio(_located(value, self.table.folder), preparer.rate, name=name, minimum=preparer.minimum)
             for note in audio.notes:
                 self.changed.setdefault(note, set()).add(self.keys[i])
             return audio.samples
-        if preparer.kind == "text":
+        if preparer.modality == "text":
             return _text(value, name, column)
-        return _vector(value, name, column) if preparer.kind == "vector" else value
+        return _vector(value, name, column) if preparer.modality == "vector" else value
 
 
 def load_samples(data: Data, source: Preparer, target: Preparer, name: str, check_labels: bool = True) -> Samples:
@@ -113,10 +113,10 @@ def load_samples(data: Data, source: Preparer, target: Preparer, name: str, chec
     for key, column in columns.model_dump(exclude_none=True).items():
         if column not in rows.column_names:
             raise DataError(f"data.{name}.columns.{key}: no column {column!r}; {nearest(column, rows.column_names)}")
-    if columns.target is None and source.kind != target.kind:
+    if columns.target is None and source.modality != target.modality:
         raise DataError(
-            f"data.{name}.columns.target is missing: the source takes {source.kind}, the target {target.kind}; "
-            f"{nearest(target.kind, rows.column_names)}"
+            f"data.{name}.columns.target is missing: the source takes {source.modality}, the target {target.modality}; "
+            f"{nearest(target.modality, rows.column_names)}"
         )
     labels, label_names = None, None
     if columns.label is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -57,16 +59,18 @@ class Preparer:
     """Turns raw inputs into the keyword arguments of one model's forward.
 
     Attributes:
-        kind: the modality; `input_name`: the forward's main input.
+        modality: audio, image, text or vector. input_name: the forward's main input.
         tool: the model's feature extractor, tokenizer or image processor; None for vectors.
+        tokenizer: of a text model the tool, of a speech recogniser what spells its classes; else None.
         minimum: fewest audio samples that give one frame. `max_length`: most tokens, None without a limit.
         label2id: the model's own class names, None where it has only LABEL_0, LABEL_1, ...
         target_tokenizer: the target's, for the length rule `spans`.
     """
 
-    kind: Modality
+    modality: Modality
     input_name: str
     tool: Any = None
+    tokenizer: Any = None
     dtype: torch.dtype = torch.float32
     minimum: int = 1
     max_length: int | None = None
@@ -81,8 +85,13 @@ class Preparer:
             ArtifactError: no tokenizer or feature extractor there, or none that can be read.
         """
         kind = modality(model)
-        tool = _load_tool(kind, resolve(side.model), side.revision)
-        return cls._of(kind, model.config, input_name(model), tool, model.dtype, target_tokenizer)
+        place = resolve(side.model)
+        tool = _load_tool(kind, place, side.revision)
+        made = cls._of(kind, model.config, input_name(model), tool, model.dtype, target_tokenizer)
+        if kind == "audio":
+            with suppress(ArtifactError):
+                return dataclasses.replace(made, tokenizer=_load_tool("text", place, side.revision))
+        return made
 
     @classmethod
     def load(cls, folder: str | Path, config: PretrainedConfig) -> Preparer:
@@ -100,9 +109,10 @@ class Preparer:
     @classmethod
     def _of(cls, kind: Modality, config: Any, name: str, tool: Any, dtype: torch.dtype, other: Any) -> Preparer:
         return cls(
-            kind=kind,
+            modality=kind,
             input_name=name,
             tool=tool,
+            tokenizer=tool if kind == "text" else None,
             dtype=dtype,
             minimum=_minimum(config) if kind == "audio" else 1,
             max_length=_max_length(tool, config) if kind == "text" else None,
@@ -115,25 +125,18 @@ class Preparer:
         """Sampling rate in Hz that the model wants."""
         rate = getattr(self.tool, "sampling_rate", None)
         if not rate:
-            raise RecipeError(f"a model of {self.kind} has no sampling rate; expected an audio model")
+            raise RecipeError(f"a model of {self.modality} has no sampling rate; expected an audio model")
         return int(rate)
 
-    @property
-    def tokenizer(self) -> Any:
-        """The tokenizer of a text model."""
-        if self.kind != "text":
-            raise RecipeError(f"a model of {self.kind} has no tokenizer; expected a text model")
-        return self.tool
-
-    def with_target(self, target_tokenizer: Any) -> Preparer:
+    def with_target_tokenizer(self, target_tokenizer: Any) -> Preparer:
         """The same preparer, whose batches of texts also say which source tokens each target token comes from."""
         return dataclasses.replace(self, target_tokenizer=target_tokenizer)
 
     def length(self, raw: Any) -> int:
         """How long an input is, in audio samples or tokens, for batches of like lengths."""
-        if self.kind == "audio":
+        if self.modality == "audio":
             return len(raw)
-        return len(self.tool(raw)["input_ids"]) if self.kind == "text" else 1
+        return len(self.tool(raw)["input_ids"]) if self.modality == "text" else 1
 
     def batch(self, raws: Sequence[Any]) -> dict[str, Tensor]:
         """Keyword arguments of the forward.
@@ -154,11 +157,11 @@ class Preparer:
         """
         if len(raws) == 0:
             raise DataError("expected at least one input in a batch; got none")
-        if self.kind == "vector":
+        if self.modality == "vector":
             return {self.input_name: self._vectors(raws)}
-        if self.kind == "image":
+        if self.modality == "image":
             return dict(self.tool(images=list(raws), return_tensors="pt"))
-        if self.kind == "audio":
+        if self.modality == "audio":
             arrays = [np.asarray(raw, dtype=np.float32) for raw in raws]
             padding = "max_length" if hasattr(self.tool, "chunk_length") else True  # Whisper takes 30 s and no less
             made = self.tool(
@@ -202,7 +205,10 @@ class Preparer:
     def save(self, folder: str | Path) -> None:
         """Write tokenizer or feature extractor into the folder, and the target's tokenizer beneath it."""
         if self.tool is not None:
-            self.tool.save_pretrained(str(folder))
+            tool = copy.copy(self.tool)
+            if hasattr(tool, "_processor_class"):
+                tool._processor_class = None  # else AutoProcessor asks the folder for the source's whole processor
+            tool.save_pretrained(str(folder))
         if self.target_tokenizer is not None:
             self.target_tokenizer.save_pretrained(str(Path(folder) / TARGET_FOLDER))
 
