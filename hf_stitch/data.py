@@ -76,6 +76,10 @@ class Samples:
             groups=chosen(self.groups),
         )
 
+    def swapped(self) -> Samples:
+        """The same samples in the other direction: the target's inputs become the source's."""
+        return dataclasses.replace(self, columns=self.columns[::-1], preparers=self.preparers[::-1])
+
     def _raw(self, i: int, side: int) -> Any:
         column, preparer = self.columns[side], self.preparers[side]
         value = self.table.rows[column][i]

@@ -41,6 +41,10 @@ class Measure:
             return number
         return float(number) if math.isfinite(number) else None
 
+    def write(self, value: float | None) -> str:
+        """A number of this measure as text: errors, where lower is better, to three significant digits."""
+        return number(value, significant=self.better == "lower")
+
     @property
     def where(self) -> str:
         """The measure in words, for notes and errors."""
@@ -55,10 +59,12 @@ def find(
     return next((m for m in measures if (m.name, m.method, m.split, m.direction) == wanted), None)
 
 
-def number(value: float | None) -> str:
-    """A number as people read it: three decimals, or scientific notation where those would show nothing."""
+def number(value: float | None, significant: bool = True) -> str:
+    """A number as people read it: three significant digits, or three decimals where only the size beside 1 matters."""
     if value is None:
         return "n/a"
-    if value != 0 and not 1e-3 <= abs(value) < 1e5:
-        return f"{value:.2e}"
-    return f"{value:.3f}"
+    if not significant and abs(value) < 1e5:
+        return f"{round(value, 3) + 0.0:.3f}"
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return f"{value:.2e}"

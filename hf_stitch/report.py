@@ -88,8 +88,8 @@ class Report:
     def _row(self, m: Measure) -> tuple[str, ...]:
         star = " *" if self.chosen and m.method == self.chosen["method"] else ""
         split = m.split if m.direction == "forward" else f"{m.split} ({m.direction})"
-        span = f"{number(m.low)} .. {number(m.high)}" if m.low is not None or m.high is not None else ""
-        return m.name, m.method + star, split, number(m.value), span, "" if m.n is None else str(m.n)
+        span = f"{m.write(m.low)} .. {m.write(m.high)}" if m.low is not None or m.high is not None else ""
+        return m.name, m.method + star, split, m.write(m.value), span, "" if m.n is None else str(m.n)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON-able data, `schema` first."""

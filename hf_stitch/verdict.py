@@ -17,7 +17,7 @@ from hf_stitch.measure import STRICT, Measure, find, number
 
 KAPPA_SURE = 0.6  # "substantial": the interval of a stitch that holds lies above
 KAPPA_HIGH = 0.8  # "almost perfect": its value does too
-KAPPA_SLIGHT = 0.2  # "slight": below, better than chance is no use
+KAPPA_FAIR = 0.4  # up to here "slight" or "fair": better than chance, and of no use
 PENALTY = 0.05  # accuracy that a stitch that holds may lose against the target's own
 UNEXPLAINED = 0.01  # share of the output's variance that a regression that holds may miss
 UNEXPLAINED_PARTLY = 0.5
@@ -79,7 +79,7 @@ def _classes(agreement: Measure, get: Lookup) -> Verdict:
     if kappa is None:
         text = f"{_found(agreement, get)}, which beats the commonest answer, but kappa was not measured."
         return Verdict("unscaled", text, "Measure kappa on the same samples.")
-    if _value(kappa) < KAPPA_SLIGHT:
+    if _value(kappa) < KAPPA_FAIR:
         text = f"{_found(agreement, get)}, which is better than chance, but too little to be of use."
         return Verdict("fails", text, _remedy(get, method))
     faults = _faults(agreement, kappa, get)
@@ -96,7 +96,7 @@ def _found(agreement: Measure, get: Lookup) -> str:
     """What was found, with everything that agreement must be read against."""
     against = []
     if (kappa := get("kappa", agreement.method)) is not None:
-        against.append(f"kappa {_value(kappa):.2f}{_span(kappa)}")
+        against.append(f"kappa {kappa.write(kappa.value)}{_span(kappa)}")
     if (majority := get("agreement", "majority")) is not None:
         against.append(f"commonest answer {_percent(majority.value)}")
     if (cascade := get("agreement", "cascade")) is not None:
@@ -165,7 +165,7 @@ def _regression(error: Measure, get: Lookup) -> Verdict:
     elif (r2 := get("r2", method)) is not None:
         missed = replace(error, value=1.0 - _value(r2), high=1.0 - _low(r2))
         scale = f"R2 {number(r2.value)}"
-    found = f"{method} gives the target's own output up to a squared error of {number(error.value)}{_span(error)}"
+    found = f"{method} gives the target's own output up to a squared error of {error.write(error.value)}{_span(error)}"
     if (inside := get("map_mse", method)) is not None:
         found += f" (between the maps {number(inside.value)})"
     if missed is None:
@@ -209,7 +209,7 @@ def _span(measure: Measure, write: Callable[[float | None], str] | None = None) 
         return ""
     if write is not None:
         return f" [{100 * measure.low:.1f}, {100 * measure.high:.1f}]"
-    return f" [{number(measure.low)}, {number(measure.high)}]"
+    return f" [{measure.write(measure.low)}, {measure.write(measure.high)}]"
 
 
 def _join(parts: list[str]) -> str:

@@ -1,0 +1,91 @@
+"""Putting the parts together: two cut models, a fitted layer, a length rule, one StitchedModel."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from hf_stitch.ends import End
+from hf_stitch.hooks import HookPoint, apply_prefix_plan, apply_suffix_plan, make_inputs_for, plan_prefix, plan_suffix
+from hf_stitch.loading import commit_of
+from hf_stitch.models.configuration_stitched import StitchedConfig
+from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.recipe import Recipe
+from hf_stitch.sequences.rule import LengthRule
+from hf_stitch.stitching.layer import StitchingLayer
+
+
+@dataclass(frozen=True)
+class Halves:
+    """The two cut models and their plain descriptions; shared by all variants with the same ends."""
+
+    prefix: PreTrainedModel
+    suffix: PreTrainedModel
+    prefix_config: dict[str, Any]
+    suffix_config: dict[str, Any]
+
+
+def cut(source: End, target: End, needs_head: bool) -> Halves:
+    """Copies of both models without what a stitched model does not run.
+
+    Args:
+        needs_head: the length rule needs the source's CTC head, which then stays, with all blocks below it.
+    """
+    points = [source.selected, *([source.head] if needs_head and source.head else [])]
+    prefix_plan = plan_prefix(source.model, points, make_inputs_for(source.model))
+    suffix_plan = plan_suffix(target.model, target.point, make_inputs_for(target.model))
+    prefix, suffix = copy.deepcopy(source.model), copy.deepcopy(target.model)
+    apply_prefix_plan(prefix, prefix_plan)
+    apply_suffix_plan(suffix, suffix_plan)
+    prefix_config = _described(source, source.selected, prefix_plan)
+    if needs_head and source.head:
+        prefix_config["ctc_head"] = source.head.to_dict()
+    return Halves(prefix, suffix, prefix_config, _described(target, target.point, suffix_plan))
+
+
+def _described(end: End, point: HookPoint, plan: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "class": type(end.model).__name__,
+        "model": end.side.model,
+        "revision": end.side.revision or commit_of(end.side),
+        "point": point.to_dict(),
+        "plan": plan,
+    }
+
+
+def assemble(recipe: Recipe, halves: Halves, layer: StitchingLayer, rule: LengthRule) -> StitchedModel:
+    """The stitched model of fitted parts; the halves are shared, not copied."""
+    config = StitchedConfig(
+        source=halves.prefix.config,
+        target=halves.suffix.config,
+        prefix=halves.prefix_config,
+        suffix=halves.suffix_config,
+        layer=layer.spec,
+        sequence=rule.spec(),
+        recipe=recipe.plain(),
+        fingerprint=recipe.fingerprint(),
+    )
+    return StitchedModel(config, halves.prefix, layer, halves.suffix, rule).eval()
+
+
+def count_parameters(model: StitchedModel, source: End, target: End) -> dict[str, int]:
+    """Numbers held by each part (parameters and buffers), beside those of the two whole models."""
+
+    def numbers(module: Any) -> int:
+        return sum(t.numel() for t in module.parameters()) + sum(t.numel() for t in module.buffers())
+
+    parts = {
+        "prefix": numbers(model.prefix),
+        "layer": numbers(model.layer) + numbers(model.rule),
+        "suffix": numbers(model.suffix),
+    }
+    return {
+        **parts,
+        "total": sum(parts.values()),
+        "layer_parameters": sum(p.numel() for p in model.layer.parameters()),
+        "source_whole": numbers(source.model),
+        "target_whole": numbers(target.model),
+    }

@@ -1,0 +1,171 @@
+"""Activation collection: run both models over the samples once, write as it goes, resume where it stopped.
+
+Samples are put in buckets of like length before the work is shared out, so that a bucket holds the same samples in one
+process or in ten, in a first run or a resumed one; every process then reads all parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hf_stitch.cache import cache_folder
+from hf_stitch.data import Samples
+from hf_stitch.ends import End
+from hf_stitch.errors import ActivationError
+from hf_stitch.hooks import observe
+from hf_stitch.masks import timestep_mask
+from hf_stitch.ragged import Ragged
+from hf_stitch.recipe import digest
+from hf_stitch.runtime import Runtime
+from hf_stitch.store import PartStore
+
+SEQUENCE_BATCH, VECTOR_BATCH = 16, 512
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Everything seen of one sample set, in sample order.
+
+    Attributes:
+        source, target: activations of all features at the hook points.
+        path: greedy CTC classes of the source, where it has a CTC head.
+        output: (n, k) the target's own output on its own input; `source_output` the source's.
+        buckets: the sample numbers of each part.
+        key: cache key of the collection.
+    """
+
+    source: Ragged
+    target: Ragged
+    path: Ragged | None
+    output: Tensor
+    source_output: Tensor | None
+    buckets: tuple[tuple[int, ...], ...]
+    key: str
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def swapped(self) -> Frames:
+        """The same samples in the other direction.
+
+        Raises:
+            ActivationError: the source has no output of fixed size to compare with.
+        """
+        if self.source_output is None:
+            raise ActivationError("directions: both needs a source with one output a sample, such as a classifier")
+        return Frames(self.target, self.source, None, self.source_output, self.output, self.buckets, self.key + "-back")
+
+
+def buckets_of(lengths: Sequence[int], size: int) -> tuple[tuple[int, ...], ...]:
+    """Sample numbers in buckets of like length; depends on the lengths alone."""
+    order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
+    return tuple(tuple(order[k : k + size]) for k in range(0, len(order), size))
+
+
+def batch_size(end: End) -> int:
+    return VECTOR_BATCH if end.preparer.kind == "vector" else SEQUENCE_BATCH
+
+
+def collect(source: End, target: End, samples: Samples, split: str, runtime: Runtime, data: Any) -> Frames:
+    """Run both models over the samples.
+
+    Args:
+        data: plain description of the data, part of the cache key.
+
+    Raises:
+        ActivationError: NaN or infinite activations (the layer and sample are named), or no space left.
+    """
+    key = digest({"source": source.identity, "target": target.identity, "data": data, "n": len(samples)})
+    store = PartStore(cache_folder() / key)
+    lengths = [source.preparer.length(samples.source(i)) for i in range(len(samples))]
+    buckets = buckets_of(lengths, min(batch_size(source), batch_size(target)))
+    work = [(f"{split}-{i:05d}", bucket) for i, bucket in enumerate(buckets)]
+    with runtime.progress.stage(f"activations ({split})", len(samples)) as advance:
+        for name, bucket in runtime.mine(work):
+            if not store.has(name):
+                store.write(name, _part(source, target, samples, bucket, runtime))
+            advance(len(bucket) * runtime.accelerator.num_processes)
+    runtime.wait()
+    return _read(store, [name for name, _ in work], buckets, key)
+
+
+def _part(source: End, target: End, samples: Samples, bucket: Sequence[int], runtime: Runtime) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for role, end, raw in (("source", source, samples.source), ("target", target, samples.target)):
+        inputs = to_device(end.preparer.batch([raw(i) for i in bucket]), runtime)
+        points = [end.point] + ([end.head] if role == "source" and end.head else [])
+        with torch.no_grad():
+            found, output = observe(end.model, points, inputs)
+        mask = timestep_mask(end.model, inputs.get("attention_mask"), *found[0].shape[:2], found[0].device)
+        frames = Ragged.unpad(found[0], mask)
+        _check_finite(frames, end, [samples.keys[i] for i in bucket])
+        tensors[f"{role}.values"], tensors[f"{role}.lengths"] = frames.values.cpu(), frames.lengths
+        if len(found) > 1:
+            tensors["path.values"] = Ragged.unpad(found[1].argmax(-1), mask).values.cpu()
+        answer = output_of(output, role)
+        if answer is not None:
+            tensors[f"{role}.output"] = answer.cpu()
+    return tensors
+
+
+def output_of(output: Any, role: str) -> Tensor | None:
+    """The model's answer, one row a sample: (b, k) logits.
+
+    Raises:
+        ActivationError: the target answers with something else.
+    """
+    logits = getattr(output, "logits", None)
+    if isinstance(logits, Tensor) and logits.ndim == 2:
+        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    if role == "source":
+        return None
+    shape = tuple(logits.shape) if isinstance(logits, Tensor) else None
+    raise ActivationError(
+        f"the target answers with {type(output).__name__} (logits {shape}); expected one row of logits a sample, "
+        "as classifiers and regressors give: choose such a `target.class`"
+    )
+
+
+def to_device(inputs: dict[str, Tensor], runtime: Runtime) -> dict[str, Tensor]:
+    return {name: value.to(runtime.device) for name, value in inputs.items()}
+
+
+def _check_finite(frames: Ragged, end: End, keys: Sequence[str]) -> None:
+    finite = frames.values.isfinite().flatten(1).all(1).cpu()
+    if bool(finite.all()):
+        return
+    row = int((~finite).nonzero()[0])
+    sample = int((frames.starts <= row).sum()) - 1
+    raise ActivationError(
+        f"{end.side.model}: {end.side.hook} gave NaN or infinite activations for sample {keys[sample]!r}; "
+        "check that sample, or run in --dtype float32"
+    )
+
+
+def _read(store: PartStore, names: Sequence[str], buckets: tuple[tuple[int, ...], ...], key: str) -> Frames:
+    parts = [store.read(name) for name in names]
+    order = torch.tensor([i for bucket in buckets for i in bucket])
+    place = order.argsort()
+
+    def ragged(name: str, lengths: str) -> Ragged | None:
+        if f"{name}.values" not in parts[0]:
+            return None
+        return Ragged.join([Ragged(part[f"{name}.values"], part[f"{lengths}.lengths"]) for part in parts], order)
+
+    def stacked(name: str) -> Tensor | None:
+        return torch.cat([part[name] for part in parts])[place] if name in parts[0] else None
+
+    source, target, output = ragged("source", "source"), ragged("target", "target"), stacked("target.output")
+    assert source is not None and target is not None and output is not None
+    return Frames(source, target, ragged("path", "source"), output, stacked("source.output"), buckets, key)
+
+
+def store_at(key: str) -> Path:
+    """Folder of a collection's parts."""
+    return cache_folder() / key

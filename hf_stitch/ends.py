@@ -1,0 +1,82 @@
+"""An opened end of a stitch: one model, its preparer, and its hook point, all checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from hf_stitch.errors import HookError
+from hf_stitch.hooks import HookPoint, make_inputs_for, probe, select_features
+from hf_stitch.loading import fingerprint_of, load_model, resolve
+from hf_stitch.preparation import Preparer
+from hf_stitch.recipe import Every, Side
+from hf_stitch.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class End:
+    """One model with its hook point.
+
+    Attributes:
+        point: hook point with all features; `features` are the selected ones or None.
+        head: hook point of the CTC head's logits, where the model has one.
+        tokenizer: of a text model, or of a CTC head.
+        identity: what the activations depend on, for cache keys.
+    """
+
+    side: Side
+    model: PreTrainedModel
+    preparer: Preparer
+    point: HookPoint
+    features: tuple[int, ...] | None
+    head: HookPoint | None
+    identity: dict
+    tokenizer: Any = None
+
+    @property
+    def selected(self) -> HookPoint:
+        """The hook point with the selected features only."""
+        return replace(self.point, features=self.features)
+
+    def probe(self, module: str) -> HookPoint:
+        return probe(self.model, module, make_inputs_for(self.model))
+
+
+def open_end(side: Side, runtime: Runtime) -> End:
+    """Load a model and check its hook point.
+
+    Raises:
+        StitchError: the model cannot be loaded, the hook point does not exist, or it fires twice or never.
+    """
+    model = load_model(side, dtype=runtime.dtype, device=runtime.device)
+    preparer = Preparer.for_model(side, model)
+    make_inputs = make_inputs_for(model)
+    point = probe(model, side.hook, make_inputs, output=side.output)
+    wanted = side.features.model_dump() if isinstance(side.features, Every) else side.features
+    features = select_features(wanted, point.width)
+    head = None
+    if type(model).__name__.endswith("ForCTC"):
+        try:
+            head = probe(model, "lm_head", make_inputs)
+        except HookError:
+            head = None  # a CTC model with another head: `length: ctc` is then refused by name
+    identity = {
+        "model": fingerprint_of(side),
+        "class": type(model).__name__,
+        "point": point.to_dict(),
+        "dtype": str(model.dtype),
+        "device": runtime.device.type,
+    }
+    return End(side, model, preparer, point, features, head, identity, _tokenizer(side, preparer, head))
+
+
+def _tokenizer(side: Side, preparer: Preparer, head: HookPoint | None) -> Any:
+    if preparer.kind == "text":
+        return preparer.tokenizer
+    if head is None:
+        return None
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(resolve(side.model), revision=side.revision)

@@ -1,0 +1,36 @@
+"""The circumstances of a run: versions, machine, processes, memory."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import resource
+import sys
+from typing import Any
+
+import torch
+
+from hf_stitch.runtime import Runtime
+
+PACKAGES = ("hf_stitch", "torch", "transformers", "datasets", "accelerate", "evaluate", "numpy", "scipy", "safetensors")
+
+
+def environment(runtime: Runtime) -> dict[str, Any]:
+    """Versions of what computed, and on what."""
+    return {
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu_count": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else runtime.device.type,
+        "dtype": str(runtime.dtype or "the checkpoints' own").removeprefix("torch."),
+        "processes": runtime.accelerator.num_processes,
+    }
+
+
+def peak_memory() -> int:
+    """Largest resident size of this process so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,109 @@
+"""Local metrics of paired rows, collected neighbour by neighbour; memory does not grow with their number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hf_stitch.collection import Frames, batch_size, store_at, to_device
+from hf_stitch.data import Samples
+from hf_stitch.ends import End
+from hf_stitch.manifold.local_metric import CovarianceSketch, LocalMetric, intrinsic_dimension
+from hf_stitch.masks import timestep_mask
+from hf_stitch.neighborhoods import Neighborhood, embedding_point, moves
+from hf_stitch.pairing import Pairing
+from hf_stitch.recipe import Recipe, digest
+from hf_stitch.runtime import Runtime
+from hf_stitch.sequences.windows import pool_windows
+from hf_stitch.store import PartStore
+
+Role = Literal["source", "target"]
+SAMPLES_AT_ONCE = {"vector": 65536, "other": 64}
+
+
+def collect_metric(
+    recipe: Recipe, role: Role, end: End, samples: Samples, frames: Frames, pairing: Pairing, runtime: Runtime
+) -> tuple[LocalMetric, dict[str, Any]]:
+    """Local metric of every paired row of one side.
+
+    Returns:
+        The metric on the selected features, and its summary: dimension (median, low, high), rank, neighbours.
+    """
+    around = _neighborhood(recipe, end)
+    asked = recipe.neighborhoods.model_dump(exclude={"rank", "eta"})
+    windows = [p.source if role == "source" else p.target for p in pairing.pairs]
+    shape = [w.tolist() for w in windows]
+    key = digest({"frames": frames.key, "asked": asked, "seed": recipe.seed, "role": role, "end": end.features, "w": shape})
+    store = PartStore(store_at(frames.key))
+    work = [(f"metric-{key}-{i:05d}", bucket) for i, bucket in enumerate(frames.buckets)]
+    raw = samples.source if role == "source" else samples.target
+    with runtime.progress.stage(f"neighbourhoods ({role})", len(samples)) as advance:
+        for name, bucket in runtime.mine(work):
+            if not store.has(name):
+                inputs = to_device(end.preparer.batch([raw(i) for i in bucket]), runtime)
+                sketch = _sketch(end, inputs, [windows[i] for i in bucket], [samples.keys[i] for i in bucket], around, recipe)
+                store.write(name, dict(zip(("directions", "variances", "trace"), sketch)))
+            advance(len(bucket) * runtime.accelerator.num_processes)
+    runtime.wait()
+    parts = [store.read(name) for name, bucket in work if any(len(windows[i]) for i in bucket)]
+    return _whole(recipe, parts, _order(frames.buckets, windows), around)
+
+
+def _neighborhood(recipe: Recipe, end: End) -> Neighborhood:
+    asked = recipe.neighborhoods
+    where = asked.where or ("embedding" if end.preparer.kind == "text" else "input")
+    embedding = embedding_point(end.model, end.probe) if where == "embedding" else None
+    kind: Literal["gaussian", "jacobian"] = "jacobian" if asked.kind == "jacobian" else "gaussian"
+    return Neighborhood(kind, asked.size, asked.delta / 4, recipe.seed, embedding)
+
+
+def _sketch(
+    end: End, inputs: dict[str, Tensor], windows: Sequence[np.ndarray], keys: Sequence[str], around: Neighborhood, recipe: Recipe
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Principal directions of the moves of all rows of a batch, rows in sample order."""
+    count, joined = max(len(w) for w in windows), windows[0].shape[1]
+    padded = np.zeros((len(windows), count, joined, 2), np.int64)
+    real = torch.zeros(len(windows), count, dtype=torch.bool)
+    for i, w in enumerate(windows):
+        padded[i, : len(w)], real[i, : len(w)] = w, True
+    place = torch.from_numpy(padded)
+    sketch: CovarianceSketch | None = None
+    budget = SAMPLES_AT_ONCE.get(end.preparer.kind, SAMPLES_AT_ONCE["other"])
+    for moved in moves(end.model, end.selected, inputs, keys, around, max(1, budget // len(keys))):
+        b, k, t, m = moved.shape
+        # Windows count from a sample's first real timestep; padding on the left shifts them.
+        mask = timestep_mask(end.model, inputs.get("attention_mask"), b, t, moved.device)
+        where = (place.to(moved.device) + mask.int().argmax(1)[:, None, None, None]).repeat_interleave(k, 0)
+        rows = pool_windows(moved.flatten(0, 1), where).unflatten(0, (b, k)).transpose(1, 2)
+        rows = rows[real.to(rows.device)]
+        if sketch is None:
+            sketch = CovarianceSketch(len(rows), rows.shape[2], recipe.neighborhoods.max_rank)
+        sketch.add(rows.cpu())
+    assert sketch is not None
+    return sketch.spectrum()
+
+
+def _order(buckets: Sequence[Sequence[int]], windows: Sequence[np.ndarray]) -> Tensor:
+    """Row numbers of the collected order, so that `collected[order]` is in sample order."""
+    starts = np.cumsum([0] + [len(w) for w in windows])
+    rows = [np.arange(starts[i], starts[i] + len(windows[i])) for bucket in buckets for i in bucket]
+    return torch.from_numpy(np.concatenate(rows)).argsort()
+
+
+def _whole(recipe: Recipe, parts: list[dict[str, Tensor]], order: Tensor, around: Neighborhood) -> tuple[LocalMetric, dict]:
+    # A part of few neighbours in few features may have fewer directions: pad them with zero variance.
+    most = max(part["variances"].shape[1] for part in parts)
+    for part in parts:
+        short = most - part["variances"].shape[1]
+        part["variances"] = torch.nn.functional.pad(part["variances"], (0, short))
+        part["directions"] = torch.nn.functional.pad(part["directions"], (0, 0, 0, short))
+    directions, variances, trace = (torch.cat([p[k] for p in parts])[order] for k in ("directions", "variances", "trace"))
+    asked = recipe.neighborhoods
+    metric = LocalMetric.from_spectrum(directions, variances, trace, asked.eta, asked.rank, around.width)
+    spectrum = (variances / variances[:, :1]).double().median(0).values.tolist()
+    summary = {"dimension": list(intrinsic_dimension(variances)), "rank": metric.rank, "local_spectrum": spectrum}
+    return metric, summary

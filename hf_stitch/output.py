@@ -1,0 +1,74 @@
+"""The folder that a fit writes: what may be in it before, what is in it after."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from hf_stitch.ends import End
+from hf_stitch.errors import ArtifactError, StitchError
+from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.recipe import Recipe
+from hf_stitch.report import Report
+
+RECIPE, REPORT, WEIGHTS = "recipe.yaml", "report.json", "model.safetensors"
+
+
+def claim(folder: Path, recipe: Recipe) -> bool:
+    """Make sure that the folder may be written; True when it already holds this recipe's finished result.
+
+    Raises:
+        ArtifactError: the folder holds something else.
+    """
+    if folder.is_file():
+        raise ArtifactError(f"{folder} is a file; give --out a folder")
+    if not folder.exists() or not any(folder.iterdir()):
+        return False
+    if not (folder / RECIPE).is_file():
+        held = ", ".join(sorted(p.name for p in folder.iterdir())[:4])
+        raise ArtifactError(f"{folder} holds something else ({held}); give another --out, or empty it yourself")
+    try:
+        known = Recipe.parse(yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8")))
+    except (StitchError, yaml.YAMLError):
+        raise ArtifactError(f"{folder / RECIPE} is no recipe of this version; give another --out") from None
+    if known.fingerprint() != recipe.fingerprint():
+        raise ArtifactError(
+            f"{folder} holds the result of another recipe (fingerprint {known.fingerprint()}, asked {recipe.fingerprint()}); "
+            "give another --out, or delete the folder"
+        )
+    if not (folder / REPORT).is_file() or not (folder / WEIGHTS).is_file():
+        return False
+    return Report.load(folder / REPORT).fingerprint == recipe.fingerprint()
+
+
+def open_folder(folder: Path, recipe: Recipe) -> None:
+    """Create the folder with its recipe, which marks it as ours should the run be interrupted."""
+    with room(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RECIPE).write_text(recipe.dump(), encoding="utf-8")
+
+
+def save_model(folder: Path, model: StitchedModel, source: End, target: End) -> None:
+    """Weights, config, and what prepares the inputs."""
+    with room(folder):
+        model.save_pretrained(folder)
+        needs_target = model.rule.state.length == "spans"
+        preparer = source.preparer.with_target(target.tokenizer) if needs_target else source.preparer
+        preparer.save(folder)
+        if source.preparer.kind == "audio" and source.tokenizer is not None:
+            source.tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def room(folder: Path) -> Iterator[None]:
+    """Turn a full disk into an error that says so."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise ArtifactError(f"no space left for {folder}: free some and run again; what was computed is kept") from None

@@ -1,0 +1,214 @@
+"""Which rows of the source correspond to which rows of the target, and the length rule that says so."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hf_stitch.activation_set import ActivationSet
+from hf_stitch.collection import Frames
+from hf_stitch.data import Samples
+from hf_stitch.ends import End
+from hf_stitch.errors import FitError, RecipeError
+from hf_stitch.manifold.local_metric import LocalMetric
+from hf_stitch.preparation import word_tokens
+from hf_stitch.recipe import Recipe
+from hf_stitch.sequences.ctc import CtcAlphabet
+from hf_stitch.sequences.rule import DEFAULT_LENGTH, LengthRule, Pairs, RuleState, SampleShape
+from hf_stitch.sequences.special import SpecialTokens
+from hf_stitch.sequences.windows import pool_windows
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Corresponding rows of a sample set.
+
+    Attributes:
+        pairs: per sample, the windows on both sides and the positions.
+        keys: (n, 2) int64 (sample, position) of all rows.
+        dropped: words of the true text that were not recognised.
+    """
+
+    pairs: tuple[Pairs, ...]
+    keys: Tensor
+    dropped: int
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def swapped(self) -> Pairing:
+        return replace(self, pairs=tuple(replace(p, source=p.target, target=p.source) for p in self.pairs))
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What the rules for tokens need of the target's texts: token ids, words with their tokens, source spans."""
+
+    ids: list[list[int]]
+    words: list[list[str]]
+    word_tokens: list[list[list[int]]]
+    spans: list[np.ndarray] | None
+
+    @classmethod
+    def of(cls, source: End, target: End, samples: Samples, rule: str) -> Texts:
+        tokenizer = target.tokenizer
+        if tokenizer is None or target.preparer.kind != "text":
+            raise RecipeError(f"sequence.length: {rule} needs a target that reads text; {target.side.model} does not")
+        raw = [str(samples.target(i)) for i in range(len(samples))]
+        spans = None
+        if rule == "spans":
+            joint = source.preparer.with_target(tokenizer)
+            found = [joint.batch([str(samples.source(i))])["target_spans"][0].numpy() for i in range(len(samples))]
+            spans = [row[row[:, 0] != -2] for row in found]
+        ids = [list(tokenizer(text)["input_ids"]) for text in raw]
+        return cls(ids, [text.split() for text in raw], [word_tokens(tokenizer, text) for text in raw], spans)
+
+    def special(self, i: int) -> list[int]:
+        """Positions of sample i's tokens that belong to no word."""
+        inside = {place for word in self.word_tokens[i] for place in word}
+        return [place for place in range(len(self.ids[i])) if place not in inside]
+
+
+def make_rule(recipe: Recipe, source: End, target: End, frames: Frames, texts: Texts | None) -> LengthRule:
+    """The length rule of a recipe, with what it learns from the lengths of the fit samples.
+
+    Raises:
+        RecipeError: the rule does not suit these models.
+    """
+    asked = recipe.sequence
+    s, t = frames.source.lengths.double(), frames.target.lengths.double()
+    state = RuleState(
+        length=asked.length,
+        target_length=asked.target_length or DEFAULT_LENGTH[asked.length],
+        slice=asked.slice,
+        parts=asked.parts,
+        ratio=float((s @ t) / (s @ s)),  # least squares through the origin
+        constant=int(t.median()),
+        padding_side=getattr(target.tokenizer, "padding_side", "right"),
+    )
+    if asked.length == "ctc":
+        state.alphabet = alphabet_of(source).to_dict()
+        assert texts is not None
+        state.before, state.after = _frame_of(texts)
+    return LengthRule(state)
+
+
+def _frame_of(texts: Texts) -> tuple[list[int], list[int]]:
+    """Ids of the special tokens before and after the words; the same for every text, or ctc cannot place them."""
+    found = set()
+    for i, ids in enumerate(texts.ids):
+        special = texts.special(i)
+        first = next((k for k in range(len(ids)) if k not in special), len(ids))
+        before, after = [k for k in special if k < first], [k for k in special if k >= first]
+        found.add((tuple(ids[k] for k in before), tuple(ids[k] for k in after)))
+    if len(found) != 1:
+        raise RecipeError("sequence.length: ctc: the target's tokenizer frames different texts differently; use spans")
+    before, after = found.pop()
+    return list(before), list(after)
+
+
+def alphabet_of(source: End) -> CtcAlphabet:
+    """The CTC head's classes by the source's own tokenizer.
+
+    Raises:
+        RecipeError: the source has no CTC head or no tokenizer for it.
+    """
+    tokenizer = source.tokenizer
+    if source.head is None or tokenizer is None:
+        raise RecipeError(f"sequence.length: ctc needs a source with a CTC head and its tokenizer; got {source.side.model}")
+    blank, delimiter = tokenizer.pad_token_id, tokenizer.convert_tokens_to_ids(tokenizer.word_delimiter_token)
+    ignored = {*tokenizer.all_special_ids, delimiter}
+    symbols = {i: text for text, i in tokenizer.get_vocab().items() if i not in ignored}
+    return CtcAlphabet(blank, delimiter, {i: symbols[i] for i in sorted(symbols)})
+
+
+def pair_rows(recipe: Recipe, rule: LengthRule, frames: Frames, keys: Sequence[str], texts: Texts | None) -> Pairing:
+    """Corresponding rows of all samples, at most `per_sample` of each.
+
+    Raises:
+        FitError: no row corresponds.
+    """
+    found, rows, dropped = [], [], 0
+    for i in range(len(frames)):
+        shape = SampleShape(
+            source_length=int(frames.source.lengths[i]),
+            target_length=int(frames.target.lengths[i]),
+            path=None if frames.path is None else frames.path[i].numpy(),
+            spans=None if texts is None or texts.spans is None else texts.spans[i],
+            words=() if texts is None else texts.words[i],
+            word_tokens=() if texts is None else texts.word_tokens[i],
+        )
+        pairs = _capped(rule.pairs(shape), recipe.sequence.per_sample, recipe.seed, keys[i])
+        found.append(pairs)
+        rows += [[i, int(place)] for place in pairs.position]
+        dropped += pairs.dropped
+    if not rows:
+        raise FitError(
+            f"sequence.length: {recipe.sequence.length} found no corresponding rows in {len(frames)} samples; "
+            "check that source and target inputs say the same, and that the source recognises its words"
+        )
+    return Pairing(tuple(found), torch.tensor(rows), dropped)
+
+
+def _capped(pairs: Pairs, most: int | None, seed: int, key: str) -> Pairs:
+    if most is None or len(pairs.position) <= most:
+        return pairs
+    name = int.from_bytes(hashlib.sha256(f"{seed}\0{key}".encode()).digest()[:8], "little")
+    kept = np.sort(np.random.default_rng(name).choice(len(pairs.position), most, replace=False))
+    return Pairs(pairs.source[kept], pairs.target[kept], pairs.position[kept], pairs.dropped)
+
+
+def rows_of(frames: Any, windows: Sequence[np.ndarray]) -> Tensor:
+    """Rows (n, K * m) of all samples from their windows (r, K, 2)."""
+    return torch.cat(
+        [pool_windows(frames[i][None], torch.from_numpy(w)[None])[0] for i, w in enumerate(windows) if len(w)]
+    )
+
+
+def activation_sets(
+    source: End, target: End, frames: Frames, pairing: Pairing, metrics: tuple[LocalMetric | None, LocalMetric | None]
+) -> tuple[ActivationSet, ActivationSet]:
+    """Both sides of the pairing as activation sets."""
+    sides = []
+    for end, ragged, windows, metric in (
+        (source, frames.source, [p.source for p in pairing.pairs], metrics[0]),
+        (target, frames.target, [p.target for p in pairing.pairs], metrics[1]),
+    ):
+        full = rows_of(ragged, windows)
+        columns = columns_of(end, windows[0].shape[1])
+        values = full if columns is None else full[:, list(columns)]
+        sides.append(ActivationSet(values, pairing.keys, metric, None if columns is None else full, columns))
+    first, second = sides
+    return replace(first, full=None, selected=None), second
+
+
+def columns_of(end: End, join: int) -> tuple[int, ...] | None:
+    """Columns of a row of `join` windows that hold the selected features."""
+    if end.features is None:
+        return None
+    return tuple(k * end.point.width + f for k in range(join) for f in end.features)
+
+
+def fit_special(rule: LengthRule, source: End, frames: Frames, texts: Texts | None) -> LengthRule:
+    """Give the rule the activations of the target's special tokens."""
+    if texts is None or rule.state.length not in ("ctc", "spans"):
+        return rule
+    features = slice(None) if source.features is None else list(source.features)
+    seen: dict[int, list[tuple[Tensor, Tensor]]] = {}
+    for i in range(len(frames)):
+        pooled = frames.source[i].mean(0)[features]
+        for place in texts.special(i):
+            seen.setdefault(texts.ids[i][place], []).append((frames.target[i][place], pooled))
+    if not seen:
+        return rule
+    ids = sorted(seen)
+    count = min(len(seen[token]) for token in ids)
+    values = torch.stack([torch.stack([pair[0] for pair in seen[token][:count]]) for token in ids], 1)
+    pooled = torch.stack([pair[1] for pair in seen[ids[0]][:count]])
+    return rule.with_special(SpecialTokens.fit(ids, values, pooled))

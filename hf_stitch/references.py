@@ -1,0 +1,79 @@
+"""What a stitched model is compared with: the target on its true input, the cascade, the commonest answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from hf_stitch.answers import heard_texts, text_answers
+from hf_stitch.ends import End
+from hf_stitch.measuring import (
+    Scope,
+    accuracy_measures,
+    agreement_measures,
+    majority_measures,
+    regression_measures,
+    word_error_measures,
+)
+from hf_stitch.report import Measure
+from hf_stitch.workbench import Workbench
+
+
+@dataclass(frozen=True)
+class References:
+    """The target's own answers on a split, and the cascade's.
+
+    Attributes:
+        output: (n, k) logits; `labels` (n,) their classes.
+        cascade: (n,) classes that the target gives on the source's own text, where the source writes text.
+        heard: that text.
+    """
+
+    output: Tensor
+    labels: np.ndarray
+    cascade: np.ndarray | None
+    heard: list[str] | None
+
+
+def is_classifier(end: End) -> bool:
+    """True when a model's answer is a class."""
+    config = end.model.config
+    return config.problem_type != "regression" and "Classification" in type(end.model).__name__ and config.num_labels > 1
+
+
+def make_references(bench: Workbench, split: str) -> References:
+    """Answers of the references on one split; the cascade runs here, the target's own were collected."""
+    frames = bench.frames[split]
+    heard, cascade = None, None
+    if frames.path is not None and bench.source.tokenizer is not None:
+        heard = heard_texts(bench.source, frames)
+        if bench.target.preparer.kind == "text" and is_classifier(bench.target):
+            with bench.timings.stage("evaluate.cascade"):
+                cascade = text_answers(bench.target, heard, bench.runtime).argmax(-1).numpy()
+    return References(frames.output, frames.output.argmax(-1).numpy(), cascade, heard)
+
+
+def reference_measures(bench: Workbench, split: str, own: References) -> list[Measure]:
+    """Measures of the references on one split."""
+    samples = bench.samples[split]
+    scope = Scope(split, bench.direction, bench.recipe.seed, samples.groups)  # type: ignore[arg-type]
+    if not is_classifier(bench.target):
+        # The best constant answer: the mean of the target's outputs on the fit samples.
+        constant = bench.frames["fit"].output.double().mean(0, keepdim=True).expand_as(own.output).numpy()
+        return regression_measures("majority", constant, own.output.double().numpy(), scope)
+    labels = None if samples.labels is None else np.array(samples.labels)
+    measures = majority_measures(own.labels, labels, scope)
+    if labels is not None:
+        measures += accuracy_measures("target", own.labels, labels, scope)
+    if own.cascade is not None:
+        measures += agreement_measures("cascade", own.cascade, own.labels, scope)
+        if labels is not None:
+            measures += accuracy_measures("cascade", own.cascade, labels, scope)
+    true = samples.texts or ([str(samples.target(i)) for i in range(len(samples))] if own.cascade is not None else None)
+    if own.heard is not None and true is not None:
+        measures += word_error_measures(own.heard, true, scope)
+    return measures
+
+

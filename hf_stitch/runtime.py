@@ -1,0 +1,57 @@
+"""Where the work runs: device, dtype, and the share of this process under accelerate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from hf_stitch.errors import RecipeError, nearest
+from hf_stitch.progress import Progress, Silent
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """One process of one or many; work is shared out by number, so the shares never depend on timing."""
+
+    accelerator: Accelerator
+    dtype: torch.dtype | None
+    progress: Progress
+
+    @classmethod
+    def start(cls, device: str | None = None, dtype: str | None = None, progress: Progress | None = None) -> Runtime:
+        """Join the processes that `torchrun` or `accelerate launch` started, or run alone.
+
+        Raises:
+            RecipeError: a device or dtype that is not there.
+        """
+        if dtype is not None and dtype not in DTYPES:
+            raise RecipeError(f"--dtype {dtype!r}: {nearest(dtype, DTYPES)}")
+        if device is not None and device.startswith("cuda") and not torch.cuda.is_available():
+            raise RecipeError(f"--device {device}: torch finds no CUDA device here; leave it out or use cpu")
+        if device is not None and device.split(":")[0] not in ("cpu", "cuda", "mps"):
+            raise RecipeError(f"--device {device!r}: {nearest(device, ('cpu', 'cuda', 'mps'))}")
+        accelerator = Accelerator(cpu=device == "cpu")
+        shown = progress if progress is not None and accelerator.is_main_process else Silent()
+        return cls(accelerator, DTYPES[dtype] if dtype else None, shown)
+
+    @property
+    def device(self) -> torch.device:
+        return self.accelerator.device
+
+    @property
+    def is_main(self) -> bool:
+        return self.accelerator.is_main_process
+
+    def mine(self, work: Sequence[Any]) -> list[Any]:
+        """This process's share of a list."""
+        return list(work[self.accelerator.process_index :: self.accelerator.num_processes])
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        self.accelerator.wait_for_everyone()

@@ -1,0 +1,186 @@
+"""One variant of a recipe: fit its layer, then measure it on every split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hf_stitch.answers import stitched_answers
+from hf_stitch.assembly import Halves, assemble, cut
+from hf_stitch.errors import FitError
+from hf_stitch.measuring import (
+    Scope,
+    accuracy_measures,
+    agreement_measures,
+    cascade_difference,
+    fit_measures,
+    map_measures,
+    regression_measures,
+)
+from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.pairing import Pairing, activation_sets, columns_of, fit_special
+from hf_stitch.recipe import Recipe
+from hf_stitch.references import References, is_classifier
+from hf_stitch.report import Measure
+from hf_stitch.sequences.rule import LengthRule
+from hf_stitch.stitching.layer import fit_layer, options_of
+from hf_stitch.workbench import Workbench
+
+NEEDS_ROWS = ("rbf", "diffusion")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted variant: its model, and what the fit found on the way."""
+
+    label: str
+    recipe: Recipe
+    model: StitchedModel
+    pairing: Pairing
+    diagnostics: dict[str, Any]
+
+
+class Cutter:
+    """Cuts the two models once for all variants that need the same ends."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+        self._made: dict[bool, Halves] = {}
+
+    def halves(self, needs_head: bool) -> Halves:
+        if needs_head not in self._made:
+            with self.bench.timings.stage("cut"):
+                self._made[needs_head] = cut(self.bench.source, self.bench.target, needs_head)
+        return self._made[needs_head]
+
+
+def fit_variant(label: str, recipe: Recipe, bench: Workbench, cutter: Cutter) -> Fitted:
+    """Fit one variant on the bench's fit split.
+
+    Raises:
+        FitError: fewer rows than the method needs, before any neighbour is run.
+        StitchError: a rule or method that does not suit these models.
+    """
+    timings = bench.timings
+    with timings.stage("pairing"):
+        rule = bench.rule(recipe)
+        pairing = bench.pairing(recipe, rule, "fit")
+    _enough(recipe, bench, rule, pairing)
+    summaries: dict[str, Any] = {}
+    metrics = [None, None]
+    for side, role in enumerate(_mapped_sides(recipe)):
+        metrics[side], summaries[role] = bench.metric(recipe, role, pairing)
+    with timings.stage(f"fit.{label}"):
+        source, target = activation_sets(bench.source, bench.target, bench.frames["fit"], pairing, (metrics[0], metrics[1]))
+        layer = fit_layer(
+            recipe.stitch.method,
+            source,
+            target,
+            landing=recipe.stitch.landing,
+            fill=recipe.sequence.fill,
+            options=_options(recipe),
+        )
+        rule = fit_special(rule, bench.source, bench.frames["fit"], bench.texts(recipe, "fit"))
+    model = assemble(recipe, cutter.halves(recipe.sequence.length == "ctc"), layer, rule)
+    found = {**layer.diagnostics, "neighbourhoods": summaries, "rows": len(pairing), "dropped_words": pairing.dropped}
+    return Fitted(label, recipe, model.to(bench.runtime.device), pairing, found)
+
+
+def _mapped_sides(recipe: Recipe) -> list[str]:
+    """The sides of which a local metric is needed."""
+    if recipe.stitch.method != "diffusion" or recipe.neighborhoods.kind == "none":
+        return []
+    sides = recipe.stitch.sides or options_of("diffusion")["sides"].default
+    return ["source", "target"] if sides == "both" else ["source"]
+
+
+def _options(recipe: Recipe) -> dict[str, Any]:
+    return recipe.stitch.options()
+
+
+def _enough(recipe: Recipe, bench: Workbench, rule: LengthRule, pairing: Pairing) -> None:
+    width = len(bench.source.features or range(bench.source.point.width)) * rule.join
+    if recipe.stitch.method in NEEDS_ROWS and len(pairing) < width + 1:
+        raise FitError(
+            f"stitch.method: {recipe.stitch.method} needs more rows than features: {len(pairing)} rows came from "
+            f"{len(pairing.pairs)} samples, {width + 1} are needed for {width} features; give more samples, fewer features "
+            "(source.features: {every: k}), or method: affine"
+        )
+
+
+def measure_variant(fitted: Fitted, bench: Workbench, references: dict[str, References]) -> list[Measure]:
+    """All measures of a fitted variant on validation and test."""
+    measures = []
+    for split, frames in bench.frames.items():
+        if split == "fit":
+            continue
+        samples, own = bench.samples[split], references[split]
+        scope = Scope(split, bench.direction, fitted.recipe.seed, samples.groups)  # type: ignore[arg-type]
+        with bench.timings.stage(f"evaluate.{fitted.label}"):
+            answers = stitched_answers(fitted.model, frames, bench.texts(fitted.recipe, split), bench.runtime)
+            measures += answer_measures(fitted.label, answers, own, bench, split, scope)
+            if split == "test":
+                measures += _activation_measures(fitted, bench, split, scope)
+    return measures
+
+
+def answer_measures(
+    label: str, answers: Tensor, own: References, bench: Workbench, split: str, scope: Scope
+) -> list[Measure]:
+    """Measures of a model's answers (n, k) on a split."""
+    if not is_classifier(bench.target):
+        return regression_measures(label, answers.double().numpy(), own.output.double().numpy(), scope)
+    given = answers.argmax(-1).numpy()
+    measures = agreement_measures(label, given, own.labels, scope)
+    if bench.samples[split].labels is not None:
+        measures += accuracy_measures(label, given, np.array(bench.samples[split].labels), scope)
+    if own.cascade is not None:
+        measures += cascade_difference(label, given, own.cascade, own.labels, scope)
+    return measures
+
+
+def _activation_measures(fitted: Fitted, bench: Workbench, split: str, scope: Scope) -> list[Measure]:
+    """How near the predicted activations come to the target's own, on corresponding rows."""
+    rule, layer = fitted.model.rule, fitted.model.layer
+    pairing = bench.pairing(fitted.recipe, rule, split)
+    source, target = activation_sets(bench.source, bench.target, bench.frames[split], pairing, (None, None))
+    true = target.values if target.full is None else target.full
+    samples = pairing.keys[:, 0].numpy()
+    device = bench.runtime.device
+    with torch.no_grad():
+        predicted = layer(source.values.to(device)).cpu()
+        measures = fit_measures(fitted.label, predicted, true, samples, scope)
+        if hasattr(layer, "target_coordinates") and layer.options.get("sides") == "both":
+            mapped = layer.coordinates(source.values.to(device)).cpu()
+            coordinates = layer.target_coordinates(target.values.to(device)).cpu()
+            measures += map_measures(fitted.label, mapped, coordinates, scope, samples)
+    return measures
+
+
+def error_by(fitted: Fitted, bench: Workbench, references: References) -> dict[str, Any]:
+    """Share of disagreement by class and by source length on the test, for the report's drawings."""
+    frames, samples = bench.frames["test"], bench.samples["test"]
+    if not is_classifier(bench.target):
+        return {}
+    answers = stitched_answers(fitted.model, frames, bench.texts(fitted.recipe, "test"), bench.runtime)
+    wrong = answers.argmax(-1).numpy() != references.labels
+    names = bench.target.model.config.id2label
+    classes = {str(names.get(k, k)): _share(wrong[references.labels == k]) for k in sorted(set(references.labels.tolist()))}
+    lengths = frames.source.lengths.numpy()
+    edges = np.unique(np.quantile(lengths, [0, 0.25, 0.5, 0.75, 1.0]).astype(int))
+    places = np.clip(np.searchsorted(edges, lengths, side="right") - 1, 0, max(len(edges) - 2, 0))
+    bins = {
+        f"{edges[k]}-{edges[min(k + 1, len(edges) - 1)]}": _share(wrong[places == k]) for k in sorted(set(places.tolist()))
+    }
+    return {"error_by_class": classes, "error_by_length": bins, "wrong": [samples.keys[i] for i in np.flatnonzero(wrong)]}
+
+
+def _share(wrong: np.ndarray) -> dict[str, Any]:
+    from hf_stitch.statistics import wilson
+
+    found = wilson(int(wrong.sum()), len(wrong))
+    return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}

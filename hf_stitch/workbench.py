@@ -1,0 +1,123 @@
+"""An opened recipe: both ends, the samples, and what was seen of them; shared by all variants that differ only in the map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hf_stitch.collection import Frames, collect
+from hf_stitch.data import Samples, load_samples
+from hf_stitch.ends import End, open_end
+from hf_stitch.local_metrics import collect_metric
+from hf_stitch.manifold.local_metric import LocalMetric
+from hf_stitch.pairing import Pairing, Texts, make_rule, pair_rows
+from hf_stitch.recipe import Data, Recipe
+from hf_stitch.runtime import Runtime
+from hf_stitch.sequences.rule import LengthRule
+from hf_stitch.timing import Timings
+
+SPLITS = ("fit", "validation", "test")
+
+
+@dataclass
+class Workbench:
+    """One pair of ends with its data.
+
+    Attributes:
+        samples, frames: by split (`fit`, `validation`, `test`), those that the recipe has.
+        direction: `forward`, or `backward` when the ends are swapped.
+    """
+
+    recipe: Recipe
+    runtime: Runtime
+    timings: Timings
+    source: End
+    target: End
+    samples: dict[str, Samples]
+    frames: dict[str, Frames] = field(default_factory=dict)
+    direction: str = "forward"
+    _texts: dict[tuple[str, str], Texts] = field(default_factory=dict)
+    _metrics: dict[tuple[str, str], tuple[LocalMetric, dict]] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, recipe: Recipe, runtime: Runtime, timings: Timings, splits: tuple[str, ...] = SPLITS) -> Workbench:
+        """Load models and data and check them; nothing long is done yet.
+
+        Raises:
+            StitchError: a model, hook point, column or sample that cannot be used.
+        """
+        with timings.stage("load.models"):
+            source, target = open_end(recipe.source, runtime), open_end(recipe.target, runtime)
+        samples = {}
+        with timings.stage("load.data"):
+            for split in splits:
+                data = getattr(recipe.data, split)
+                if data is not None:
+                    samples[split] = load_samples(data, source.preparer, target.preparer, split)
+        return cls(recipe, runtime, timings, source, target, samples)
+
+    def collect(self) -> Workbench:
+        """Run both models over all samples; returns the bench with its frames."""
+        for split, samples in self.samples.items():
+            with self.timings.stage(f"activations.{split}"):
+                data = described(getattr(self.recipe.data, split))
+                self.frames[split] = collect(self.source, self.target, samples, split, self.runtime, data)
+            for note in samples.notes:
+                self.runtime.progress.note(note)
+        return self
+
+    def swapped(self) -> Workbench:
+        """The same bench from target to source; nothing is collected anew."""
+        return replace(
+            self,
+            source=self.target,
+            target=self.source,
+            samples={split: _swapped(samples) for split, samples in self.samples.items()},
+            frames={split: frames.swapped() for split, frames in self.frames.items()},
+            direction="backward" if self.direction == "forward" else "forward",
+            _texts={},
+            _metrics={},
+        )
+
+    def texts(self, recipe: Recipe, split: str) -> Texts | None:
+        """Tokens of a split's target texts, where the length rule needs them."""
+        rule = recipe.sequence.length
+        if rule not in ("ctc", "spans"):
+            return None
+        if (rule, split) not in self._texts:
+            self._texts[rule, split] = Texts.of(self.source, self.target, self.samples[split], rule)
+        return self._texts[rule, split]
+
+    def rule(self, recipe: Recipe) -> LengthRule:
+        """The recipe's length rule, learned from the fit samples."""
+        return make_rule(recipe, self.source, self.target, self.frames["fit"], self.texts(recipe, "fit"))
+
+    def pairing(self, recipe: Recipe, rule: LengthRule, split: str) -> Pairing:
+        """Corresponding rows of a split."""
+        return pair_rows(recipe, rule, self.frames[split], self.samples[split].keys, self.texts(recipe, split))
+
+    def metric(self, recipe: Recipe, role: str, pairing: Pairing) -> tuple[LocalMetric, dict[str, Any]]:
+        """Local metric of the fit rows of one side; collected once for all variants that ask for the same."""
+        asked = recipe.model_dump_json(include={"neighborhoods", "sequence", "seed"})
+        if (role, asked) not in self._metrics:
+            end = self.source if role == "source" else self.target
+            find = partial(collect_metric, recipe, role, end, self.samples["fit"], self.frames["fit"], pairing, self.runtime)
+            with self.timings.stage(f"neighbourhoods.{role}"):
+                self._metrics[role, asked] = find()
+        return self._metrics[role, asked]
+
+
+def _swapped(samples: Samples) -> Samples:
+    return replace(samples, columns=samples.columns[::-1], preparers=samples.preparers[::-1])
+
+
+def described(data: Data) -> dict[str, Any]:
+    """What a collection's cache key must know of its data: the request, and the files' sizes and times."""
+    from hf_stitch.zoo import resolve_data
+
+    path = resolve_data(data.dataset) if data.dataset.startswith("zoo:") else Path(data.dataset)
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else []
+    stamps = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files]
+    return {"asked": data.model_dump(mode="json"), "files": stamps}
