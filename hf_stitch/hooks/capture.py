@@ -1,0 +1,118 @@
+"""Read or overwrite activations of a whole model in one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hf_stitch.errors import HookError
+from hf_stitch.hooks.points import HookPoint, denormalise, normalise, pick, put, resolve
+
+
+class _Enough(BaseException):
+    """Leaves a forward pass early; a BaseException, so that no `except Exception` of a model swallows it."""
+
+
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The plain model behind torch.compile: a hook added after its first compiled call would silently do nothing."""
+    return getattr(model, "_orig_mod", model)
+
+
+def selected(values: Tensor, point: HookPoint) -> Tensor:
+    """The features (..., m) -> (..., len(features)) that a point selects."""
+    if values.shape[-1] != point.width:
+        raise HookError(
+            f"{point.module} was probed with {point.width} features; got {values.shape[-1]}: probe it again"
+        )
+    if point.features is None:
+        return values
+    return values.index_select(-1, torch.tensor(point.features, device=values.device))
+
+
+def capture(model: nn.Module, points: Sequence[HookPoint], inputs: Mapping[str, Any]) -> list[Tensor]:
+    """Activations at some hook points, from one forward pass that ends as soon as all of them were seen.
+
+    Gradient, autocast and inference mode are the caller's; nothing is detached, and no hook stays behind.
+
+    Args:
+        inputs: keyword arguments of the model.
+
+    Returns:
+        One (b, t, m) tensor for each point, in the model's dtype, features selected; t = 1 for "flat" points.
+
+    Raises:
+        HookError: no points, a point that was not reached, or one whose output changed since it was probed.
+    """
+    if not points:
+        raise HookError("capture needs at least one hook point; got none")
+    model = uncompiled(model)
+    seen: dict[int, Tensor] = {}
+    handles = []
+
+    def watch(number: int, point: HookPoint) -> Any:
+        def leave(_module: nn.Module, _args: Any, output: Any) -> None:
+            if number in seen:
+                return
+            values = selected(normalise(pick(output, point.output), point.layout), point)
+            last = len(seen) + 1 == len(points)
+            # what runs on may write into its input in place (Wav2Vec2 zeroes padded frames)
+            seen[number] = values if last else values.clone()
+            if last:
+                raise _Enough
+
+        return leave
+
+    try:
+        for number, point in enumerate(points):
+            handles.append(resolve(model, point.module).register_forward_hook(watch(number, point)))
+        model(**inputs)
+    except _Enough:
+        return [seen[number] for number in range(len(points))]
+    finally:
+        for handle in handles:
+            handle.remove()
+    missing = [point.module for number, point in enumerate(points) if number not in seen]
+    raise HookError(f"the forward pass never called {', '.join(missing)}; probe the hook point with these inputs")
+
+
+@contextmanager
+def replaced(model: nn.Module, point: HookPoint, value: Tensor) -> Iterator[None]:
+    """Overwrite an activation in the forward passes of a whole model.
+
+    Args:
+        value: (b, t, width), or (b, t, len(features)) to overwrite only the selected features; cast to the dtype there.
+
+    Raises:
+        HookError: the sizes do not fit, or no forward pass inside reached the point.
+    """
+    model = uncompiled(model)
+    calls = 0
+
+    def leave(_module: nn.Module, _args: Any, output: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return overwritten(output, point, value)
+
+    handle = resolve(model, point.module).register_forward_hook(leave)
+    try:
+        yield
+    finally:
+        handle.remove()
+    if not calls:
+        raise HookError(
+            f"the forward pass never called {point.module}, nothing was replaced; probe the hook point again"
+        )
+
+
+def overwritten(output: Any, point: HookPoint, value: Tensor) -> Any:
+    """A copy of a module's output with the activation `value` in it, in its own layout, dtype and container."""
+    old = pick(output, point.output)
+    if point.features is not None and value.shape[-1] == len(point.features) != point.width:
+        whole = normalise(old, point.layout)
+        index = torch.tensor(point.features, device=old.device)
+        value = whole.index_copy(-1, index, value.to(old.device, old.dtype))
+    return put(output, point.output, denormalise(value.to(old.device, old.dtype), point.layout, old.shape))

@@ -1,0 +1,178 @@
+"""Where to look in a model: a hook point, and the shape its activations have there."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from hf_stitch.errors import HookError, nearest
+
+Layout = Literal["batch_first", "time_first", "channels_first", "flat"]
+
+
+@dataclass(frozen=True)
+class HookPoint:
+    """One activation of a model, made by `probe`.
+
+    Attributes:
+        module: dotted name of the module whose output is meant.
+        output: which tensor of that output: None (it is a tensor), an index of a tuple, a key of a ModelOutput.
+        layout: "batch_first" (b, t, m), "time_first" (t, b, m), "channels_first" (b, m, t), "flat" (b, m).
+        width: m, the number of all features there.
+        features: the selected features in order, or None for all of them.
+    """
+
+    module: str
+    output: int | str | None
+    layout: Layout
+    width: int
+    features: tuple[int, ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data; `from_dict` is its inverse."""
+        return asdict(self) | {"features": None if self.features is None else list(self.features)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> HookPoint:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            HookError: a key is missing or unknown, or the layout is not one of the four.
+        """
+        known = set(cls.__dataclass_fields__)
+        if set(data) != known:
+            raise HookError(f"a hook point has the keys {sorted(known)}; got {sorted(data)}")
+        if data["layout"] not in get_args(Layout):
+            raise HookError(f"unknown layout {data['layout']!r}; {nearest(str(data['layout']), get_args(Layout))}")
+        features = data["features"]
+        return cls(**{**data, "features": None if features is None else tuple(features)})
+
+
+def resolve(model: nn.Module, name: str) -> nn.Module:
+    """The submodule called `name`.
+
+    Raises:
+        HookError: there is none; the message names the nearest real ones.
+    """
+    modules = dict(model.named_modules(remove_duplicate=False))
+    if not name or name not in modules:
+        known = [key for key in modules if key]
+        raise HookError(f"{type(model).__name__} has no module {name!r}; {nearest(name, known)}")
+    return modules[name]
+
+
+def canonical(model: nn.Module, name: str) -> str:
+    """The first name under which the module called `name` is registered (a shared module has several)."""
+    module = resolve(model, name)
+    return next(key for key, value in model.named_modules() if value is module)
+
+
+def select_features(spec: str | Mapping[str, int] | Sequence[int] | None, width: int) -> tuple[int, ...] | None:
+    """Feature indices from their recipe form: "all", {"every": k} or a list of indices.
+
+    Returns:
+        The indices in the order given, or None for all.
+
+    Raises:
+        HookError: an unknown form, an index outside 0..width-1 or named twice, or k < 1.
+    """
+    if spec is None or spec == "all":
+        return None
+    if isinstance(spec, Mapping):
+        step = spec.get("every")
+        if set(spec) != {"every"} or not isinstance(step, int) or isinstance(step, bool) or not 1 <= step <= width:
+            raise HookError(f"features takes {{every: k}} with k in 1..{width}; got {dict(spec)}")
+        return None if step == 1 else tuple(range(0, width, step))
+    if isinstance(spec, str) or not all(isinstance(i, int) and not isinstance(i, bool) for i in spec):
+        raise HookError(f"features takes all, {{every: k}} or a list of indices; got {spec!r}")
+    chosen = tuple(spec)
+    wrong = [i for i in chosen if not 0 <= i < width]
+    if not chosen or wrong or len(set(chosen)) != len(chosen):
+        cause = f"outside: {wrong[:5]}" if wrong else "named twice" if chosen else "none given"
+        raise HookError(f"features must be distinct indices in 0..{width - 1} ({cause}); correct `features`")
+    return chosen
+
+
+def pick(output: Any, which: int | str | None) -> Tensor:
+    """The tensor that `which` means in the output of a module."""
+    if isinstance(output, Tensor):
+        found: Any = output if which in (None, 0) else None
+    elif isinstance(output, Mapping):
+        keys = list(output)
+        key = first_tensor(output) if which is None else keys[which] if isinstance(which, int) else which
+        found = output.get(key)
+    elif isinstance(output, tuple | list):
+        place = first_tensor(output) if which is None else which
+        found = output[place] if isinstance(place, int) and place < len(output) else None
+    else:
+        found = None
+    if not isinstance(found, Tensor):
+        raise HookError(f"output {which!r} is no tensor of {describe(output)}; choose another `output`")
+    return found
+
+
+def put(output: Any, which: int | str | None, tensor: Tensor) -> Any:
+    """A copy of `output` in which the tensor that `which` means is `tensor`."""
+    if isinstance(output, Tensor):
+        return tensor
+    place: Any = first_tensor(output) if which is None else which
+    if isinstance(output, Mapping):
+        new: Any = copy.copy(output)
+        new[list(output)[place] if isinstance(place, int) else place] = tensor
+        return new
+    items = list(output)
+    items[place] = tensor
+    if hasattr(output, "_fields"):
+        return type(output)(*items)
+    return type(output)(items)
+
+
+def first_tensor(output: Any) -> int | str | None:
+    """Key or index of the first tensor, None when there is none."""
+    pairs = output.items() if isinstance(output, Mapping) else enumerate(output)
+    return next((key for key, value in pairs if isinstance(value, Tensor)), None)
+
+
+def describe(output: Any) -> str:
+    """A short description of a module's output for messages."""
+    if isinstance(output, Tensor):
+        return f"a tensor {tuple(output.shape)}"
+    if isinstance(output, Mapping):
+        return f"{type(output).__name__}({', '.join(output)})"
+    if isinstance(output, tuple | list):
+        return f"{type(output).__name__}({', '.join(type(x).__name__ for x in output)})"
+    return type(output).__name__
+
+
+def normalise(tensor: Tensor, layout: Layout) -> Tensor:
+    """(b, t, m) view of a raw activation; more than one spatial axis is flattened into t."""
+    if layout == "flat":
+        return tensor.unsqueeze(1)
+    if layout == "time_first":
+        return tensor.transpose(0, 1)
+    if layout == "channels_first":
+        return tensor.flatten(2).transpose(1, 2)
+    return tensor.flatten(1, -2)
+
+
+def denormalise(values: Tensor, layout: Layout, shape: Sequence[int]) -> Tensor:
+    """A fresh raw activation of `shape` with the content of `values` (b, t, m).
+
+    It is always a copy: some models write into it (Wav2Vec2 zeroes padded frames in place).
+
+    Raises:
+        HookError: the sizes do not fit.
+    """
+    want = normalise(torch.empty(tuple(shape), device="meta"), layout).shape
+    if values.shape != want:
+        raise HookError(f"the activation here is (b, t, m) = {tuple(want)}; got {tuple(values.shape)}")
+    if layout == "time_first":
+        values = values.transpose(0, 1)
+    elif layout == "channels_first":
+        values = values.transpose(1, 2)
+    return values.reshape(tuple(shape)).clone(memory_format=torch.contiguous_format)

@@ -1,0 +1,116 @@
+"""The prefix of a model: everything that runs until the last hook point has been seen, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+
+from hf_stitch.errors import HookError
+from hf_stitch.hooks.capture import capture
+from hf_stitch.hooks.inputs import describe_inputs, make_inputs_for, masked
+from hf_stitch.hooks.points import HookPoint, canonical, resolve
+from hf_stitch.hooks.prune import (
+    PLAN_VERSION,
+    check_plan,
+    holds_tensors,
+    largest_working,
+    own_parameters,
+    owners,
+    same,
+    take_out,
+    taken_out,
+)
+from hf_stitch.hooks.survey import COMBOS, MakeInputs, Survey, quiet
+from hf_stitch.hooks.vacant import Absent
+
+
+def plan_prefix(model: nn.Module, points: Sequence[HookPoint], make_inputs: MakeInputs | None = None) -> dict[str, Any]:
+    """Find what a model does not need when only `points` are read from it.
+
+    Whatever is left out was verified: the captures of several batches, padded ones too, stay bit for bit the same.
+
+    Args:
+        make_inputs: (batch, length) -> keyword arguments; `make_inputs_for(model)` by default.
+
+    Returns:
+        JSON data for `apply_prefix_plan`: the largest module subtrees and the single parameters to leave out.
+
+    Raises:
+        HookError: no points, or a point that is not called exactly once.
+    """
+    if not points:
+        raise HookError("a prefix needs at least one hook point; got none")
+    survey = Survey(model, make_inputs or make_inputs_for(model))
+    for point in points:
+        survey.point(point.module, point.output)
+    log = survey.traces[0]
+    end = max(log.left[canonical(model, point.module)][0] for point in points)
+    reached = {name for name, times in log.entered.items() if times[0] < end}
+    names = [canonical(model, point.module) for point in points]
+    with quiet(model):
+        cases = _cases(model, points, survey)
+
+        def works(absent: list[str], dropped: list[str]) -> bool:
+            vacant = {name: Absent(name, survey.modules[name]) for name in absent}
+            with taken_out(model, vacant, dropped):
+                try:
+                    found = [capture(model, points, inputs) for inputs, _ in cases]
+                except Exception:
+                    return False
+            return all(same(a, b) for f, (_, e) in zip(found, cases) for a, b in zip(f, e))
+
+        absent = largest_working(_unreached(survey, reached), lambda trial: works(trial, []), survey_children(survey))
+        candidates = own_parameters(model, owners([*names, *absent]))
+        dropped = largest_working(candidates, lambda trial: works(absent, trial))
+    return {
+        "kind": "prefix",
+        "version": PLAN_VERSION,
+        "transformers": transformers.__version__,
+        "points": [point.to_dict() for point in points],
+        "absent": absent,
+        "dropped": dropped,
+    }
+
+
+def apply_prefix_plan(model: nn.Module, plan: Mapping[str, Any]) -> nn.Module:
+    """Leave out, in place, what `plan_prefix` found needless; works on the meta device. Returns the model.
+
+    Raises:
+        HookError: no prefix plan, or one of another model.
+    """
+    check_plan(plan, "prefix")
+    take_out(model, {name: Absent(name, resolve(model, name)) for name in plan["absent"]}, plan["dropped"])
+    return model
+
+
+def survey_children(survey: Survey) -> Any:
+    """A function from a module's name to its members' names."""
+    return lambda name: [n for n in survey.modules if n.rpartition(".")[0] == name and holds_tensors(survey.modules[n])]
+
+
+def _unreached(survey: Survey, reached: set[str]) -> list[str]:
+    """The largest subtrees none of whose modules is ever entered before the end."""
+    busy = reached | owners(reached)
+    idle = {name for name in survey.modules if name and name not in busy}
+    return [n for n in idle_sorted(idle, survey) if not owners([n]) & idle]
+
+
+def idle_sorted(names: set[str], survey: Survey) -> list[str]:
+    """Names in the model's own order, without those that hold no tensors."""
+    return [name for name in survey.modules if name in names and holds_tensors(survey.modules[name])]
+
+
+def _cases(model: nn.Module, points: Sequence[HookPoint], survey: Survey) -> list[tuple[dict[str, Any], list[Tensor]]]:
+    """Probe inputs with the captures they give."""
+    described = describe_inputs(model, survey.inputs)
+    found = list(survey.inputs)
+    if described["mask"] is not None:
+        batch, length = COMBOS[1]
+        device = next(v.device for v in found[1].values() if isinstance(v, Tensor))
+        mask = torch.arange(length, device=device) < length - 2 * torch.arange(batch, device=device)[:, None]
+        found.append(masked(found[1], described, batch, length, mask, device))
+    return [(inputs, [value.clone() for value in capture(model, points, inputs)]) for inputs in found]

@@ -1,0 +1,137 @@
+"""Outputs of modules as plain data: their shapes as formulas of batch and length, and zeros made from them.
+
+A dimension is an int, or [k, a, c] for batch^k * (a * length + c); formulas come from two runs that differ in both.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Dim = int | list[int]
+Combo = tuple[int, int]
+UNKNOWN: dict[str, Any] = {"unknown": True}
+
+
+def record(value: Any) -> dict[str, Any] | None:
+    """Plain data that describes `value` without its numbers; `UNKNOWN` where it cannot be made again."""
+    if value is None:
+        return None
+    if isinstance(value, Tensor):
+        return {"tensor": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
+    if isinstance(value, bool | int | float | str):
+        return {"value": value}
+    if isinstance(value, Mapping):
+        kind = type(value)
+        path = f"{kind.__module__}.{kind.__qualname__}"
+        if kind is not dict and not path.startswith("transformers."):
+            return UNKNOWN
+        return {"mapping": {str(k): record(v) for k, v in value.items()}, "class": "dict" if kind is dict else path}
+    if type(value) in (tuple, list):
+        return {type(value).__name__: [record(v) for v in value]}
+    return UNKNOWN
+
+
+def fit_dim(sizes: Sequence[int], combos: Sequence[Combo]) -> Dim | None:
+    """The formula of a dimension that was sizes[i] at (batch, length) = combos[i]; None when there is none."""
+    (first, second), ((b1, l1), (b2, l2)) = sizes, combos
+    if first == second:
+        return first
+    if first * b2 == second * b1 and first % b1 == 0:
+        return [1, 0, first // b1]
+    for power in (0, 1):
+        if first % b1**power or second % b2**power:
+            continue
+        one, two = first // b1**power, second // b2**power
+        if (two - one) % (l2 - l1) == 0:
+            slope = (two - one) // (l2 - l1)
+            return [power, slope, one - slope * l1]
+    return None
+
+
+def fit(first: Any, second: Any, combos: Sequence[Combo]) -> Any:
+    """The two recorded outputs of one module as one, with formulas for dimensions; UNKNOWN when they disagree."""
+    if first is None and second is None:
+        return None
+    if not isinstance(first, dict) or not isinstance(second, dict) or set(first) != set(second):
+        return UNKNOWN
+    if "tensor" in first:
+        if first["dtype"] != second["dtype"] or len(first["tensor"]) != len(second["tensor"]):
+            return UNKNOWN
+        dims = [fit_dim(pair, combos) for pair in zip(first["tensor"], second["tensor"])]
+        return UNKNOWN if None in dims else {"tensor": dims, "dtype": first["dtype"]}
+    if "mapping" in first:
+        if list(first["mapping"]) != list(second["mapping"]) or first["class"] != second["class"]:
+            return UNKNOWN
+        items = {k: fit(v, second["mapping"][k], combos) for k, v in first["mapping"].items()}
+        return UNKNOWN if UNKNOWN in items.values() else {"mapping": items, "class": first["class"]}
+    for kind in ("tuple", "list"):
+        if kind in first:
+            if len(first[kind]) != len(second[kind]):
+                return UNKNOWN
+            parts = [fit(a, b, combos) for a, b in zip(first[kind], second[kind])]
+            return UNKNOWN if UNKNOWN in parts else {kind: parts}
+    return first if first == second and first != UNKNOWN else UNKNOWN
+
+
+def size(dim: Dim, batch: int, length: int) -> int:
+    """A dimension at (batch, length)."""
+    if isinstance(dim, int):
+        return dim
+    power, slope, offset = dim
+    return int(batch**power * (slope * length + offset))
+
+
+def build(spec: Any, make: Callable[[list[Dim], torch.dtype], Tensor]) -> Any:
+    """An output like the one `spec` describes, each tensor made by `make(dims, dtype)`."""
+    if spec is None:
+        return None
+    if "tensor" in spec:
+        return make(spec["tensor"], getattr(torch, spec["dtype"]))
+    if "value" in spec:
+        return spec["value"]
+    if "mapping" in spec:
+        items = {k: build(v, make) for k, v in spec["mapping"].items()}
+        return items if spec["class"] == "dict" else _transformers_class(spec["class"])(**items)
+    kind = tuple if "tuple" in spec else list
+    return kind(build(part, make) for part in spec[kind.__name__])
+
+
+def _transformers_class(path: str) -> Any:
+    """The output class at a dotted path; only transformers' own classes are ever imported from a plan."""
+    module, _, name = path.rpartition(".")
+    if not module.startswith("transformers."):
+        raise ValueError(f"refusing to import {path!r} from a plan")
+    return getattr(importlib.import_module(module), name)
+
+
+def part(spec: Any, which: int | str | None) -> tuple[int | str | None, Any]:
+    """(key, tensor description) of the tensor that `which` means; (which, None) when it is no tensor."""
+    if not isinstance(spec, dict):
+        return which, None
+    if "tensor" in spec:
+        return (None, spec) if which in (None, 0) else (which, None)
+    entries = spec.get("mapping") or dict(enumerate(spec.get("tuple") or spec.get("list") or []))
+    if which is None:
+        which = next((k for k, v in entries.items() if isinstance(v, dict) and "tensor" in v), None)
+    elif "mapping" in spec and isinstance(which, int):
+        which = list(entries)[which] if which < len(entries) else None
+    found = entries.get(which)
+    return which, found if isinstance(found, dict) and "tensor" in found else None
+
+
+def symbol(dim: Dim) -> str:
+    """A dimension for human eyes: b, t, 2t+1, 96."""
+    if isinstance(dim, int):
+        return str(dim)
+    power, slope, offset = dim
+    time = "" if not slope else ("t" if slope == 1 else f"{slope}t")
+    shift = f"{offset:+d}" if slope and offset else "" if slope else str(offset)
+    inner = time + shift
+    if not power:
+        return inner
+    return "b" if inner == "1" else f"b*({inner})" if shift and slope else f"b*{inner}"

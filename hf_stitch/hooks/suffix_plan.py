@@ -1,0 +1,181 @@
+"""Find how to start a model in the middle.
+
+No model family is known by name: whatever is taken out was verified, the result stays bit for bit that of the whole
+model with the activation replaced, for several batches, padded ones too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hf_stitch.errors import HookError
+from hf_stitch.hooks import structure
+from hf_stitch.hooks.capture import capture, replaced
+from hf_stitch.hooks.inputs import dummy_inputs, make_inputs_for, masked
+from hf_stitch.hooks.points import HookPoint, canonical
+from hf_stitch.hooks.prune import holds_tensors, largest_working, own_parameters, owners, same, taken_out, values_for
+from hf_stitch.hooks.suffix import input_length, run_suffix, vacancies, whole_plan
+from hf_stitch.hooks.survey import COMBOS, MakeInputs, Survey, quiet
+
+
+@dataclass
+class _Case:
+    """One verification: activations, mask, further inputs, and the whole model's outputs for them."""
+
+    values: Tensor
+    mask: Tensor | None
+    extras: dict[str, Any]
+    expected: dict[str, Tensor]
+
+
+def plan_suffix(model: nn.Module, point: HookPoint, make_inputs: MakeInputs | None = None) -> dict[str, Any]:
+    """Find how to start a model at a hook point, and what it no longer needs then.
+
+    Args:
+        make_inputs: (batch, length) -> keyword arguments; `make_inputs_for(model)` by default.
+
+    Returns:
+        JSON data for `apply_suffix_plan` and `run_suffix`: hook point, description of the dummy inputs, stubs with
+        their outputs, the way of injection, parameters to leave out.
+
+    Raises:
+        HookError: the point is not usable; the outputs do not depend on it; or they depend on the input by another way
+            too, so that the activations alone do not determine them.
+    """
+    survey = Survey(model, make_inputs or make_inputs_for(model))
+    survey.point(point.module, point.output)
+    name = canonical(model, point.module)
+    point = replace(point, module=name)
+    plan = whole_plan(model, point, survey)
+    with quiet(model):
+        cases = _cases(model, plan, replace(point, features=None), survey)
+
+        def works(dropped: Iterable[str] = (), **change: Any) -> bool:
+            return _same_with(model, plan | change, dropped, cases)
+
+        plan["inject"] = "stub" if works(inject="stub") else "hook"
+        done = _done_before(survey, name, inside=plan["inject"] == "hook")
+
+        def specs(names: Iterable[str]) -> dict[str, Any]:
+            return {stub: survey.output(stub) for stub in names}
+
+        plan["stubs"] = specs(
+            largest_working(
+                _largest(done), lambda names: works(stubs=specs(names)), lambda top: _largest(_below(done, top))
+            )
+        )
+        candidates = own_parameters(model, owners([name, *plan["stubs"]]))
+        plan["dropped"] = largest_working(candidates, lambda names: works(names))
+    return plan
+
+
+def _same_with(model: nn.Module, plan: Mapping[str, Any], dropped: Iterable[str], cases: list[_Case]) -> bool:
+    """Whether all outputs stay the same when a plan is carried out and parameters are dropped."""
+    with taken_out(model, vacancies(model, plan), dropped):
+        try:
+            for case in cases:
+                found = _tensors(run_suffix(model, plan, case.values, case.mask, **case.extras))
+                if not all(key in found and same(found[key], value) for key, value in case.expected.items()):
+                    return False
+        except Exception:  # whatever a trial raises, the part it took out is needed
+            return False
+    return True
+
+
+def _done_before(survey: Survey, hook: str, inside: bool) -> list[str]:
+    """Modules with tensors and a known output, all of whose calls end before the hook module's own ends."""
+    found = []
+    for name, module in survey.modules.items():
+        times = [(log.left.get(name), log.left[hook][0]) for log in survey.traces]
+        if name == hook or (name.startswith(f"{hook}.") and not inside) or not holds_tensors(module):
+            continue
+        if all(left and max(left) < end for left, end in times) and survey.output(name) != structure.UNKNOWN:
+            found.append(name)
+    return found
+
+
+def _largest(names: list[str]) -> list[str]:
+    """Those names that lie inside none of the others."""
+    known = set(names)
+    return [name for name in names if not owners([name]) & known]
+
+
+def _below(names: list[str], top: str) -> list[str]:
+    return [name for name in names if name.startswith(f"{top}.")]
+
+
+def _cases(model: nn.Module, plan: dict[str, Any], point: HookPoint, survey: Survey) -> list[_Case]:
+    """The verifications, with those outputs that the activations determine.
+
+    Raises:
+        HookError: they do not determine the main output, or change no output.
+    """
+    cases, kept, moved = [], set[str](), set[str]()
+    main = "?"
+    for number, mask in _masks(plan, survey):
+        real = masked(survey.inputs[number], plan["inputs"], *COMBOS[number], mask, _device(survey.inputs[number]))
+        seen = capture(model, [point], real)[0]
+        values = values_for(seen)
+        case = _Case(values, mask if input_length(plan, values.shape[1]) else None, {}, {})
+        dummy = dummy_inputs(model, plan, *COMBOS[number], mask)
+        case.extras = {k: v for k, v in real.items() if k not in dummy}
+        plain = _tensors(model(**real))
+        with replaced(model, point, values):
+            case.expected = _tensors(model(**real))
+        found = _tensors(run_suffix(model, plan, values, case.mask, **case.extras))
+        equal = {k for k, v in case.expected.items() if k in found and same(found[k], v)}
+        kept = kept & equal if cases else equal
+        moved |= {k for k, v in case.expected.items() if not same(plain[k], v)}
+        main = next((k for k in ("logits", "last_hidden_state") if k in plain), next(iter(plain)))
+        cases.append(case)
+    _check_determined(point, main, kept, moved, survey)
+    for case in cases:
+        case.expected = {k: v for k, v in case.expected.items() if k in kept}
+    return cases
+
+
+def _check_determined(point: HookPoint, main: str, kept: set[str], moved: set[str], survey: Survey) -> None:
+    if not moved:
+        raise HookError(f"no output of the model depends on {point.module}; {survey.alternatives(point.module)}")
+    if main not in kept or not kept & moved:
+        raise HookError(
+            f"the activations at {point.module} do not determine the output {main!r}: the rest of the model also sees "
+            "the input by another way (a residual connection round this point, or another branch); hook a whole block "
+            f"instead. Tried: dummy inputs with the activation replaced in the whole model. {survey.alternatives(point.module)}"
+        )
+
+
+def _masks(plan: Mapping[str, Any], survey: Survey) -> list[tuple[int, Tensor | None]]:
+    """(number of the probe, mask): without padding, padded on the right, and on the left where the model can."""
+    found: list[tuple[int, Tensor | None]] = [(0, None), (1, None)]
+    formula = plan["inputs"]["mask"]
+    if formula is not None:
+        batch, length = COMBOS[1]
+        device = _device(survey.inputs[1])
+        row, column = torch.arange(batch, device=device)[:, None], torch.arange(length, device=device)
+        found.append((1, column < length - 3 * row))
+        if formula == [0, 1, 0]:
+            found.append((1, column >= 3 * row))
+    return found
+
+
+def _device(inputs: Mapping[str, Any]) -> torch.device:
+    return next(v.device for v in inputs.values() if isinstance(v, Tensor))
+
+
+def _tensors(output: Any, prefix: str = "") -> dict[str, Tensor]:
+    """All tensors of a model's output by key."""
+    if isinstance(output, Tensor):
+        return {prefix: output}
+    if isinstance(output, Mapping):
+        pairs: Any = output.items()
+    elif isinstance(output, tuple | list):
+        pairs = enumerate(output)
+    else:
+        return {}
+    return {key: value for k, v in pairs for key, value in _tensors(v, f"{prefix}.{k}".lstrip(".")).items()}
