@@ -66,5 +66,5 @@ def number(value: float | None, significant: bool = True) -> str:
     if not significant and abs(value) < 1e5:
         return f"{round(value, 3) + 0.0:.3f}"
     if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+        return "0" if value == 0 else f"{value:#.3g}".rstrip(".") if abs(value) < 1000 else f"{value:.0f}"
     return f"{value:.2e}"

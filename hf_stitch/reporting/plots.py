@@ -1,0 +1,174 @@
+"""Figures as SVG text, made of what a report holds. The only file that imports matplotlib.
+
+The same data give the same text: hash salts are fixed, dates and other metadata left out. Colours are CSS variables, so
+that a figure follows the page into the dark. Every function returns "" where there is nothing to draw.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import LinearSegmentedColormap, to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.ticker import MaxNLocator
+
+_VARIABLES = {
+    "#010101": "var(--ink)",
+    "#020202": "var(--muted)",
+    "#030303": "var(--line)",
+    "#040404": "var(--source)",
+    "#050505": "var(--target)",
+    "#060606": "var(--accent)",
+    "#070707": "var(--bad)",
+}
+INK, MUTED, LINE, SOURCE, TARGET, ACCENT, FLOOR = _VARIABLES
+SIDES = {"source": SOURCE, "target": TARGET}
+_RAMP = LinearSegmentedColormap.from_list("ramp", ["#4a6fd0", "#b5559f", "#e2893b"])
+_BINS = 12
+_DRAWN = 800  # points of a cloud that are drawn
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9.0,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "text.color": INK,
+    "text.parse_math": False,
+    "axes.unicode_minus": True,
+}
+
+
+def cloud(points: Sequence[Sequence[float]], hue: Sequence[float] | None, title: str) -> str:
+    """Diffusion coordinates phi_1, phi_2 of one model, coloured by `hue` (one number a point; phi_1 when None)."""
+    array = _table(points)
+    if array.shape[0] < 2:
+        return ""
+    colour = array[:, 0] if hue is None else np.asarray(hue, dtype=float)
+    keep = np.unique(np.linspace(0, len(array) - 1, min(len(array), _DRAWN)).astype(int))
+    array, colour = array[keep], colour[keep]
+    x, y = (array[:, 0], array[:, 1]) if array.shape[1] > 1 else (keep.astype(float), array[:, 0])
+    names = ("φ₁", "φ₂") if array.shape[1] > 1 else ("sample", "φ₁")
+
+    def draw(axes: Axes) -> None:
+        rank = np.argsort(np.argsort(colour, kind="stable"), kind="stable") * _BINS // len(colour)
+        for index in range(_BINS):
+            dots = np.flatnonzero(rank == index)
+            if len(dots):
+                axes.add_patch(_dots(x[dots], y[dots], to_hex(_RAMP(index / (_BINS - 1)))))
+        for low, high, limits in ((x.min(), x.max(), axes.set_xlim), (y.min(), y.max(), axes.set_ylim)):
+            room = 0.06 * (high - low) or 1.0
+            limits(low - room, high + room)
+        axes.set(xlabel=names[0], ylabel=names[1])
+
+    return _svg(draw, title, salt="cloud")
+
+
+def spectra(values: Mapping[str, Sequence[float]], ylabel: str, title: str) -> str:
+    """Numbers per coordinate of both models, e.g. eigenvalues, as two lines."""
+    drawn = {side: [v for v in numbers if v is not None][:40] for side, numbers in values.items() if numbers}
+    drawn = {side: numbers for side, numbers in drawn.items() if numbers}
+    if not drawn:
+        return ""
+
+    def draw(axes: Axes) -> None:
+        for side, numbers in drawn.items():
+            marker = "o" if side == "source" else "s"
+            axes.plot(range(len(numbers)), numbers, color=SIDES[side], marker=marker, ms=3, lw=1.2, label=side)
+        axes.set(xlabel="coordinate", ylabel=ylabel)
+        axes.legend(frameon=False, labelcolor="linecolor", handlelength=1.4)
+        _whole_numbers(axes)
+
+    return _svg(draw, title, salt="spectra")
+
+
+def profile(
+    rows: Sequence[Mapping[str, Any]], xlabel: str, ylabel: str, title: str, baseline: float | None = None
+) -> str:
+    """A value with its interval against a numeric key, e.g. agreement by length; rows: {key, value, low, high, n}.
+
+    `baseline` is drawn as a dotted line: what always giving the same answer reaches.
+    """
+    rows = [row for row in rows if isinstance(row.get("key"), int | float) and row.get("value") is not None]
+    if len(rows) < 2:
+        return ""
+
+    def draw(axes: Axes) -> None:
+        x = np.array([float(row["key"]) for row in rows])
+        value = np.array([float(row["value"]) for row in rows])
+        ends = [[row[end] if row.get(end) is not None else row["value"] for row in rows] for end in ("low", "high")]
+        low, high = (np.asarray(end, dtype=float) for end in ends)
+        axes.vlines(x, low, high, color=ACCENT, lw=5, alpha=0.25)
+        axes.plot(x, value, color=ACCENT, marker="o", ms=3.5, lw=1.2)
+        if baseline is not None:
+            axes.axhline(baseline, color=FLOOR, lw=1.2, ls=":")
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        if low.min() >= 0 and high.max() <= 1:
+            axes.set_ylim(0, 1.02)
+        _whole_numbers(axes)
+
+    return _svg(draw, title, salt="profile")
+
+
+def _svg(draw: Any, title: str, salt: str) -> str:
+    """Run `draw(axes)` on a fresh figure (no pyplot, no global state) and return SVG that can stand inside HTML."""
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": f"hf_stitch-{salt}"}):
+        figure = Figure(figsize=(3.7, 2.5), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        draw(axes)
+        buffer = io.StringIO()
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    return _inline(buffer.getvalue(), title)
+
+
+def _inline(text: str, title: str) -> str:
+    """Strip what only a file of its own needs, shorten numbers, and name the figure for those who cannot see it."""
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(
+        r'\s(?:xmlns(?::\w+)?|version|width|height)="[^"]*"(?=[^<>]*viewBox)|\sxmlns(?::\w+)?="[^"]*"', "", text
+    )
+    text = re.sub(r"-?\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), text)
+    text = re.sub(
+        r'<g id="(?:figure|axes|patch|line2d|text|matplotlib|xtick|ytick|legend|LineCollection)[\w.]*"', "<g", text
+    )
+    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px; font-family: inherit", text)
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, variable)
+    safe = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    return re.sub(r"\n\s*", "\n", text.replace("<svg", f'<svg role="img" aria-label="{safe}"', 1)).strip()
+
+
+def _dots(x: Any, y: Any, colour: str) -> PathPatch:
+    """Round dots as one path of zero-length strokes: a third of the size of one element for each."""
+    vertices = np.repeat(np.column_stack([x, y]), 2, axis=0)
+    codes = np.tile([Path.MOVETO, Path.LINETO], len(x))
+    return PathPatch(Path(vertices, codes), fc="none", ec=colour, lw=3.2, capstyle="round", alpha=0.8)
+
+
+def _table(points: Sequence[Sequence[float]]) -> Any:
+    """Finite rows of a list of points; anything ragged counts as nothing to draw."""
+    rows = [row for row in points if isinstance(row, Sequence) and row and None not in row]
+    if not rows or len({len(row) for row in rows}) != 1 or len(rows) != len(points):
+        return np.empty((0, 0))
+    return np.asarray(rows, dtype=float)
+
+
+def _whole_numbers(axes: Axes) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

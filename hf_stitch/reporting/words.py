@@ -1,0 +1,78 @@
+"""Names and sentences for codes and measures, shared by the page and the card."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Scale = Literal["share", "signed", "error"]
+
+MEASURES: dict[str, tuple[str, str, Scale]] = {
+    "agreement": ("Agreement", "share of samples on which the target's own answer is given", "share"),
+    "kappa": ("Cohen's kappa", "agreement beyond what the two answer frequencies alone give; 0 is chance", "signed"),
+    "balanced_accuracy": ("Balanced accuracy", "mean over classes of the share found", "share"),
+    "accuracy": ("Accuracy", "share of samples answered as labelled", "share"),
+    "agreement_minus_cascade": (
+        "Agreement minus the cascade's",
+        "difference on the same samples; an interval that contains 0 shows no difference",
+        "signed",
+    ),
+    "wer": ("Word error rate", "wrong, missing and added words per word spoken", "error"),
+    "output_mse": ("Output error", "mean squared difference from the target's own output", "error"),
+    "map_mse": (
+        "Map error",
+        "mean squared difference between the aligned coordinates, in units where phi_0 = 1",
+        "error",
+    ),
+    "r2": ("R2", "share of the variance of the target's activations that is explained", "signed"),
+    "cosine": ("Cosine", "mean cosine between predicted and true activations", "signed"),
+    "relative_error": ("Relative error", "norm of the error over the norm of the target's activations", "error"),
+}
+"""Title, meaning and kind of scale of each measure, in the order in which they are shown."""
+
+PRIMARY = ("agreement", "kappa", "agreement_minus_cascade", "output_mse", "map_mse")
+"""Measures that a page shows unfolded."""
+
+REFERENCES = {
+    "target": "on its own input",
+    "cascade": "the two whole models, one after the other",
+    "majority": "always the same answer",
+    "source": "alone, on its own task",
+}
+
+VERDICTS: dict[str, tuple[str, str]] = {
+    "holds": ("The halves fit", "good"),
+    "holds-partly": ("The halves fit in part", "mixed"),
+    "fails": ("The halves do not fit", "bad"),
+    "no-better-than-majority": ("No better than the commonest answer", "bad"),
+    "regression-holds": ("The halves fit", "good"),
+    "regression-holds-partly": ("The halves fit in part", "mixed"),
+    "regression-fails": ("The halves do not fit", "bad"),
+    "no-better-than-constant": ("No better than a constant answer", "bad"),
+    "unscaled": ("Measured, but not judged", "none"),
+    "not-measured": ("Not measured", "none"),
+}
+"""Headline and tone (good, mixed, bad, none) of each verdict code."""
+
+
+def title_of(name: str) -> str:
+    """A measure's name as people read it."""
+    return MEASURES[name][0] if name in MEASURES else name.replace("_", " ").capitalize()
+
+
+def verdict_words(code: str) -> tuple[str, str]:
+    return VERDICTS.get(code, (code.replace("-", " ").capitalize(), "none"))
+
+
+def size(count: float, units: tuple[str, ...] = ("B", "kB", "MB", "GB", "TB"), step: float = 1000.0) -> str:
+    """A byte count in words."""
+    index = 0
+    while abs(count) >= step and index < len(units) - 1:
+        count, index = count / step, index + 1
+    return f"{count:.0f} {units[index]}" if index == 0 or count >= 100 else f"{count:.1f} {units[index]}"
+
+
+def seconds(value: float) -> str:
+    """A duration in words."""
+    if value >= 90:
+        return f"{value / 60:.1f} min"
+    return f"{value:.1f} s" if value >= 1 else f"{1000 * value:.0f} ms"
