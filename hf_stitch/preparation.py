@@ -85,7 +85,7 @@ class Preparer:
             ArtifactError: no tokenizer or feature extractor there, or none that can be read.
         """
         kind = modality(model)
-        place = resolve(side.model)
+        place = resolve(side.model) if kind != "vector" else ""
         tool = _load_tool(kind, place, side.revision)
         made = cls._of(kind, model.config, input_name(model), tool, model.dtype, target_tokenizer)
         if kind == "audio":
@@ -292,6 +292,9 @@ def _load_tool(kind: Modality, place: str, revision: str | None) -> Any:
     except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ArtifactError(f"{place}: no {what} for this {kind} model ({why}); save one beside the model") from error
+    if kind == "text" and set(tool.get_vocab()) <= {*tool.all_special_tokens, "|"}:
+        # transformers makes an empty tokenizer where it finds no files
+        raise ArtifactError(f"{place}: no tokenizer for this text model (no vocabulary); save one beside the model")
     if kind == "text" and tool.pad_token is None:
         if tool.eos_token is None:
             raise ArtifactError(f"{place}: the tokenizer has neither a padding nor an end token; set its pad_token")

@@ -1,0 +1,117 @@
+"""Shared by all tests: no network, a cache of their own, and pico models with random weights saved once a session."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_EVALUATE_OFFLINE="1")  # before any import of them
+os.environ["HF_STITCH_CACHE"] = tempfile.mkdtemp(prefix="hf-stitch-tests-")
+atexit.register(shutil.rmtree, os.environ["HF_STITCH_CACHE"], ignore_errors=True)
+
+import pytest  # noqa: E402
+
+WORDS = ("a", "bad", "boring", "film", "good", "great", "i", "it", "like", "never", "not", "play", "so", "the", "this",
+         "very", "was", "watch")  # fmt: skip
+SENTENCES = ("the film was very good", "i never like this boring play", "it was not so bad", "this great film")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test starts with an empty cache."""
+    monkeypatch.setenv("HF_STITCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def pico_wav2vec2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny Wav2Vec2ForCTC with its processor: 16 kHz, 320 samples a frame, 16 features, 2 layers."""
+    import torch
+    from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
+    from transformers import Wav2Vec2Processor as Processor
+
+    folder = tmp_path_factory.mktemp("pico-wav2vec2")
+    letters = ["<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefghijklmnopqrstuvwxyz'"]
+    vocabulary = folder / "letters.json"
+    vocabulary.write_text(json.dumps({letter: i for i, letter in enumerate(letters)}))
+    extractor = Wav2Vec2FeatureExtractor(return_attention_mask=True)
+    Processor(feature_extractor=extractor, tokenizer=Wav2Vec2CTCTokenizer(str(vocabulary))).save_pretrained(folder)
+    vocabulary.unlink()
+    config = Wav2Vec2Config(
+        vocab_size=len(letters), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        conv_dim=(8, 8), conv_kernel=(320, 4), conv_stride=(160, 2), num_feat_extract_layers=2,
+        num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2, feat_extract_norm="layer",
+        do_stable_layer_norm=True, conv_bias=True, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    Wav2Vec2ForCTC(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pico_xlnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny XLNetForSequenceClassification (negative, positive): words, padding left, <sep> <cls> last."""
+    import torch
+    from transformers import XLNetConfig, XLNetForSequenceClassification
+
+    folder = tmp_path_factory.mktemp("pico-xlnet")
+    vocabulary = ["<unk>", "<pad>", "<sep>", "<cls>", *WORDS]
+    _word_tokenizer(vocabulary).save_pretrained(folder)
+    config = XLNetConfig(
+        vocab_size=len(vocabulary), d_model=16, n_layer=2, n_head=2, d_inner=32, pad_token_id=1, dropout=0.0,
+        id2label={0: "negative", 1: "positive"}, label2id={"negative": 0, "positive": 1},
+    )  # fmt: skip
+    torch.manual_seed(1)
+    XLNetForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pico_roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny RobertaForSequenceClassification (negative, positive): pieces of words, padding right."""
+    import torch
+    from transformers import RobertaConfig, RobertaForSequenceClassification
+
+    folder = tmp_path_factory.mktemp("pico-roberta")
+    pieces = sorted({piece for word in WORDS for piece in (word[:3], "##" + word[3:]) if piece != "##"})
+    vocabulary = ["<s>", "<pad>", "</s>", "<unk>", *pieces]
+    _piece_tokenizer(vocabulary).save_pretrained(folder)
+    config = RobertaConfig(
+        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=66, pad_token_id=1, bos_token_id=0, eos_token_id=2,
+        id2label={0: "negative", 1: "positive"}, label2id={"negative": 0, "positive": 1},
+    )  # fmt: skip
+    torch.manual_seed(2)
+    RobertaForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+def _word_tokenizer(vocabulary: list[str]):
+    from tokenizers.models import WordLevel
+
+    model = WordLevel({word: i for i, word in enumerate(vocabulary)}, "<unk>")
+    names = {"sep_token": "<sep>", "cls_token": "<cls>", "padding_side": "left"}
+    return _tokenizer(model, vocabulary, "$A <sep> <cls>", names)
+
+
+def _piece_tokenizer(vocabulary: list[str]):
+    from tokenizers.models import WordPiece
+
+    model = WordPiece({word: i for i, word in enumerate(vocabulary)}, unk_token="<unk>")
+    return _tokenizer(model, vocabulary, "<s> $A </s>", {"sep_token": "</s>", "cls_token": "<s>"})
+
+
+def _tokenizer(model, vocabulary: list[str], frame: str, names: dict[str, str]):
+    from tokenizers import Tokenizer, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    places = [(token, vocabulary.index(token)) for token in frame.split() if token != "$A"]
+    tokenizer.post_processor = processors.TemplateProcessing(single=frame, special_tokens=places)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", model_max_length=64, **names
+    )
