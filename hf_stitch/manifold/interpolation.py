@@ -8,7 +8,7 @@ does not grow with b. (Nystroem, which needs a kernel and not only values, is in
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hf_stitch.errors import FitError, nearest
 
 BLOCK = 1 << 22  # entries of one block of pairwise numbers (32 MB in float64)
+INTERPOLATORS: dict[str, type[Interpolator]] = {}
 DENSE_LIMIT = 16_000  # centres; the dense solve needs about 24 bytes a pair
 
 
@@ -50,6 +51,10 @@ class Interpolator(nn.Module):
 
     kind: ClassVar[str] = ""
     coefficients: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        INTERPOLATORS[cls.kind] = cls
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -241,11 +246,6 @@ def merge_duplicates(points: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         return points, values
     sums = torch.zeros(len(unique), values.shape[1], dtype=values.dtype, device=values.device)
     return unique, sums.index_add_(0, place, values) / counts[:, None]
-
-
-INTERPOLATORS: dict[str, type[Interpolator]] = {
-    cls.kind: cls for cls in (Nearest, Linear, ThinPlate, GeometricHarmonics)
-}
 
 
 def interpolator(kind: str) -> type[Interpolator]:

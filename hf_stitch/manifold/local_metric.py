@@ -7,7 +7,7 @@ Ghashami et al. (2016), frequent directions, for the bounded-memory covariance.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -26,14 +26,17 @@ class LocalMetric:
     Attributes:
         scale: (n,) float; 0 for a truncated pseudo-inverse.
         factors: (n, r, m) float.
-        sign: -1 for the regularised inverse (C + eta tr(C)/m I)^-1 by the Woodbury identity, +1 for the pseudo-inverse.
+        sign: -1 for the regularised inverse (C + eta tr(C)/m I)^-1 by the Woodbury identity, +1 for the
+            pseudo-inverse.
         width: standard deviation of the neighbourhoods in input units; makes spectra those of the input space.
+        dimension: median, 10th and 90th percentile of the intrinsic dimension seen in the spectra, if known.
     """
 
     scale: Tensor
     factors: Tensor
     sign: Literal[-1, 1]
     width: float = 1.0
+    dimension: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.factors.ndim != 3 or self.scale.shape != self.factors.shape[:1] or self.sign not in (-1, 1):
@@ -54,7 +57,7 @@ class LocalMetric:
 
     def take(self, index: Tensor) -> LocalMetric:
         """Rows by number, in the order of `index`."""
-        return LocalMetric(self.scale[index], self.factors[index], self.sign, self.width)
+        return replace(self, scale=self.scale[index], factors=self.factors[index])
 
     def distances(self, index: Tensor, differences: Tensor) -> Tensor:
         """One-sided squared lengths (b, k) of differences (b, k, m) in the metrics of the rows `index` (b,)."""
@@ -80,7 +83,7 @@ class LocalMetric:
         rank = max(metric.rank for metric in metrics)
         padded = [torch.nn.functional.pad(metric.factors, (0, 0, 0, rank - metric.rank)) for metric in metrics]
         scale = torch.cat([metric.scale for metric in metrics])
-        return cls(scale, torch.cat(padded), metrics[0].sign, metrics[0].width)
+        return replace(metrics[0], scale=scale, factors=torch.cat(padded))
 
     @classmethod
     def from_spectrum(
@@ -108,12 +111,11 @@ class LocalMetric:
         """
         n, k, m = directions.shape
         _check_spectrum(directions, variances, total)
-        if rank == "auto":
-            rank = k if eta is not None else round(intrinsic_dimension(variances)[0])
-        if rank < 1:
+        dimension = intrinsic_dimension(variances)
+        kept = (k if eta is not None else round(dimension[0])) if rank == "auto" else min(int(rank), k)
+        if kept < 1:
             raise ManifoldError(f"rank of the local metrics: expected auto or a number from 1 to {k}; got {rank}")
-        rank = min(rank, k)
-        directions, spread = directions[:, :rank], variances[:, :rank].double()
+        directions, spread = directions[:, :kept], variances[:, :kept].double()
         real = spread > NOISE * variances[:, :1].double()
         if eta is not None:
             floor = eta * total.double()[:, None] / m
@@ -121,7 +123,7 @@ class LocalMetric:
         else:
             weights, scale = 1 / spread.where(real, 1.0), torch.zeros(n, dtype=torch.float64, device=total.device)
         factors = directions * weights.where(real, 0.0).sqrt()[..., None].to(directions.dtype)
-        return cls(scale.to(directions.dtype), factors, 1 if eta is None else -1, width)
+        return cls(scale.to(directions.dtype), factors, 1 if eta is None else -1, width, dimension)
 
     @classmethod
     def from_jacobian(cls, jacobian: Tensor, width: float = 1.0, eta: float | None = None) -> LocalMetric:

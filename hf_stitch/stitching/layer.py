@@ -155,6 +155,11 @@ def outputs(target: ActivationSet) -> Tensor:
     return target.values if target.full is None else target.full
 
 
+def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names start with `prefix.`, without it."""
+    return {name.removeprefix(f"{prefix}."): one for name, one in tensors.items() if name.startswith(f"{prefix}.")}
+
+
 def layer_class(method: str) -> type[StitchingLayer]:
     """The layer of a method; RecipeError names the nearest known one."""
     if method not in _METHODS:

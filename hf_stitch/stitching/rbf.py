@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hf_stitch.activation_set import ActivationSet
 from hf_stitch.manifold.interpolation import ThinPlate
-from hf_stitch.stitching.layer import StitchingLayer, outputs
+from hf_stitch.stitching.layer import StitchingLayer, outputs, under
 
 
 class RBFLayer(StitchingLayer):
@@ -40,8 +40,3 @@ class RBFLayer(StitchingLayer):
 
     def predict(self, rows: Tensor) -> Tensor:
         return self.spline(rows)
-
-
-def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names start with `prefix.`, without it."""
-    return {name.removeprefix(f"{prefix}."): one for name, one in tensors.items() if name.startswith(f"{prefix}.")}

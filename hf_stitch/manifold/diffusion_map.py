@@ -1,0 +1,193 @@
+"""The Mahalanobis diffusion map: Bertalan et al. (2021), Algorithm 1, with the normalisation of Berry et al. (2013)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sparse
+import torch
+from torch import Tensor
+
+from hf_stitch.errors import FitError, ManifoldError
+from hf_stitch.manifold.interpolation import Interpolator, interpolator
+from hf_stitch.manifold.local_metric import LocalMetric
+from hf_stitch.manifold.mahalanobis import check_cloud
+from hf_stitch.manifold.neighbours import Pairs, Rule, components, find_pairs
+from hf_stitch.manifold.nystroem import Nystroem
+from hf_stitch.manifold.spectrum import leading, solver_for
+
+NEIGHBOUR = 10  # the bandwidth is the median squared distance to this neighbour, as in Algorithm 1
+SMALLEST = 1e-6  # Nystroem divides by the eigenvalues; below this nothing of a coordinate is left
+
+
+@dataclass(frozen=True)
+class DiffusionMap:
+    """A fitted map; the constant first coordinate is 1 and left out everywhere.
+
+    Attributes:
+        points: (n, m) float64.
+        metric: their local metrics.
+        bandwidth: eps in exp(-d2 / (2 eps)).
+        spectrum: (l,) float64, eigenvalues a_p of the Markov matrix, descending.
+        coordinates: (n, l) float64, mean square 1 in the stationary distribution (the scale in which phi_0 = 1).
+        log_density: (n,) float64, logarithm of the kernel's row sums.
+        joined: (n, n) bool, pairs that the kernel joins, or None for all pairs.
+        solver: `dense` or `lanczos`.
+        rounds: rounds in which `grown` neighbours settled.
+    """
+
+    points: Tensor
+    metric: LocalMetric
+    bandwidth: float
+    spectrum: Tensor
+    coordinates: Tensor
+    log_density: Tensor
+    joined: sparse.csr_matrix | None
+    solver: str
+    rounds: int = 0
+
+    @property
+    def eigenvalues(self) -> Tensor:
+        """a_p^(1 / (2 eps)), as in Algorithm 1 step 3 (d)."""
+        return (self.spectrum.clamp_min(1e-300).log() / (2 * self.bandwidth)).exp()
+
+    @property
+    def laplace(self) -> Tensor:
+        """-8 ln(eigenvalue) / s^2: eigenvalues of the Laplacian in input units, comparable between maps.
+
+        s is the width of the neighbourhoods. Eigenvalues a_p at or below rounding give a large finite number.
+        """
+        return -4 * self.spectrum.clamp_min(1e-16).log() / (self.bandwidth * self.metric.width**2)
+
+    @classmethod
+    def fit(
+        cls,
+        points: Tensor,
+        metric: LocalMetric,
+        coordinates: int,
+        neighbours: Rule = "grown",
+        bandwidth: float | None = None,
+    ) -> DiffusionMap:
+        """Diffusion map of points (n, m) with `coordinates` eigenpairs after the constant one.
+
+        Args:
+            neighbours: which pairs the kernel joins (see `neighbours.py`): grown, all, or a number of Euclidean ones.
+            bandwidth: eps; absent: the median squared distance to the 10th neighbour.
+
+        Raises:
+            ManifoldError: NaN, fewer than three rows, more than n - 1 coordinates, more than half of the rows
+                duplicated, a cloud in several pieces.
+        """
+        cloud = check_cloud(points, metric)
+        n = len(cloud)
+        if not 1 <= coordinates <= n - 1:
+            raise ManifoldError(
+                f"{n} rows have 1 to {n - 1} coordinates; got {coordinates}: ask for fewer or add samples"
+            )
+        pairs = find_pairs(cloud, metric, neighbours)
+        width = _bandwidth(pairs, bandwidth, n)
+        kernel = _kernel(pairs, width)
+        _check_connected(kernel, neighbours)
+        spectrum, found, density = _markov(kernel, coordinates)
+
+        def tensor(array: np.ndarray) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(array)).to(cloud.device)
+
+        joined = None if pairs.dense else kernel > 0
+        parts = tensor(spectrum), tensor(found), tensor(np.log(density))
+        return cls(cloud, metric, width, *parts, joined, solver_for(n, coordinates), pairs.rounds)
+
+    def take(self, columns: Tensor) -> DiffusionMap:
+        """The map with only some of its coordinates, such as those that are no harmonics."""
+        return replace(self, spectrum=self.spectrum[columns], coordinates=self.coordinates[:, columns])
+
+    def extension(self, kind: str = "thin_plate", smoothing: float = 0.0) -> Interpolator:
+        """A module (b, m) -> (b, l) that gives coordinates of new activations.
+
+        Raises:
+            ManifoldError: `nystroem` with eigenvalues that are nothing but rounding.
+            FitError: the interpolation cannot be fitted.
+        """
+        if kind != "nystroem":
+            return interpolator(kind).fit(self.points, self.coordinates, smoothing)
+        if self.spectrum.min() < SMALLEST:
+            good = int((self.spectrum >= SMALLEST).sum())
+            raise ManifoldError(
+                f"nystroem divides by the eigenvalues, and only {good} of {len(self.spectrum)} are above {SMALLEST}: "
+                f"ask for {good} coordinates, or interpolation thin_plate"
+            )
+        tensors = {
+            "points": self.points,
+            "scale": self.metric.scale,
+            "factors": self.metric.factors,
+            "sign": torch.tensor(self.metric.sign, device=self.points.device),
+            "log_density": self.log_density,
+            "weights": self.coordinates / self.spectrum,
+            "bandwidth": torch.tensor(self.bandwidth, dtype=torch.float64, device=self.points.device),
+        }
+        if self.joined is not None:
+            tensors["joined"] = torch.from_numpy(self.joined.toarray()).to(self.points.device)
+        return Nystroem(tensors)
+
+    def extend(self, rows: Tensor, kind: str = "thin_plate", smoothing: float = 0.0) -> Tensor:
+        """Coordinates (b, l) of activations (b, m); `extend(points)` equals `coordinates` when smoothing is 0."""
+        if rows.shape[-1] != self.points.shape[1]:
+            raise FitError(f"the map takes {self.points.shape[1]} features; got {rows.shape[-1]}")
+        with torch.no_grad():
+            return self.extension(kind, smoothing)(rows)
+
+
+def _bandwidth(pairs: Pairs, given: float | None, n: int) -> float:
+    if given is not None:
+        if not given > 0:
+            raise ManifoldError(f"bandwidth: expected a number above 0, got {given}")
+        return float(given)
+    near = pairs.nearest(min(NEIGHBOUR, n - 1))
+    lonely = np.isnan(near)
+    found = float(np.median(near[~lonely])) if not lonely.all() else 0.0
+    if not found > 0:
+        share = int((near == 0).sum())
+        raise ManifoldError(
+            f"{share} of {n} rows have {min(NEIGHBOUR, n - 1)} partners at distance 0, so the cloud is a set of "
+            "repeated points (such as word embeddings) and not a manifold: use sides: source for such a "
+            "target, keep one row of each, or set a bandwidth"
+        )
+    return found
+
+
+def _kernel(pairs: Pairs, bandwidth: float) -> np.ndarray | sparse.csr_matrix:
+    """exp(-d2 / (2 eps)) on the pairs, 1 on the diagonal."""
+    if isinstance(pairs.squared, np.ndarray):
+        return np.exp(pairs.squared / (-2 * bandwidth))
+    kernel = pairs.squared.copy()
+    kernel.data = np.exp(kernel.data / (-2 * bandwidth))
+    return sparse.csr_matrix(kernel + sparse.identity(kernel.shape[0], format="csr"))
+
+
+def _check_connected(kernel: np.ndarray | sparse.csr_matrix, neighbours: Rule) -> None:
+    pieces = components(kernel)
+    if pieces > 1:
+        more = "a larger bandwidth" if neighbours == "all" else "neighbours: all, more neighbours, a larger bandwidth"
+        raise ManifoldError(
+            f"the cloud of {kernel.shape[0]} rows falls into {pieces} pieces that no neighbours join, so it has no "
+            f"common coordinates: use {more}, or more samples"
+        )
+
+
+def _markov(kernel: np.ndarray | sparse.csr_matrix, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Eigenvalues (l,), coordinates (n, l) and kernel row sums (n,): Algorithm 1, step 3."""
+    density = np.asarray(kernel.sum(1)).ravel()
+    weights = _scaled(kernel, 1 / density)
+    degree = np.asarray(weights.sum(1)).ravel()
+    root = np.sqrt(degree)
+    known = root / np.sqrt(degree.sum())
+    spectrum, vectors = leading(_scaled(weights, 1 / root), known, count)
+    return spectrum, vectors / known[:, None], density
+
+
+def _scaled(matrix: np.ndarray | sparse.csr_matrix, by: np.ndarray) -> np.ndarray | sparse.csr_matrix:
+    if sparse.issparse(matrix):
+        diagonal = sparse.diags(by)
+        return sparse.csr_matrix(diagonal @ matrix @ diagonal)
+    return matrix * by[:, None] * by

@@ -1,0 +1,223 @@
+"""The stitching layer through diffusion coordinates: Bertalan et al. (2021), Algorithm 2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from hf_stitch.activation_set import ActivationSet
+from hf_stitch.errors import FitError, ManifoldError
+from hf_stitch.manifold.alignment import Alignment, blocks, procrustes
+from hf_stitch.manifold.diffusion_map import DiffusionMap
+from hf_stitch.manifold.harmonics import harmonic_residuals, new_coordinates
+from hf_stitch.manifold.interpolation import Interpolator, interpolator
+from hf_stitch.manifold.local_metric import LocalMetric, whitney
+from hf_stitch.manifold.neighbours import Rule
+from hf_stitch.stitching.layer import StitchingLayer, outputs, under
+
+Interpolation = Literal["nearest", "linear", "thin_plate", "nystroem", "harmonics"]
+COORDINATES = 256  # default, where there are at least twice as many rows
+SHOWN = 2000  # coordinates of at most this many points go into the diagnostics
+
+
+class DiffusionLayer(StitchingLayer):
+    """y = psi^-1(R phi(x)): into source coordinates, across, and back into activations.
+
+    phi and psi are diffusion maps of the two clouds, extended by interpolation; R is orthogonal. With `sides: source`
+    there is no psi, and the target activations are regressed on phi directly.
+    """
+
+    method = "diffusion"
+    learned = ("rotation",)
+    PARTS: ClassVar[tuple[str, ...]] = ("extension", "inverse", "target_extension")
+
+    def place(self, tensors: Mapping[str, Tensor]) -> None:
+        kinds = self.options["kinds"]
+        for part in self.PARTS:
+            if part in kinds:
+                self.add_module(part, interpolator(kinds[part])(under(tensors, part)))
+        super().place({name: tensor for name, tensor in tensors.items() if name.split(".")[0] not in kinds})
+
+    @classmethod
+    def fit(
+        cls,
+        source: ActivationSet,
+        target: ActivationSet,
+        *,
+        sides: Literal["both", "source"] = "both",
+        coordinates: int | None = None,
+        neighbours: Rule = "grown",
+        inverse: Literal["aligned", "target"] = "aligned",
+        interpolation: Interpolation = "thin_plate",
+        smoothing: float = 0.0,
+        bandwidth: float | None = None,
+        harmonics: Literal["keep", "drop"] = "keep",
+        pairs: int | None = None,
+    ) -> DiffusionLayer:
+        """Fit on paired rows with local metrics (Euclidean where a set has none).
+
+        Args:
+            sides: `both` builds a map of either cloud and aligns them; `source` needs no map of the target, which may
+                then be a discrete set.
+            coordinates: l; absent: 256, or half the rows where there are fewer than 512.
+            neighbours, bandwidth: see `DiffusionMap.fit`.
+            inverse: coordinates to activations, learned from the rotated source coordinates and the paired target
+                activations (`aligned`), or from the target's own coordinates and activations (`target`).
+            interpolation: of the source coordinates at new activations, and back. `linear` needs coordinates: 1 (and
+                thin-plate splines where activations have more than one feature); `nystroem` extends the source map, and
+                goes back by thin-plate spline.
+            smoothing: of the way back (thin_plate: on the diagonal, in units of one global standard deviation).
+            harmonics: `drop` leaves out those of the first 20 coordinates that are functions of earlier ones.
+            pairs: only so many pairs, evenly spread, serve the alignment and the `aligned` inverse; absent: all.
+
+        Raises:
+            FitError, ManifoldError: see the parts; every message says which side it is about.
+        """
+        if inverse == "target" and sides == "source":
+            raise FitError("inverse: target is learned from a map of the target: use sides: both, or inverse: aligned")
+        count = coordinates if coordinates is not None else max(1, min(COORDINATES, len(source) // 2))
+        spaced = _pairs(len(source), pairs).to(source.values.device)
+        asked = (count, neighbours, bandwidth, harmonics)
+        first, first_notes = _mapped("source", source, *asked)
+        second, second_notes = _mapped("target", target, *asked) if sides == "both" else (None, {})
+        found, alignment = first.coordinates, None
+        if second is not None:
+            found, alignment = _aligned(first, second, spaced, pairs is not None)
+        kinds = _kinds(interpolation, source.values.shape[1], target.values.shape[1], second is not None)
+        if inverse == "target" and second is not None:
+            known, wanted = second.coordinates[:, : found.shape[1]], outputs(target)
+        else:
+            known, wanted = found[spaced], outputs(target)[spaced]
+        parts: dict[str, Interpolator] = {
+            "extension": first.extension(kinds["extension"]),
+            "inverse": _way_back(kinds["inverse"], known, wanted, smoothing),
+        }
+        if second is not None:
+            parts["target_extension"] = second.extension(kinds["target_extension"])
+        tensors = {f"{part}.{name}": one for part, module in parts.items() for name, one in module.state_dict().items()}
+        if alignment is not None:
+            tensors["rotation"] = alignment.rotation
+        options: dict[str, Any] = {"sides": sides, "inverse": inverse, "interpolation": interpolation}
+        options |= {"smoothing": smoothing, "bandwidth": bandwidth, "pairs": pairs}
+        options |= {"coordinates": found.shape[1], "neighbours": neighbours, "harmonics": harmonics, "kinds": kinds}
+        layer = cls(tensors, source.values.shape[1], wanted.shape[1], options)
+        layer.diagnostics = _diagnostics(first_notes, second_notes, alignment, layer, len(known), smoothing)
+        return layer
+
+    def coordinates(self, x: Tensor) -> Tensor:
+        """Source coordinates (..., l) of activations (..., m), rotated into the target's where there are two maps."""
+        found = self.get_submodule("extension")(x.reshape(-1, x.shape[-1]).double())
+        rotation = self._parameters.get("rotation")
+        if rotation is not None:
+            found = found[:, : len(rotation)] @ rotation
+        return found.reshape(*x.shape[:-1], -1)
+
+    def target_coordinates(self, y: Tensor) -> Tensor:
+        """The target map's own coordinates (..., l) of target activations (..., m') on its selected features.
+
+        Raises:
+            FitError: the layer was fitted with sides: source and has no map of the target.
+        """
+        if "target_extension" not in self._modules:
+            raise FitError("this layer has no map of the target: fit it with sides: both")
+        found = self.get_submodule("target_extension")(y.reshape(-1, y.shape[-1]).double())
+        return found[:, : self.options["coordinates"]].reshape(*y.shape[:-1], -1)
+
+    def predict(self, rows: Tensor) -> Tensor:
+        return self.get_submodule("inverse")(self.coordinates(rows))
+
+
+def _kinds(interpolation: str, source_features: int, target_features: int, both: bool) -> dict[str, str]:
+    """Interpolation of each part: `linear` is of one variable, and only a kernel map can be extended by `nystroem`."""
+    interpolator(interpolation)
+
+    def into(features: int) -> str:
+        return "thin_plate" if interpolation == "linear" and features > 1 else interpolation
+
+    back = "thin_plate" if interpolation == "nystroem" else interpolation
+    kinds = {"extension": into(source_features), "inverse": back}
+    return kinds | {"target_extension": into(target_features)} if both else kinds
+
+
+def _pairs(rows: int, pairs: int | None) -> Tensor:
+    if pairs is None:
+        return torch.arange(rows)
+    if not 1 <= pairs <= rows:
+        raise FitError(f"pairs: expected 1 to {rows}, the number of paired rows; got {pairs}")
+    return torch.linspace(0, rows - 1, pairs, dtype=torch.float64).round().long()
+
+
+def _mapped(
+    side: str, rows: ActivationSet, count: int, neighbours: Rule, bandwidth: float | None, harmonics: str
+) -> tuple[DiffusionMap, dict[str, Any]]:
+    """The diffusion map of one side and what the report says about it."""
+    n, m = rows.values.shape
+    metric = rows.metric if rows.metric is not None else LocalMetric.euclidean(n, m)
+    try:
+        found = DiffusionMap.fit(rows.values, metric, count, neighbours, bandwidth)
+    except ManifoldError as error:
+        raise ManifoldError(f"{side} activations: {error}") from None
+    residuals = harmonic_residuals(found.coordinates)
+    if harmonics == "drop":
+        found = found.take(new_coordinates(residuals, count).to(found.points.device))
+    dimension = list(metric.dimension) if metric.dimension is not None else None
+    shown = torch.linspace(0, n - 1, min(n, SHOWN)).round().long()
+    notes = {
+        "eigenvalues": found.eigenvalues.tolist(),
+        "laplace": found.laplace.tolist(),
+        "bandwidth": found.bandwidth,
+        "rank": metric.rank,
+        "dimension": dimension,
+        "whitney": whitney(dimension[0], m) if dimension else None,
+        "components": 1,
+        "residuals": residuals.tolist(),
+        "coordinates": found.coordinates[shown.to(found.points.device), :3].tolist(),
+        "solver": found.solver,
+        "rounds": found.rounds,
+        "metric": "euclidean" if rows.metric is None else ("regularised" if metric.sign < 0 else "truncated"),
+    }
+    return found, notes
+
+
+def _aligned(first: DiffusionMap, second: DiffusionMap, spaced: Tensor, few: bool) -> tuple[Tensor, Alignment]:
+    """Source coordinates of all rows, rotated into the target's, from the rows `spaced`; the smaller l of the two."""
+    count = min(first.coordinates.shape[1], second.coordinates.shape[1])
+    a, b = first.coordinates[:, :count], second.coordinates[:, :count]
+    if few and len(spaced) < 2 * count:
+        mean = (first.laplace[:count] / first.laplace[0] + second.laplace[:count] / second.laplace[0]) / 2
+        alignment = blocks(a[spaced], b[spaced], mean)
+    else:
+        alignment = procrustes(a[spaced], b[spaced])
+    return a @ alignment.rotation, alignment
+
+
+def _way_back(kind: str, known: Tensor, wanted: Tensor, smoothing: float) -> Interpolator:
+    try:
+        return interpolator(kind).fit(known, wanted, smoothing)
+    except FitError as error:
+        raise FitError(f"from {known.shape[1]} coordinates back to activations: {error}") from None
+
+
+def _diagnostics(
+    source: dict[str, Any],
+    target: dict[str, Any],
+    alignment: Alignment | None,
+    layer: DiffusionLayer,
+    centres: int,
+    smoothing: float,
+) -> dict[str, Any]:
+    sides = {"source": source} | ({"target": target} if target else {})
+    warnings = [f"{side}: {notes['whitney']}" for side, notes in sides.items() if notes["whitney"]]
+    warnings += [
+        f"{side}: no local metrics, plain Euclidean distances were used"
+        for side, notes in sides.items()
+        if notes["metric"] == "euclidean"
+    ]
+    found: dict[str, Any] = {**sides, "centres": centres, "smoothing": smoothing, "warnings": warnings}
+    if alignment is not None:
+        count = layer.options["coordinates"]
+        found["alignment"] = {"residual": alignment.residual, "coordinates": count, "kind": alignment.kind}
+    return found
