@@ -7,6 +7,7 @@ note says which one it was. Pages, cards and tables are pure functions of it.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -16,8 +17,9 @@ from typing import Any, Final, Literal
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from hf_stitch.errors import ArtifactError, DataError, nearest
+from hf_stitch.errors import ArtifactError, DataError, RecipeError, nearest
 from hf_stitch.measure import REFERENCES, STRICT, Measure, find, number
+from hf_stitch.recipe import Recipe
 from hf_stitch.verdict import Verdict, judge
 
 __all__ = ["REFERENCES", "SCHEMA", "Measure", "Report", "Verdict", "find", "judge", "number"]
@@ -54,15 +56,18 @@ class Report:
         """The recipe's name."""
         return str(self.recipe.get("name") or "stitched")
 
-    @property
+    @functools.cached_property
     def method(self) -> str | None:
-        """The chosen method, else the first that is not a reference."""
-        if self.chosen:
-            return self.chosen["method"]
-        return next((m.method for m in self.measures if m.method not in REFERENCES), None)
+        """Label of the method that was saved: the recipe's own; `chosen` names the best one on validation."""
+        measured = [m.method for m in self.measures if m.method not in REFERENCES]
+        try:
+            own: str | None = Recipe.parse(self.recipe).label
+        except RecipeError:  # written by another version, or by hand
+            own = self.chosen["method"] if self.chosen else None
+        return own if own in measured else next(iter(measured), own)
 
     def measure(self, name: str, method: str | None = None, split: str = "test", direction: str = "forward") -> Measure:
-        """One measure; `method` None is the chosen one. Raises DataError naming the nearest that exist."""
+        """One measure; `method` None is the saved one. Raises DataError naming the nearest that exist."""
         method = method or self.method
         found = find(self.measures, name, method, split, direction)
         if found is None:
@@ -78,7 +83,7 @@ class Report:
         return self.measure(name, method, split, direction).value
 
     def table(self) -> str:
-        """All measures as a plain text table, the chosen method marked with a star."""
+        """All measures as a plain text table, the saved method marked with a star."""
         head = ("measure", "method", "split", "value", "95 % interval", "n")
         rows = [head, *(self._row(m) for m in self.measures)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
@@ -86,7 +91,7 @@ class Report:
         return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
     def _row(self, m: Measure) -> tuple[str, ...]:
-        star = " *" if self.chosen and m.method == self.chosen["method"] else ""
+        star = " *" if m.method == self.method else ""
         split = m.split if m.direction == "forward" else f"{m.split} ({m.direction})"
         span = f"{m.write(m.low)} .. {m.write(m.high)}" if m.low is not None or m.high is not None else ""
         return m.name, m.method + star, split, m.write(m.value), span, "" if m.n is None else str(m.n)

@@ -57,7 +57,7 @@ def _cloud(seed: int, n: int = 256) -> tuple[list[list[float]], np.ndarray]:
     return (np.column_stack([np.cos(angle), np.cos(2 * angle), np.cos(3 * angle)]) + noise).tolist(), angle
 
 
-def _layer(coordinates: int) -> dict[str, Any]:
+def _fit(coordinates: int) -> dict[str, Any]:
     sides = {}
     for seed, side in enumerate(("source", "target")):
         points, _ = _cloud(seed)
@@ -65,8 +65,6 @@ def _layer(coordinates: int) -> dict[str, Any]:
             "eigenvalues": [math.exp(-0.02 * p**1.5) for p in range(24)],
             "laplace": [(0.9 + 0.2 * seed) * p**2 for p in range(24)],
             "bandwidth": 0.0213 + seed / 100,
-            "rank": 3 - seed,
-            "dimension": [2.5, 2.0, 3.25],
             "whitney": "6 selected features are fewer than 2 d + 1 = 7" if seed else None,
             "components": 1,
             "residuals": [1.0, 0.21, 0.93, 0.18, 0.4, 0.11],
@@ -74,10 +72,15 @@ def _layer(coordinates: int) -> dict[str, Any]:
         }
     return {
         **sides,
-        "alignment": {"residual": 0.137, "coordinates": coordinates},
+        "alignment": {"residual": 0.137, "coordinates": coordinates, "kind": "procrustes"},
+        "neighbourhoods": {
+            side: {"dimension": [2.5, 2.0, 3.25], "rank": 3, "local_spectrum": [1.0, 0.3]} for side in sides
+        },
         "centres": 1904,
         "smoothing": 0.01,
-        "warnings": [],
+        "warnings": ["target: 6 selected features are fewer than 2 d + 1 = 7"],
+        "rows": 512,
+        "dropped_words": 0,
     }
 
 
@@ -107,23 +110,35 @@ def speech_report(skill: dict[str, tuple[float, ...]] | None = None, **changes: 
         },
         "fingerprint": "4d1f0c6a9be2705c33aa0f12",
         "environment": {"python": "3.11.7", "torch": "2.13.0", "transformers": "5.23.0", "device": "cpu", "threads": 2},
-        "timings": {"load": 0.71, "collect.source": 12.4, "collect.target": 3.9, "fit.rbf": 0.083, "evaluate": 8.3},
+        "timings": {
+            "load": 0.71,
+            "collect.source": 12.4,
+            "collect.target": 3.9,
+            "fit.rbf": 0.083,
+            "evaluate": 8.3,
+            "total": 26.2,
+        },
         "memory_peak_bytes": 1_312_817_152,
         "parameters": {"source": 655_392, "target": 365_474, "layer": {"parameters": 27_744, "buffers": 195_072}},
         "measures": measures,
         "verdict": judge(measures, "rbf+nearest"),
         "chosen": chosen,
         "diagnostics": {
-            "layer": _layer(64),
-            "by_length": [
-                {"length": k, "value": 1 - 0.008 * k, "low": 0.93 - 0.02 * k, "high": 1.0 - 0.001 * k, "n": 40 - 2 * k}
-                for k in range(4, 13)
-            ],
-            "by_class": [
-                {"label": "negative", "value": 0.95, "low": 0.888, "high": 0.978, "n": 101},
-                {"label": "positive", "value": 0.98, "low": 0.929, "high": 0.995, "n": 99},
-            ],
-            "dropped": {"words": 37, "samples": 0},
+            "fits": {
+                "rbf+nearest": {"centres": 1904, "smoothing": 0.01, "warnings": [], "rows": 1904, "dropped_words": 37},
+                "affine": {"ridge": 3.16, "warnings": [], "rows": 1904, "dropped_words": 37},
+                "diffusion": _fit(64),
+            },
+            "error_by_length": {
+                "31-74": {"value": 0.02, "low": 0.0055, "high": 0.07, "n": 50},
+                "74-96": {"value": 0.04, "low": 0.011, "high": 0.135, "n": 50},
+                "96-121": {"value": 0.08, "low": 0.0316, "high": 0.188, "n": 50},
+            },
+            "error_by_class": {
+                "negative": {"value": 0.05, "low": 0.0222, "high": 0.112, "n": 101},
+                "positive": {"value": 0.02, "low": 0.005, "high": 0.071, "n": 99},
+            },
+            "wrong": ["test-0007", "test-0131"],
             "licences": {"source": "apache-2.0", "target": "apache-2.0"},
             "warnings": ["37 recognised words matched no true word and were left out of the fit"],
         },
@@ -166,7 +181,7 @@ def parabola_report(**changes: Any) -> Report:
         "measures": measures,
         "verdict": judge(measures, "diffusion"),
         "chosen": {"method": "diffusion", "split": "validation", "measure": "output_mse"},
-        "diagnostics": {"layer": _layer(2)},
+        "diagnostics": {"fits": {"diffusion": _fit(2)}},
         "notes": [],
     }
     return Report(**{**fields, **changes})

@@ -14,7 +14,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from hf_stitch.measure import REFERENCES, Measure, find
 from hf_stitch.report import Report
 from hf_stitch.reporting import words
-from hf_stitch.reporting.facts import SIDES, part, warnings_of
+from hf_stitch.reporting.facts import SIDES, notes_of, part, seconds_of, warnings_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -48,7 +48,8 @@ def card_for(report: Report) -> str:
         source=part(report.recipe, "source"),
         target=part(report.recipe, "target"),
         licences=_licences(report),
-        warnings=warnings_of(report),
+        limits=[*warnings_of(report), *notes_of(report)],
+        total=seconds_of(report),
         classes=any(m.name == "agreement" for m in report.measures),
         shipped=any(str(_model(report, side)).startswith("zoo:") for side in SIDES),
         recipe=recipe,
@@ -58,7 +59,7 @@ def card_for(report: Report) -> str:
 
 
 def card_data(report: Report) -> ModelCardData:
-    """The card's metadata: both base models, licence, task, and a model-index with the chosen method's test results."""
+    """The card's metadata: both base models, licence, task, and a model-index with the saved method's test results."""
     results = eval_results(report)
     licences = sorted(set(_licences(report).values()))
     optional: dict[str, Any] = {
@@ -80,7 +81,7 @@ def card_data(report: Report) -> ModelCardData:
 
 
 def eval_results(report: Report) -> list[EvalResult]:
-    """One entry for each forward test measure of the chosen method (plain floats; null values are left out)."""
+    """One entry for each forward test measure of the saved method (plain floats; null values are left out)."""
     test = part(report.recipe, "data", "test")
     dataset = str(test.get("dataset") or "unknown")
     task = pipeline_tag(report) or "other"
@@ -132,7 +133,7 @@ Row = tuple[str, list[Measure | None]]
 
 
 def _tables(report: Report) -> list[tuple[str, int | None, list[str], list[Row]]]:
-    """(split, n, column titles, rows) of each test split and direction; the chosen method's row comes first."""
+    """(split, n, column titles, rows) of each test split and direction; the saved method's row comes first."""
     tables = []
     for split, direction in dict.fromkeys((m.split, m.direction) for m in _tested(report)):
         measures = [m for m in _tested(report) if (m.split, m.direction) == (split, direction)]

@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from hf_stitch.measure import REFERENCES, Measure, find
 from hf_stitch.report import Report
 from hf_stitch.reporting import plots, words
-from hf_stitch.reporting.facts import SIDES, layer_of, part, warnings_of
+from hf_stitch.reporting.facts import SIDES, clouds_of, notes_of, part, warnings_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -28,7 +28,7 @@ _CLOUD = {
     "components": "connected components",
     "whitney": "Whitney's bound",
 }
-_DRAWN = {*_CLOUD, "coordinates", "eigenvalues", "laplace", "residuals"}
+_DRAWN = {"coordinates", "eigenvalues", "laplace", "residuals", "warnings", "whitney"}
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Group:
     direction: str
     scale: Scale
     splits: list[tuple[str, int | None]]  # with the number of samples where it is the same for all methods
-    rows: list[tuple[str, str, list[Cell | None]]]  # (method, "chosen" | "reference" | "", one cell a split)
+    rows: list[tuple[str, str, list[Cell | None]]]  # (method, "own" | "reference" | "", one cell a split)
     unfolded: bool
 
 
@@ -113,7 +113,8 @@ def page_for(report: Report) -> str:
     environment.filters.update(ticks=_ticks, size=words.size, seconds=words.seconds, title_of=words.title_of)
     environment.globals.update(references=words.REFERENCES)
     headline, tone = words.verdict_words(report.verdict.code)
-    layer = layer_of(report)
+    label, clouds = clouds_of(report)
+    fit = part(report.diagnostics, "fits", label)
     return environment.get_template("report.html.j2").render(
         report=report,
         headline=headline,
@@ -122,12 +123,14 @@ def page_for(report: Report) -> str:
         keys=_keys(report),
         groups=_groups(report),
         present=[name for name in REFERENCES if any(m.method == name for m in report.measures)],
-        by_length=_by_length(report),
-        by_class=_by_class(report),
-        figures=_figures(layer),
-        sides=_sides(layer),
-        alignment=_alignment(layer),
+        by_length=_profile(report, "error_by_length"),
+        by_class=_profile(report, "error_by_class"),
+        mapped=label,
+        figures=_figures(clouds),
+        sides=_sides(clouds),
+        alignment=_alignment(fit),
         warnings=warnings_of(report),
+        notes=notes_of(report),
         timings=_timings(report),
         details=_details(report),
         recipe=yaml.safe_dump(report.recipe, sort_keys=False, allow_unicode=True, width=100),
@@ -141,7 +144,7 @@ def _ticks(text: str) -> Markup:
 
 
 def _keys(report: Report) -> list[tuple[str, Cell]]:
-    """The two or three numbers above everything else: those of the chosen method on the test."""
+    """The two or three numbers above everything else: those of the saved method on the test."""
     found = [find(report.measures, name, report.method) for name in words.PRIMARY]
     if not any(m is not None and m.name == "agreement" for m in found):
         found.append(find(report.measures, "r2", report.method))
@@ -175,7 +178,7 @@ def _group(report: Report, name: str, direction: str, measures: list[Measure]) -
         for split in splits:
             m = find(measures, name, method, split, direction)
             cells.append(None if m is None else Cell.of(m, scale, _marks(measures, m, scale)))
-        rank = "reference" if method in REFERENCES else "chosen" if method == report.method else ""
+        rank = "reference" if method in REFERENCES else "own" if method == report.method else ""
         rows.append((method, rank, cells))
     title, meaning, _ = words.MEASURES.get(name, (words.title_of(name), "", ""))
     columns = [(split, _common(m.n for m in measures if m.split == split)) for split in splits]
@@ -209,9 +212,8 @@ def _route(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {"source": source, "target": target, "method": stitch.get("method", "affine"), "length": length}
 
 
-def _figures(layer: Mapping[str, Any]) -> list[tuple[Markup, str, str]]:
+def _figures(sides: dict[str, dict[str, Any]]) -> list[tuple[Markup, str, str]]:
     """(SVG, caption, kind) of the clouds and the numbers per coordinate."""
-    sides = {side: part(layer, side) for side in SIDES}
     clouds = {side: facts.get("coordinates") or [] for side, facts in sides.items()}
     clouds = {side: points if isinstance(points, list) else [] for side, points in clouds.items()}
     paired = len(clouds["source"]) == len(clouds["target"]) and clouds["source"]
@@ -234,9 +236,9 @@ def _figures(layer: Mapping[str, Any]) -> list[tuple[Markup, str, str]]:
     return [(Markup(svg), caption, kind) for svg, caption, kind in drawn if svg]
 
 
-def _sides(layer: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _sides(clouds: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
     """Rows (fact, source, target) about the two clouds."""
-    source, target = (part(layer, side) for side in SIDES)
+    source, target = (clouds[side] for side in SIDES)
     rows = [(label, _fact(source.get(key)), _fact(target.get(key))) for key, label in _CLOUD.items()]
     return [row for row in rows if any(cell != "" for cell in row[1:])]
 
@@ -253,70 +255,55 @@ def _fact(value: Any) -> str:
     return str(value)
 
 
-def _alignment(layer: Mapping[str, Any]) -> list[tuple[str, str]]:
-    alignment = part(layer, "alignment")
+def _alignment(fit: Mapping[str, Any]) -> list[tuple[str, str]]:
+    alignment = part(fit, "alignment")
     named = {
         "alignment residual": alignment.get("residual"),
         "aligned coordinates": alignment.get("coordinates"),
-        "interpolation centres": layer.get("centres"),
-        "smoothing": layer.get("smoothing"),
+        "interpolation centres": fit.get("centres"),
+        "smoothing": fit.get("smoothing"),
     }
     return [(name, _fact(value)) for name, value in named.items() if value is not None]
 
 
-def _by_length(report: Report) -> tuple[Markup, list[tuple[str, Cell]]]:
-    rows = _profile_rows(report, "by_length")
-    name = _profile_name(report)
-    label, floor = words.title_of(name), find(report.measures, name, "majority")
-    baseline = None if floor is None else floor.value
-    svg = plots.profile(rows, "length of the sample", label, f"{label} by length", baseline)
-    return Markup(svg), _profile_cells(report, rows)
-
-
-def _by_class(report: Report) -> list[tuple[str, Cell]]:
-    return _profile_cells(report, _profile_rows(report, "by_class"))
-
-
-def _profile_name(report: Report) -> str:
-    return "agreement" if find(report.measures, "agreement", report.method) else "output_mse"
-
-
-def _profile_rows(report: Report, key: str) -> list[dict[str, Any]]:
-    """Rows {key, value, low, high, n} of `by_length` or `by_class`, whose key is called `length` or `label`."""
-    rows = report.diagnostics.get(key)
-    if not isinstance(rows, list):
-        return []
-    name = "length" if key == "by_length" else "label"
-    return [{**row, "key": row.get("key", row.get(name))} for row in rows if isinstance(row, dict)]
-
-
-def _profile_cells(report: Report, rows: list[dict[str, Any]]) -> list[tuple[str, Cell]]:
-    name = _profile_name(report)
+def _profile(report: Report, key: str) -> list[tuple[str, Cell]]:
+    """Bars of `error_by_length` or `error_by_class`: share of answers other than the target's, a bar a bin."""
+    rows = part(report.diagnostics, key)
     ends = ("value", "low", "high", "n")
-    measures = [Measure(name, str(row["key"]), **dict[str, Any]({end: row.get(end) for end in ends})) for row in rows]
-    scale = Scale.around(measures, _kind(name))
+    found = [(name, part(rows, name)) for name in rows]
+    measures = [
+        Measure("error", name, better="lower", **dict[str, Any]({end: row.get(end) for end in ends}))
+        for name, row in found
+    ]
+    scale = Scale.around(measures, "share")
     return [(m.method, Cell.of(m, scale, [])) for m in measures]
 
 
 def _timings(report: Report) -> list[tuple[str, float, float]]:
     """(stage, seconds, percent of the longest), in the order of the run."""
-    known = {stage: value for stage, value in report.timings.items() if value is not None}
+    known = {stage: value for stage, value in report.timings.items() if value is not None and stage != "total"}
     longest = max(known.values(), default=0.0) or 1.0
     return [(stage, value, round(100 * value / longest, 2)) for stage, value in known.items()]
 
 
 def _details(report: Report) -> dict[str, list[tuple[str, str]]]:
     """Whatever else the report holds, flattened: nothing in report.json stays unseen."""
-    shown = {*SIDES, "layer", "alignment", "centres", "smoothing", "by_length", "by_class", "warnings"}
-    layer = layer_of(report)
-    other = {key: value for key, value in {**layer, **report.diagnostics}.items() if key not in shown}
-    for side in SIDES:
-        other[side] = {key: value for key, value in part(layer, side).items() if key not in _DRAWN}
+    shown = {"fits", "error_by_length", "error_by_class", "warnings"}
+    other = {key: value for key, value in report.diagnostics.items() if key not in shown}
+    for label, fit in part(report.diagnostics, "fits").items():
+        other[label] = _without(fit)
     return {
         "Parameters": _flat(report.parameters),
         "Diagnostics": _flat(other),
         "Environment": _flat(report.environment),
     }
+
+
+def _without(fit: Any) -> Any:
+    """A fit's facts without those that are drawn."""
+    if isinstance(fit, dict):
+        return {key: _without(value) for key, value in fit.items() if key not in _DRAWN}
+    return fit
 
 
 def _flat(value: Any, path: str = "") -> list[tuple[str, str]]:

@@ -27,10 +27,8 @@ _VARIABLES = {
     "#030303": "var(--line)",
     "#040404": "var(--source)",
     "#050505": "var(--target)",
-    "#060606": "var(--accent)",
-    "#070707": "var(--bad)",
 }
-INK, MUTED, LINE, SOURCE, TARGET, ACCENT, FLOOR = _VARIABLES
+INK, MUTED, LINE, SOURCE, TARGET = _VARIABLES
 SIDES = {"source": SOURCE, "target": TARGET}
 _RAMP = LinearSegmentedColormap.from_list("ramp", ["#4a6fd0", "#b5559f", "#e2893b"])
 _BINS = 12
@@ -94,34 +92,6 @@ def spectra(values: Mapping[str, Sequence[float]], ylabel: str, title: str) -> s
         _whole_numbers(axes)
 
     return _svg(draw, title, salt="spectra")
-
-
-def profile(
-    rows: Sequence[Mapping[str, Any]], xlabel: str, ylabel: str, title: str, baseline: float | None = None
-) -> str:
-    """A value with its interval against a numeric key, e.g. agreement by length; rows: {key, value, low, high, n}.
-
-    `baseline` is drawn as a dotted line: what always giving the same answer reaches.
-    """
-    rows = [row for row in rows if isinstance(row.get("key"), int | float) and row.get("value") is not None]
-    if len(rows) < 2:
-        return ""
-
-    def draw(axes: Axes) -> None:
-        x = np.array([float(row["key"]) for row in rows])
-        value = np.array([float(row["value"]) for row in rows])
-        ends = [[row[end] if row.get(end) is not None else row["value"] for row in rows] for end in ("low", "high")]
-        low, high = (np.asarray(end, dtype=float) for end in ends)
-        axes.vlines(x, low, high, color=ACCENT, lw=5, alpha=0.25)
-        axes.plot(x, value, color=ACCENT, marker="o", ms=3.5, lw=1.2)
-        if baseline is not None:
-            axes.axhline(baseline, color=FLOOR, lw=1.2, ls=":")
-        axes.set(xlabel=xlabel, ylabel=ylabel)
-        if low.min() >= 0 and high.max() <= 1:
-            axes.set_ylim(0, 1.02)
-        _whole_numbers(axes)
-
-    return _svg(draw, title, salt="profile")
 
 
 def _svg(draw: Any, title: str, salt: str) -> str:
