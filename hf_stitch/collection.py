@@ -18,7 +18,7 @@ from hf_stitch.cache import cache_folder
 from hf_stitch.data import Samples
 from hf_stitch.ends import End
 from hf_stitch.errors import ActivationError
-from hf_stitch.hooks import observe
+from hf_stitch.hooks.observe import observe
 from hf_stitch.masks import timestep_mask
 from hf_stitch.ragged import Ragged
 from hf_stitch.recipe import digest
@@ -69,7 +69,7 @@ def buckets_of(lengths: Sequence[int], size: int) -> tuple[tuple[int, ...], ...]
 
 
 def batch_size(end: End) -> int:
-    return VECTOR_BATCH if end.preparer.kind == "vector" else SEQUENCE_BATCH
+    return VECTOR_BATCH if end.preparer.modality == "vector" else SEQUENCE_BATCH
 
 
 def collect(source: End, target: End, samples: Samples, split: str, runtime: Runtime, data: Any) -> Frames:

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from hf_stitch.errors import HookError
 from hf_stitch.hooks import HookPoint, make_inputs_for, probe, select_features
-from hf_stitch.loading import fingerprint_of, load_model, resolve
+from hf_stitch.loading import fingerprint_of, load_model
 from hf_stitch.preparation import Preparer
 from hf_stitch.recipe import Every, Side
 from hf_stitch.runtime import Runtime
@@ -22,7 +22,6 @@ class End:
     Attributes:
         point: hook point with all features; `features` are the selected ones or None.
         head: hook point of the CTC head's logits, where the model has one.
-        tokenizer: of a text model, or of a CTC head.
         identity: what the activations depend on, for cache keys.
     """
 
@@ -33,12 +32,16 @@ class End:
     features: tuple[int, ...] | None
     head: HookPoint | None
     identity: dict
-    tokenizer: Any = None
 
     @property
     def selected(self) -> HookPoint:
         """The hook point with the selected features only."""
         return replace(self.point, features=self.features)
+
+    @property
+    def tokenizer(self) -> Any:
+        """Of a text model, or of a speech recogniser's CTC head; None without one."""
+        return self.preparer.tokenizer
 
     def probe(self, module: str) -> HookPoint:
         return probe(self.model, module, make_inputs_for(self.model))
@@ -69,14 +72,4 @@ def open_end(side: Side, runtime: Runtime) -> End:
         "dtype": str(model.dtype),
         "device": runtime.device.type,
     }
-    return End(side, model, preparer, point, features, head, identity, _tokenizer(side, preparer, head))
-
-
-def _tokenizer(side: Side, preparer: Preparer, head: HookPoint | None) -> Any:
-    if preparer.kind == "text":
-        return preparer.tokenizer
-    if head is None:
-        return None
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(resolve(side.model), revision=side.revision)
+    return End(side, model, preparer, point, features, head, identity)

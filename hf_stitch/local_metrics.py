@@ -55,7 +55,7 @@ def collect_metric(
 
 def _neighborhood(recipe: Recipe, end: End) -> Neighborhood:
     asked = recipe.neighborhoods
-    where = asked.where or ("embedding" if end.preparer.kind == "text" else "input")
+    where = asked.where or ("embedding" if end.preparer.modality == "text" else "input")
     embedding = embedding_point(end.model, end.probe) if where == "embedding" else None
     kind: Literal["gaussian", "jacobian"] = "jacobian" if asked.kind == "jacobian" else "gaussian"
     return Neighborhood(kind, asked.size, asked.delta / 4, recipe.seed, embedding)
@@ -72,7 +72,7 @@ def _sketch(
         padded[i, : len(w)], real[i, : len(w)] = w, True
     place = torch.from_numpy(padded)
     sketch: CovarianceSketch | None = None
-    budget = SAMPLES_AT_ONCE.get(end.preparer.kind, SAMPLES_AT_ONCE["other"])
+    budget = SAMPLES_AT_ONCE.get(end.preparer.modality, SAMPLES_AT_ONCE["other"])
     for moved in moves(end.model, end.selected, inputs, keys, around, max(1, budget // len(keys))):
         b, k, t, m = moved.shape
         # Windows count from a sample's first real timestep; padding on the left shifts them.

@@ -11,9 +11,11 @@ process or second run, and both models see corresponding neighbours of a shared 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -26,6 +28,7 @@ from hf_stitch.errors import HookError
 from hf_stitch.hooks import HookPoint, capture, resolve
 
 Inputs = Mapping[str, Tensor]
+BLOCK, SMALL = 64, 256  # neighbours drawn together when a draw has at most so many numbers
 FLOAT_INPUTS = ("input_values", "input_features", "pixel_values", "inputs")
 
 
@@ -49,10 +52,25 @@ class Neighborhood:
 
 
 def noise(seed: int, key: str, neighbour: int, shape: Sequence[int]) -> Tensor:
-    """Standard normal numbers that depend on (seed, key, neighbour) only; float32."""
-    name = f"{seed}\0{key}\0{neighbour}".encode()
+    """Standard normal numbers that depend on (seed, key, neighbour) and the shape only; float32.
+
+    Small draws come in blocks of neighbours, since starting a generator costs more than a short row.
+    """
+    block = BLOCK if math.prod(shape) <= SMALL else 1
+    return _block(seed, key, neighbour // block, block, tuple(shape))[neighbour % block]
+
+
+@lru_cache(maxsize=4096)
+def _small_block(seed: int, key: str, number: int, block: int, shape: tuple[int, ...]) -> Tensor:
+    name = f"{seed}\0{key}\0{number}".encode()
     generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(name).digest()[:8], "little") >> 1)
-    return torch.randn(*shape, generator=generator)
+    return torch.randn(block, *shape, generator=generator)
+
+
+def _block(seed: int, key: str, number: int, block: int, shape: tuple[int, ...]) -> Tensor:
+    # Only small blocks are worth keeping; one long waveform is drawn once and used once.
+    draw = _small_block if block > 1 else _small_block.__wrapped__
+    return draw(seed, key, number, block, shape)
 
 
 def moves(
@@ -168,9 +186,7 @@ def _tangents(
     model: PreTrainedModel, point: HookPoint, inputs: Inputs, keys: Sequence[str], around: Neighborhood, place: _Place
 ) -> Iterator[Tensor]:
     """Exact moves J v: v the unit vectors where there are few inputs, else Gaussian draws."""
-    wide = 1
-    for length in place.shape:
-        wide *= length
+    wide = math.prod(place.shape)
     exact = wide <= around.size
     for j in range(wide if exact else around.size):
         if exact:

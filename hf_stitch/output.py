@@ -57,9 +57,9 @@ def save_model(folder: Path, model: StitchedModel, source: End, target: End) -> 
     with room(folder):
         model.save_pretrained(folder)
         needs_target = model.rule.state.length == "spans"
-        preparer = source.preparer.with_target(target.tokenizer) if needs_target else source.preparer
+        preparer = source.preparer.with_target_tokenizer(target.tokenizer) if needs_target else source.preparer
         preparer.save(folder)
-        if source.preparer.kind == "audio" and source.tokenizer is not None:
+        if source.preparer.modality == "audio" and source.tokenizer is not None:
             source.tokenizer.save_pretrained(folder)
 
 

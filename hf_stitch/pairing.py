@@ -58,12 +58,12 @@ class Texts:
     @classmethod
     def of(cls, source: End, target: End, samples: Samples, rule: str) -> Texts:
         tokenizer = target.tokenizer
-        if tokenizer is None or target.preparer.kind != "text":
+        if tokenizer is None or target.preparer.modality != "text":
             raise RecipeError(f"sequence.length: {rule} needs a target that reads text; {target.side.model} does not")
         raw = [str(samples.target(i)) for i in range(len(samples))]
         spans = None
         if rule == "spans":
-            joint = source.preparer.with_target(tokenizer)
+            joint = source.preparer.with_target_tokenizer(tokenizer)
             found = [joint.batch([str(samples.source(i))])["target_spans"][0].numpy() for i in range(len(samples))]
             spans = [row[row[:, 0] != -2] for row in found]
         ids = [list(tokenizer(text)["input_ids"]) for text in raw]

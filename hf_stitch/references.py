@@ -49,7 +49,7 @@ def make_references(bench: Workbench, split: str) -> References:
     heard, cascade = None, None
     if frames.path is not None and bench.source.tokenizer is not None:
         heard = heard_texts(bench.source, frames)
-        if bench.target.preparer.kind == "text" and is_classifier(bench.target):
+        if bench.target.preparer.modality == "text" and is_classifier(bench.target):
             with bench.timings.stage("evaluate.cascade"):
                 cascade = text_answers(bench.target, heard, bench.runtime).argmax(-1).numpy()
     return References(frames.output, frames.output.argmax(-1).numpy(), cascade, heard)

@@ -14,7 +14,7 @@ from transformers.utils import ModelOutput
 
 from hf_stitch.errors import ArtifactError
 from hf_stitch.hooks import HookPoint, apply_prefix_plan, apply_suffix_plan, capture, run_suffix
-from hf_stitch.loading import class_named
+from hf_stitch.loading import class_of
 from hf_stitch.masks import timestep_mask
 from hf_stitch.models.configuration_stitched import FORMAT, StitchedConfig
 from hf_stitch.sequences.rule import LengthRule
@@ -94,7 +94,7 @@ class StitchedModel(PreTrainedModel):
 
     def finish(self, values: Tensor, mask: Tensor, **kwargs: Any) -> ModelOutput:
         """Run the suffix on target activations (b, t', m') with their mask (b, t')."""
-        return run_suffix(self.suffix, self.target_point, values, mask, **kwargs)
+        return run_suffix(self.suffix, self.config.suffix["plan"], values, mask, **kwargs)
 
     def forward(
         self,
@@ -171,6 +171,6 @@ def _check_format(config: StitchedConfig, where: str) -> None:
 
 def _build(config: Any, end: dict, apply_plan: Any) -> PreTrainedModel:
     """An empty model of one end, already cut."""
-    model = class_named(end["class"])._from_config(config)
+    model = class_of(config, end["class"])._from_config(config)
     apply_plan(model, end["plan"])
     return model
