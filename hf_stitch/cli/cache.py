@@ -1,0 +1,39 @@
+"""`hf-stitch cache`."""
+
+from __future__ import annotations
+
+import time
+
+import typer
+
+TEXT = "List or clear what later fits can take up."
+
+
+def ls() -> None:
+    """List what is kept, the newest first."""
+    from hf_stitch.cache import cache_folder, entries
+    from hf_stitch.cli.words import console, size, table
+
+    found = entries()
+    shown = table("entry", "size", "files", "hours ago", right=("size", "files", "hours ago"))
+    for entry in found:
+        shown.add_row(entry.name, size(entry.size), str(entry.files), f"{(time.time() - entry.changed) / 3600:.1f}")
+    if found:
+        console().print(shown)
+    typer.echo(f"{len(found)} entries, {size(sum(entry.size for entry in found))} in {cache_folder()}")
+
+
+def clear() -> None:
+    """Delete all of it.
+
+    Finished models are in folders of their own and stay.
+    """
+    from hf_stitch.cache import cache_folder
+    from hf_stitch.cache import clear as clear_cache
+    from hf_stitch.cli.words import size
+
+    gone = clear_cache()
+    typer.echo(f"{len(gone)} entries, {size(sum(entry.size for entry in gone))} deleted from {cache_folder()}")
+
+
+VERBS = {ls: "hf-stitch cache ls", clear: "hf-stitch cache clear"}

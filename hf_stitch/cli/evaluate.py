@@ -1,0 +1,47 @@
+"""`hf-stitch evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hf_stitch.cli.words import Device
+
+EXAMPLE = "hf-stitch evaluate stitched/speech_sentiment dataset=calls.csv columns.source=audio columns.label=mood"
+
+
+def run(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `fit` wrote.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Changes of the recipe's data.test, such as samples=64."),
+    ] = None,
+    device: Device = None,
+) -> None:
+    """Measure a stitched model again.
+
+    It runs on its recipe's test data, or on other data named by KEY=VALUE.
+    """
+    from hf_stitch.cli.bars import progress
+    from hf_stitch.cli.words import tell
+    from hf_stitch.errors import ArtifactError
+
+    if not (folder / "config.json").is_file():
+        raise ArtifactError(f"{folder}: no stitched model; expected a folder that `hf-stitch fit` wrote")
+    data = asked(changes) if changes else None
+    import datasets
+
+    from hf_stitch.evaluation import evaluate
+
+    datasets.disable_progress_bars()
+    tell(evaluate(folder, data, device=device, progress=progress()))
+
+
+def asked(changes: list[str]) -> dict[str, Any]:
+    """The `data.test` part that the words change; another data set does not take over split and size of the old one."""
+    from hf_stitch.recipe import apply_overrides
+
+    data = apply_overrides({}, [word.removeprefix("data.test.") for word in changes])
+    return {"split": None, "samples": None, "revision": None, **data} if "dataset" in data else data

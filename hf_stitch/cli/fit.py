@@ -1,0 +1,41 @@
+"""`hf-stitch fit`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hf_stitch.cli.words import Device, Dtype, Overrides
+
+EXAMPLE = "hf-stitch fit parabola --out stitched/parabola stitch.method=rbf"
+
+
+def run(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.")],
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write; stitched/NAME, if absent.")] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+) -> None:
+    """Fit a recipe and save the stitched model.
+
+    Collects activations, learns the map, and writes the model with its report and card. The same command again takes
+    up where an interrupted one stopped.
+    """
+    from hf_stitch.cli.bars import progress
+    from hf_stitch.cli.words import console, files_in, tell
+    from hf_stitch.recipe import Recipe
+
+    asked = Recipe.load(recipe, overrides or ())
+    folder = out or Path("stitched") / re.sub(r"[^\w.-]+", "-", asked.name)
+    import datasets
+
+    from hf_stitch.fitting import fit
+
+    datasets.disable_progress_bars()
+    _, report = fit(asked, folder, device=device, dtype=dtype, progress=progress())
+    tell(report)
+    console().print(f"\n{folder}: {files_in(folder)}\nnext: hf-stitch predict {folder} INPUT", markup=False)

@@ -1,0 +1,120 @@
+"""`hf-stitch inspect`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+EXAMPLE = "hf-stitch inspect zoo:xlnet-sentiment"
+FACTS = ("class", "parameters", "shape", "layout", "usable")
+Row = dict[str, Any]
+
+
+def run(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="zoo:NAME, a folder (stitched ones too), or a Hub id.")],
+    class_: Annotated[str | None, typer.Option("--class", help="Class in transformers; its own, if absent.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub id.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show equal layers singly, and what cannot be hooked.")] = False,
+) -> None:
+    """Show where a model can be cut.
+
+    Each hook point comes with its output's shape and layout, and with its parameters. Shapes are in symbols (b batch,
+    t time); b,t,c says which axis is which.
+    """
+    from hf_stitch.cli.words import console
+
+    out = console()
+    if _is_stitched(Path(model)):
+        from hf_stitch.models.modeling_stitched import StitchedModel
+
+        found: Any = StitchedModel.from_pretrained(model)
+        out.print(_joint(found), markup=False)
+        rows = _modules(found)
+    else:
+        from hf_stitch.hooks import module_tree
+        from hf_stitch.loading import load_model
+        from hf_stitch.recipe import Side
+
+        found = load_model(Side.model_validate({"model": model, "class": class_, "revision": revision, "hook": ""}))
+        rows = module_tree(found)
+    out.print(f"{model}: {type(found).__name__}, {_count(found):,} parameters", markup=False)
+    out.print(_table(rows if every else folded(rows), every))
+
+
+def _count(module: Any) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _is_stitched(folder: Path) -> bool:
+    try:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"] == "hf_stitch"
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _joint(model: Any) -> str:
+    """Where the halves of a stitched model meet, and how."""
+    config = model.config
+    ends = [f"{end['model']} at {end['point']['module']}" for end in (config.prefix, config.suffix)]
+    layer, rule = config.layer, config.sequence
+    widths = f"{layer['features_in']} to {layer['features_out']} features"
+    return f"{ends[0]} -> {layer['method']} ({widths}, length {rule['length']}) -> {ends[1]}"
+
+
+def _modules(model: Any) -> list[Row]:
+    """Rows without shapes: the parts of a stitched model that hold or compute something."""
+    return [
+        {"name": name, "class": type(module).__name__, "parameters": _count(module), "usable": True}
+        for name, module in model.named_modules()
+        if name and type(module).__name__ != "Absent"
+    ]
+
+
+def folded(rows: Sequence[Row]) -> list[Row]:
+    """Rows without the layers that equal the one before; the first of them says up to which number they are alike."""
+    trees = {row["name"]: _tree(rows, i) for i, row in enumerate(rows)}
+    kept: dict[str, Row] = {}
+    first: dict[str, str] = {}
+    for row in rows:
+        name, parent, number = row["name"], *_numbered(row["name"])
+        if any(gone != kept_one and name.startswith(gone + ".") for gone, kept_one in first.items()):
+            continue
+        before = f"{parent}{number - 1}"
+        if number > 0 and trees.get(before) == trees[name]:
+            first[name] = first.get(before, before)
+            kept[first[name]] = {**kept[first[name]], "alike": number}
+            continue
+        kept[name] = dict(row)
+    return list(kept.values())
+
+
+def _tree(rows: Sequence[Row], start: int) -> list[tuple[Any, ...]]:
+    """All that is known of a module and those below it, by their names below it."""
+    name = rows[start]["name"]
+    below = itertools.takewhile(lambda row: row["name"] == name or row["name"].startswith(name + "."), rows[start:])
+    return [(row["name"][len(name) :], *(row.get(fact) for fact in FACTS)) for row in below]
+
+
+def _numbered(name: str) -> tuple[str, int]:
+    """`encoder.layers.3` is ("encoder.layers.", 3); the number of other names is -1."""
+    found = re.fullmatch(r"(.*?)(\d+)", name)
+    return (found[1], int(found[2])) if found and (not found[1] or found[1].endswith(".")) else (name, -1)
+
+
+def _table(rows: Sequence[Row], every: bool) -> Any:
+    from hf_stitch.cli.words import table
+
+    shown = table("hook", "class", "shape", "layout", "parameters", right=("parameters",))
+    for row in rows:
+        if not (row["usable"] or every):
+            continue
+        name = row["name"] + (f" (to {row['alike']} alike)" if "alike" in row else "")
+        shape = row.get("shape") if row["usable"] else row.get("reason")
+        shown.add_row(name, row["class"], str(shape or ""), row.get("layout") or "", f"{row['parameters']:,}")
+    return shown

@@ -1,0 +1,66 @@
+"""`hf-stitch predict`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hf_stitch.cli.words import Device
+
+if TYPE_CHECKING:
+    from hf_stitch.prediction import Predictor
+
+EXAMPLE = "hf-stitch predict stitched/speech_sentiment a.wav b.flac"
+
+
+def run(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `fit` wrote.")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="INPUT", help="Sound files, or text files with one text a line; - reads stdin."),
+    ] = None,
+    device: Device = None,
+) -> None:
+    """Predict with a stitched model.
+
+    Shows a table on a terminal, and JSON lines where the output is piped. Without INPUT, or with -, a model of text
+    reads one text a line from stdin, and a model of sound the bytes of one file.
+    """
+    from hf_stitch.prediction import Predictor
+
+    predictor = Predictor(folder, device=device)
+    found = predictor(_inputs(inputs or ["-"], predictor))
+    if sys.stdout.isatty():
+        _show(found)
+    else:
+        for row in found:
+            print(json.dumps(row, ensure_ascii=False), flush=True)
+
+
+def _inputs(words: list[str], predictor: Predictor) -> Iterator[Path | str | bytes]:
+    for word in words:
+        if word != "-":
+            yield Path(word)
+        elif predictor.modality == "audio":
+            yield sys.stdin.buffer.read()
+        else:
+            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+
+
+def _show(rows: Iterator[dict[str, Any]]) -> None:
+    from hf_stitch.cli.words import console, table
+
+    shown: Any = None
+    for row in rows:
+        answer = {key: value for key, value in row.items() if key not in ("input", "scores", "values")}
+        numbers = row.get("scores") or {str(i): value for i, value in enumerate(row.get("values", []))}
+        shown = shown or table("input", *answer, *numbers)
+        cells = (*answer.values(), *numbers.values())
+        shown.add_row(row["input"], *(f"{cell:.4f}" if isinstance(cell, float) else cell for cell in cells))
+    if shown:
+        console().print(shown)

@@ -1,0 +1,71 @@
+"""Arguments and small talk that several verbs share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hf_stitch.report import Report
+
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; the best there is, if absent.")]
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, ... for both models; their own, if absent.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes, such as seed=1.")]
+
+
+def console() -> Console:
+    """Where results go: stdout, as wide as needed when it is no terminal."""
+    from rich.console import Console
+
+    made = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    if not made.is_terminal:
+        made.width = 200
+    return made
+
+
+def table(*columns: str, right: tuple[str, ...] = ()) -> Any:
+    """An empty table without frame; numbers to the `right`."""
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def size(count: float) -> str:
+    """Bytes as people read them."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def tell(report: Report) -> None:
+    """Verdict, then every measure with its interval."""
+    from hf_stitch.report import number
+
+    out = console()
+    out.print(f"{report.verdict.text}\n{report.verdict.next}\n", markup=False)
+    shown = table("measure", "method", "split", "value", "95 % interval", "n", right=("value", "n"))
+    for m in report.measures:
+        chosen = " *" if report.chosen and m.method == report.chosen["method"] else ""
+        split = m.split if m.direction == "forward" else f"{m.split} ({m.direction})"
+        span = "" if m.low is None and m.high is None else f"{number(m.low)} .. {number(m.high)}"
+        count = "" if m.n is None else str(m.n)
+        shown.add_row(m.name, m.method + chosen, split, number(m.value), span, count)
+    out.print(shown)
+    for note in report.notes:
+        out.print(f"note: {note}", markup=False)
+
+
+def files_in(folder: Path) -> str:
+    """What was written, in one line."""
+    known = ("report.html", "report.json", "README.md", "model.safetensors", "recipe.yaml")
+    return ", ".join(name for name in known if (folder / name).exists())

@@ -1,0 +1,47 @@
+"""`hf-stitch zoo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+TEXT = "List or remake the small models and data that ship."
+
+
+def ls() -> None:
+    """List models and data sets with their sizes."""
+    from hf_stitch import zoo
+    from hf_stitch.cli.words import console, size, table
+    from hf_stitch.errors import ZooError
+
+    shown = table("name", "kind", "size", right=("size",))
+    kinds = (("model", zoo.model_names(), zoo.resolve_model), ("data", zoo.data_names(), zoo.resolve_data))
+    for kind, names, resolve in kinds:
+        for name in names:
+            try:
+                weight = size(sum(file.stat().st_size for file in resolve(name).rglob("*") if file.is_file()))
+            except ZooError:
+                weight = "not here: hf-stitch zoo build"
+            shown.add_row(f"zoo:{name}", kind, weight)
+    console().print(shown)
+
+
+def build(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Models and data sets; all, if absent.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to; in the package itself, if absent.")] = None,
+) -> None:
+    """Make models and data from seeds.
+
+    The data of speech need espeak-ng.
+    """
+    from hf_stitch.cli.bars import progress
+    from hf_stitch.zoo.build import build as build_zoo
+
+    build_zoo(out, [name.removeprefix("zoo:") for name in names or ()], progress().note)
+
+
+VERBS = {ls: "hf-stitch zoo ls", build: "hf-stitch zoo build parabola --out zoo"}
