@@ -83,7 +83,7 @@ def _random_tokens(config: Any, vocabulary: int, batch: int, length: int, genera
 def _float_shape(model: nn.Module, config: Any, key: str) -> list[structure.Dim]:
     """Shape of the main float input as formulas of batch and length."""
     batch: structure.Dim = [1, 0, 1]
-    audio = config if hasattr(config, "conv_kernel") else getattr(config, "encoder", None)
+    audio: Any = config if hasattr(config, "conv_kernel") else getattr(config, "encoder", None)
     if key in ("input_values", "inputs") and hasattr(audio, "conv_kernel"):
         slope, offset = prod(audio.conv_stride), 0
         for kernel, stride in zip(reversed(audio.conv_kernel), reversed(audio.conv_stride)):
@@ -106,8 +106,10 @@ def _float_shape(model: nn.Module, config: Any, key: str) -> list[structure.Dim]
                 return [batch, [0, 1, 0], getattr(config, name)]
     sizes = getattr(config, "layer_sizes", None)
     first = next((m for m in model.modules() if next(m.parameters(recurse=False), None) is not None), None)
-    if sizes or isinstance(first, nn.Linear):
-        return [batch, int(sizes[0]) if sizes else first.in_features]  # type: ignore[union-attr]
+    if sizes:
+        return [batch, int(sizes[0])]
+    if isinstance(first, nn.Linear):
+        return [batch, first.in_features]
     raise HookError(
         f"no default probe inputs for {type(model).__name__} with main input {key!r}; expected tokens, audio, pixels "
         "or vectors; give a function make_inputs(batch, length) -> keyword arguments"
@@ -120,6 +122,8 @@ def describe_inputs(model: nn.Module, made: list[dict[str, Any]]) -> dict[str, A
     tensors: dict[str, Any] = {}
     constants: dict[str, Any] = {}
     for key, value in made[0].items():
+        if key.startswith("decoder_"):
+            continue  # inputs of an own: whoever runs the suffix gives them
         fitted = structure.fit(structure.record(value), structure.record(made[1].get(key)), COMBOS)
         if fitted is not None and "tensor" in fitted and key != _MASK:
             tensors[key] = fitted
@@ -188,7 +192,7 @@ def masked(
     if formula == [0, 1, 0]:
         inputs[_MASK] = full.long()
         for key in described["tensors"]:
-            if key.endswith("input_ids") and not key.startswith("decoder") and described["pad"] is not None:
+            if key.endswith("input_ids") and described["pad"] is not None:
                 inputs[key] = inputs[key].masked_fill(~full, described["pad"])
         return inputs
     frames = torch.arange(length, device=device)

@@ -80,10 +80,10 @@ def taken_out(model: nn.Module, vacant: Mapping[str, nn.Module], dropped: Iterab
 
 
 def _forget(owner: nn.Module, key: str) -> None:
-    """Take a parameter out, leaving an empty tensor: `_init_weights` of its class still asks for it."""
+    """Take a parameter out, leaving a tensor without storage: `_init_weights` of its class still asks for it."""
     old = owner._parameters.pop(key)
     assert old is not None
-    setattr(owner, key, torch.empty(0, dtype=old.dtype))
+    setattr(owner, key, torch.empty(0, dtype=old.dtype, device="meta"))
 
 
 def take_out(model: nn.Module, vacant: Mapping[str, nn.Module], dropped: Iterable[str]) -> None:
@@ -91,8 +91,9 @@ def take_out(model: nn.Module, vacant: Mapping[str, nn.Module], dropped: Iterabl
     for name, new in vacant.items():
         for owner, key in places(model, resolve(model, name)):
             owner._modules[key] = new
-            if not any(True for _ in owner.parameters(recurse=False)):
-                # `_init_weights` may reach from the owner into the module that is gone
+            if not owner._parameters and not owner._buffers:
+                # `_init_weights` may reach from the owner into the module that is gone; but it must still fill
+                # the owner's own buffers (position_ids), which no checkpoint holds
                 owner._is_hf_initialized = True  # type: ignore[assignment]
     for name in dropped:
         owner, key = _split(model, name)

@@ -19,7 +19,7 @@ from hf_stitch.hooks.inputs import describe_inputs, dummy_inputs, make_inputs_fo
 from hf_stitch.hooks.points import HookPoint, canonical, resolve
 from hf_stitch.hooks.prune import PLAN_VERSION, check_plan, take_out
 from hf_stitch.hooks.survey import COMBOS, Survey
-from hf_stitch.hooks.vacant import Injection, InjectionHook, Stub, Vacant, injecting
+from hf_stitch.hooks.vacant import Absent, Injection, InjectionHook, Stub, Vacant, injecting
 
 
 def apply_suffix_plan(model: nn.Module, plan: Mapping[str, Any]) -> nn.Module:
@@ -105,6 +105,7 @@ def input_length(plan: Mapping[str, Any], positions: int) -> int | None:
 def vacancies(model: nn.Module, plan: Mapping[str, Any]) -> dict[str, Vacant]:
     """The modules that stand where a plan takes others out."""
     vacant: dict[str, Vacant] = {n: Stub(n, resolve(model, n), spec) for n, spec in plan["stubs"].items()}
+    vacant |= {n: Absent(n, resolve(model, n)) for n in plan["absent"]}
     if plan["inject"] == "stub":
         point = HookPoint.from_dict(plan["point"])
         vacant[point.module] = Injection(point.module, resolve(model, point.module), plan["hook_output"], point)
@@ -123,5 +124,6 @@ def whole_plan(model: nn.Module, point: HookPoint, survey: Survey | None = None)
         "hook_output": survey.output(canonical(model, point.module)),
         "inject": "hook",
         "stubs": {},
+        "absent": [],
         "dropped": [],
     }

@@ -20,7 +20,7 @@ from hf_stitch.hooks.inputs import dummy_inputs, make_inputs_for, masked
 from hf_stitch.hooks.points import HookPoint, canonical
 from hf_stitch.hooks.prune import holds_tensors, largest_working, own_parameters, owners, same, taken_out, values_for
 from hf_stitch.hooks.suffix import input_length, run_suffix, vacancies, whole_plan
-from hf_stitch.hooks.survey import COMBOS, MakeInputs, Survey, quiet
+from hf_stitch.hooks.survey import COMBOS, MakeInputs, Survey, quiet, run_probe
 
 
 @dataclass
@@ -69,6 +69,7 @@ def plan_suffix(model: nn.Module, point: HookPoint, make_inputs: MakeInputs | No
                 _largest(done), lambda names: works(stubs=specs(names)), lambda top: _largest(_below(done, top))
             )
         )
+        plan["absent"] = largest_working(_ties(model, plan, survey), lambda names: works(absent=names))
         candidates = own_parameters(model, owners([name, *plan["stubs"]]))
         plan["dropped"] = largest_working(candidates, lambda names: works(names))
     return plan
@@ -109,34 +110,67 @@ def _below(names: list[str], top: str) -> list[str]:
     return [name for name in names if name.startswith(f"{top}.")]
 
 
+def _ties(model: nn.Module, plan: Mapping[str, Any], survey: Survey) -> list[str]:
+    """Modules that never run and only hold what they shared with modules taken out (T5's `shared` embedding)."""
+
+    def under(key: str, names: Iterable[str]) -> bool:
+        return any(key.startswith(f"{name}.") for name in names)
+
+    gone = set(vacancies(model, plan))
+    stay = [(k, id(p)) for k, p in model.named_parameters(remove_duplicate=False) if not under(k, gone)]
+    lost = {id(p) for name in gone for p in survey.modules[name].parameters()}
+    busy = owners(survey.traces[0].entered) | set(survey.traces[0].entered)
+    found = []
+    for name in [name for name in survey.modules if name not in busy and not owners([name]) & gone]:
+        held = {number for key, number in stay if under(key, [name])}
+        if held and held <= lost and not held & {number for key, number in stay if not under(key, [name])}:
+            found.append(name)
+    return found
+
+
 def _cases(model: nn.Module, plan: dict[str, Any], point: HookPoint, survey: Survey) -> list[_Case]:
     """The verifications, with those outputs that the activations determine.
 
     Raises:
-        HookError: they do not determine the main output, or change no output.
+        HookError: they do not determine the main output, or change no output; the model cannot run on padded inputs.
     """
-    cases, kept, moved = [], set[str](), set[str]()
+    cases: list[_Case] = []
+    kept, moved = set[str](), set[str]()
     main = "?"
     for number, mask in _masks(plan, survey):
         real = masked(survey.inputs[number], plan["inputs"], *COMBOS[number], mask, _device(survey.inputs[number]))
-        seen = capture(model, [point], real)[0]
-        values = values_for(seen)
-        case = _Case(values, mask if input_length(plan, values.shape[1]) else None, {}, {})
-        dummy = dummy_inputs(model, plan, *COMBOS[number], mask)
-        case.extras = {k: v for k, v in real.items() if k not in dummy}
-        plain = _tensors(model(**real))
-        with replaced(model, point, values):
-            case.expected = _tensors(model(**real))
-        found = _tensors(run_suffix(model, plan, values, case.mask, **case.extras))
+        plain = _tensors(run_probe(model, real))
+        case = _case(model, plan, point, real, COMBOS[number], mask)
+        try:
+            found = _tensors(run_suffix(model, plan, case.values, case.mask, **case.extras))
+        except Exception:  # a branch that looks for something in the input itself (BART: its end token)
+            found = {}
         equal = {k for k, v in case.expected.items() if k in found and same(found[k], v)}
         kept = kept & equal if cases else equal
         moved |= {k for k, v in case.expected.items() if not same(plain[k], v)}
-        main = next((k for k in ("logits", "last_hidden_state") if k in plain), next(iter(plain)))
+        main = next((k for k in ("logits", "last_hidden_state") if k in plain), next(iter(plain), "?"))
         cases.append(case)
     _check_determined(point, main, kept, moved, survey)
     for case in cases:
         case.expected = {k: v for k, v in case.expected.items() if k in kept}
     return cases
+
+
+def _case(
+    model: nn.Module,
+    plan: dict[str, Any],
+    point: HookPoint,
+    real: dict[str, Any],
+    combo: structure.Combo,
+    mask: Tensor | None,
+) -> _Case:
+    """Activations like those on `real` inputs, and the whole model's outputs with them."""
+    values = values_for(capture(model, [point], real)[0])
+    with replaced(model, point, values):
+        expected = _tensors(run_probe(model, real))
+    dummy = dummy_inputs(model, plan, *combo, mask)
+    extras = {k: v for k, v in real.items() if k not in dummy}
+    return _Case(values, mask if input_length(plan, values.shape[1]) else None, extras, expected)
 
 
 def _check_determined(point: HookPoint, main: str, kept: set[str], moved: set[str], survey: Survey) -> None:
@@ -146,7 +180,7 @@ def _check_determined(point: HookPoint, main: str, kept: set[str], moved: set[st
         raise HookError(
             f"the activations at {point.module} do not determine the output {main!r}: the rest of the model also sees "
             "the input by another way (a residual connection round this point, or another branch); hook a whole block "
-            f"instead. Tried: dummy inputs with the activation replaced in the whole model. {survey.alternatives(point.module)}"
+            f"instead. Tried: other inputs, the same activation there. {survey.alternatives(point.module)}"
         )
 
 

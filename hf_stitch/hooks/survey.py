@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from hf_stitch.errors import HookError, nearest
 from hf_stitch.hooks import structure
@@ -60,7 +62,8 @@ def run_probe(model: nn.Module, inputs: Mapping[str, Any]) -> Any:
 
 def trace(model: nn.Module, inputs: Mapping[str, Any]) -> Trace:
     """Run the model once with hooks on all modules."""
-    log, clock, handles = Trace(), iter(range(1 << 62)), []
+    log, clock = Trace(), itertools.count()
+    handles: list[RemovableHandle] = []
 
     def watch(name: str, module: nn.Module) -> None:
         def enter(_module: nn.Module, _args: Any) -> None:

@@ -44,8 +44,12 @@ def injecting(batch: int, length: int, values: Tensor) -> Iterator[None]:
 def _now(name: str) -> _Running:
     state = _running.get()
     if state is None:
-        raise HookError(f"{name} was pruned away: this is the suffix of a model, call it through run_suffix")
+        raise HookError(f"{name} was pruned away: this is only the suffix of a model, call it through run_suffix")
     return state
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, _PLAIN) or (isinstance(value, tuple | list) and all(map(_is_plain, value)))
 
 
 class Vacant(nn.Module):
@@ -58,7 +62,7 @@ class Vacant(nn.Module):
         for key, value in vars(original).items():
             if key.startswith("_") or key in ("training", "pruned_name", "pruned_class"):
                 continue
-            if key == "config" or isinstance(value, _PLAIN):
+            if key == "config" or _is_plain(value):
                 setattr(self, key, value)
         if hasattr(original, "main_input_name"):
             self.main_input_name = original.main_input_name
@@ -115,8 +119,7 @@ class InjectionHook:
         self.point = point
 
     def __call__(self, _module: nn.Module, _args: Any, output: Any) -> Any:
-        state = _running.get()
-        return output if state is None else overwritten(output, self.point, state.values)
+        return overwritten(output, self.point, _now(self.point.module).values)
 
 
 def zeros(spec: Any, state: _Running) -> Any:
