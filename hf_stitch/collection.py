@@ -162,7 +162,9 @@ def _read(store: PartStore, names: Sequence[str], buckets: tuple[tuple[int, ...]
         return torch.cat([part[name] for part in parts])[place] if name in parts[0] else None
 
     source, target, output = ragged("source", "source"), ragged("target", "target"), stacked("target.output")
-    assert source is not None and target is not None and output is not None
+    assert source is not None
+    assert target is not None
+    assert output is not None
     return Frames(source, target, ragged("path", "source"), output, stacked("source.output"), buckets, key)
 
 

@@ -143,7 +143,12 @@ def _medians(measures: Sequence[Measure]) -> list[Measure]:
         if len(values) > 1:
             found.append(
                 dataclasses.replace(
-                    members[0], method=f"{group}/median", value=median(values), low=values[0], high=values[-1], n=len(values)
+                    members[0],
+                    method=f"{group}/median",
+                    value=median(values),
+                    low=values[0],
+                    high=values[-1],
+                    n=len(values),
                 )
             )
     return found
@@ -155,10 +160,14 @@ def choose(measures: Sequence[Measure], labels: Sequence[str]) -> dict[str, str]
         found = [
             m
             for m in measures
-            if (m.name, m.split, m.direction) == (name, "validation", "forward") and m.method in labels and m.value is not None
+            if (m.name, m.split, m.direction) == (name, "validation", "forward")
+            and m.method in labels
+            and m.value is not None
         ]
         if found:
-            best = max(found, key=lambda m: sign * (m.value or 0.0))  # the first of equals: the recipe's own comes first
+            best = max(
+                found, key=lambda m: sign * (m.value or 0.0)
+            )  # the first of equals: the recipe's own comes first
             return {"method": best.method, "split": "validation", "measure": name}
     return None
 
@@ -191,5 +200,3 @@ def _report(
         diagnostics=diagnostics,
         notes=notes,
     )
-
-

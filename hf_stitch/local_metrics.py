@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_stitch.collection import Frames, batch_size, store_at, to_device
+from hf_stitch.collection import Frames, store_at, to_device
 from hf_stitch.data import Samples
 from hf_stitch.ends import End
 from hf_stitch.manifold.local_metric import CovarianceSketch, LocalMetric, intrinsic_dimension
@@ -37,7 +37,9 @@ def collect_metric(
     asked = recipe.neighborhoods.model_dump(exclude={"rank", "eta"})
     windows = [p.source if role == "source" else p.target for p in pairing.pairs]
     shape = [w.tolist() for w in windows]
-    key = digest({"frames": frames.key, "asked": asked, "seed": recipe.seed, "role": role, "end": end.features, "w": shape})
+    key = digest(
+        {"frames": frames.key, "asked": asked, "seed": recipe.seed, "role": role, "end": end.features, "w": shape}
+    )
     store = PartStore(store_at(frames.key))
     work = [(f"metric-{key}-{i:05d}", bucket) for i, bucket in enumerate(frames.buckets)]
     raw = samples.source if role == "source" else samples.target
@@ -45,7 +47,9 @@ def collect_metric(
         for name, bucket in runtime.mine(work):
             if not store.has(name):
                 inputs = to_device(end.preparer.batch([raw(i) for i in bucket]), runtime)
-                sketch = _sketch(end, inputs, [windows[i] for i in bucket], [samples.keys[i] for i in bucket], around, recipe)
+                sketch = _sketch(
+                    end, inputs, [windows[i] for i in bucket], [samples.keys[i] for i in bucket], around, recipe
+                )
                 store.write(name, dict(zip(("directions", "variances", "trace"), sketch)))
             advance(len(bucket) * runtime.accelerator.num_processes)
     runtime.wait()
@@ -62,7 +66,12 @@ def _neighborhood(recipe: Recipe, end: End) -> Neighborhood:
 
 
 def _sketch(
-    end: End, inputs: dict[str, Tensor], windows: Sequence[np.ndarray], keys: Sequence[str], around: Neighborhood, recipe: Recipe
+    end: End,
+    inputs: dict[str, Tensor],
+    windows: Sequence[np.ndarray],
+    keys: Sequence[str],
+    around: Neighborhood,
+    recipe: Recipe,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Principal directions of the moves of all rows of a batch, rows in sample order."""
     count, joined = max(len(w) for w in windows), windows[0].shape[1]
@@ -74,7 +83,7 @@ def _sketch(
     sketch: CovarianceSketch | None = None
     budget = SAMPLES_AT_ONCE.get(end.preparer.modality, SAMPLES_AT_ONCE["other"])
     for moved in moves(end.model, end.selected, inputs, keys, around, max(1, budget // len(keys))):
-        b, k, t, m = moved.shape
+        b, k, t, _ = moved.shape
         # Windows count from a sample's first real timestep; padding on the left shifts them.
         mask = timestep_mask(end.model, inputs.get("attention_mask"), b, t, moved.device)
         where = (place.to(moved.device) + mask.int().argmax(1)[:, None, None, None]).repeat_interleave(k, 0)
@@ -94,14 +103,18 @@ def _order(buckets: Sequence[Sequence[int]], windows: Sequence[np.ndarray]) -> T
     return torch.from_numpy(np.concatenate(rows)).argsort()
 
 
-def _whole(recipe: Recipe, parts: list[dict[str, Tensor]], order: Tensor, around: Neighborhood) -> tuple[LocalMetric, dict]:
+def _whole(
+    recipe: Recipe, parts: list[dict[str, Tensor]], order: Tensor, around: Neighborhood
+) -> tuple[LocalMetric, dict]:
     # A part of few neighbours in few features may have fewer directions: pad them with zero variance.
     most = max(part["variances"].shape[1] for part in parts)
     for part in parts:
         short = most - part["variances"].shape[1]
         part["variances"] = torch.nn.functional.pad(part["variances"], (0, short))
         part["directions"] = torch.nn.functional.pad(part["directions"], (0, 0, 0, short))
-    directions, variances, trace = (torch.cat([p[k] for p in parts])[order] for k in ("directions", "variances", "trace"))
+    directions, variances, trace = (
+        torch.cat([p[k] for p in parts])[order] for k in ("directions", "variances", "trace")
+    )
     asked = recipe.neighborhoods
     metric = LocalMetric.from_spectrum(directions, variances, trace, asked.eta, asked.rank, around.width)
     spectrum = (variances / variances[:, :1]).double().median(0).values.tolist()

@@ -9,7 +9,9 @@ from transformers import PreTrainedModel
 from hf_stitch.errors import HookError
 
 
-def timestep_mask(model: PreTrainedModel, attention_mask: Tensor | None, batch: int, length: int, device: torch.device) -> Tensor:
+def timestep_mask(
+    model: PreTrainedModel, attention_mask: Tensor | None, batch: int, length: int, device: torch.device
+) -> Tensor:
     """Mask of the timesteps of an activation (b, t, m) whose model was given `attention_mask` (b, raw length).
 
     Audio models shorten their input: their own length formula gives the number of real frames.
@@ -30,6 +32,6 @@ def timestep_mask(model: PreTrainedModel, attention_mask: Tensor | None, batch: 
         if int(shorten(torch.tensor(attention_mask.shape[1]))) == length:
             return torch.arange(length, device=device)[None] < real[:, None]
     raise HookError(
-        f"the activation has {length} timesteps, the input {attention_mask.shape[1]}, and {type(model).__name__} does not "
-        "say how one becomes the other; hook a layer behind the feature extractor"
+        f"the activation has {length} timesteps, its input {attention_mask.shape[1]}, and {type(model).__name__} "
+        "does not say how one becomes the other; hook a layer behind the feature extractor"
     )

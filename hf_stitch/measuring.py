@@ -78,7 +78,9 @@ def majority_measures(own: np.ndarray, labels: np.ndarray | None, scope: Scope) 
     return measures
 
 
-def cascade_difference(method: str, given: np.ndarray, cascade: np.ndarray, own: np.ndarray, scope: Scope) -> list[Measure]:
+def cascade_difference(
+    method: str, given: np.ndarray, cascade: np.ndarray, own: np.ndarray, scope: Scope
+) -> list[Measure]:
     """Agreement of the method minus that of the cascade, paired on the same samples."""
     return [
         scope.measure(

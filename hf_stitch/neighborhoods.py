@@ -1,11 +1,11 @@
 """Neighbourhoods of samples, and how the activations at a hook point move inside them.
 
-Gaussian neighbourhoods have standard deviation delta / 4 (Stroescu: delta is the radius covered). They live in the input
-space; for text, whose ids cannot be perturbed, at the output of the input embedding. Exact neighbourhoods push tangent
+Gaussian neighbourhoods have standard deviation delta / 4 (Stroescu: delta is the radius covered). They live in the
+input space; for text, whose ids cannot be perturbed, at the output of the input embedding. Exact neighbourhoods push tangent
 vectors through the network by forward-mode differentiation (Bertalan et al., section 4.3).
 
-Every draw is a function of (seed, sample key, neighbour number) alone, so a sample has the same neighbours in any batch,
-process or second run, and both models see corresponding neighbours of a shared input.
+Every draw is a function of (seed, sample key, neighbour number) alone, so a sample has the same neighbours in any
+batch, process or second run, and both models see corresponding neighbours of a shared input.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def moves(
         chunk: neighbours run together; bounds the memory whatever `size` is.
 
     Yields:
-        (b, k, t, m) deviations from the unperturbed activations, k <= chunk; their mean second moment over all neighbours
-        is the local covariance.
+        (b, k, t, m) deviations from the unperturbed activations, k <= chunk; their mean second moment over all
+        neighbours is the local covariance.
     """
     place = _place(model, inputs, around)
     if around.kind == "jacobian":

@@ -37,8 +37,8 @@ def claim(folder: Path, recipe: Recipe) -> bool:
         raise ArtifactError(f"{folder / RECIPE} is no recipe of this version; give another --out") from None
     if known.fingerprint() != recipe.fingerprint():
         raise ArtifactError(
-            f"{folder} holds the result of another recipe (fingerprint {known.fingerprint()}, asked {recipe.fingerprint()}); "
-            "give another --out, or delete the folder"
+            f"{folder} holds the result of another recipe (fingerprint {known.fingerprint()}, asked "
+            f"{recipe.fingerprint()}); give another --out, or delete the folder"
         )
     if not (folder / REPORT).is_file() or not (folder / WEIGHTS).is_file():
         return False

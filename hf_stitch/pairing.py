@@ -121,7 +121,9 @@ def alphabet_of(source: End) -> CtcAlphabet:
     """
     tokenizer = source.tokenizer
     if source.head is None or tokenizer is None:
-        raise RecipeError(f"sequence.length: ctc needs a source with a CTC head and its tokenizer; got {source.side.model}")
+        raise RecipeError(
+            f"sequence.length: ctc needs a source with a CTC head and its tokenizer; got {source.side.model}"
+        )
     blank, delimiter = tokenizer.pad_token_id, tokenizer.convert_tokens_to_ids(tokenizer.word_delimiter_token)
     ignored = {*tokenizer.all_special_ids, delimiter}
     symbols = {i: text for text, i in tokenizer.get_vocab().items() if i not in ignored}

@@ -43,7 +43,9 @@ class Side(Part):
     class_: str | None = Field(None, alias="class", description="transformers class; found from the config when absent")
     revision: str | None = Field(None, description="branch, tag or commit of a Hub id")
     hook: str = Field(description="dotted name of a submodule")
-    output: int | str | None = Field(None, description="which element of a tuple or ModelOutput; the first tensor if absent")
+    output: int | str | None = Field(
+        None, description="which element of a tuple or ModelOutput; the first tensor if absent"
+    )
     features: Literal["all"] | Every | list[int] = "all"
 
 
@@ -82,7 +84,9 @@ class Neighborhoods(Part):
     kind: Literal["gaussian", "jacobian", "none"] = "gaussian"
     size: PositiveInt = 32
     delta: float = Field(0.05, gt=0, description="radius covered; the Gaussian's standard deviation is delta / 4")
-    where: Literal["input", "embedding"] | None = Field(None, description="absent: input for numbers, embedding for text")
+    where: Literal["input", "embedding"] | None = Field(
+        None, description="absent: input for numbers, embedding for text"
+    )
     rank: Literal["auto"] | PositiveInt = "auto"
     max_rank: PositiveInt = 32
     eta: float | None = Field(None, gt=0, description="regularisation; absent: pseudo-inverse truncated at `rank`")
@@ -163,7 +167,9 @@ class Recipe(Part):
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise RecipeError(f"{path} is not YAML: {str(error).splitlines()[0]}; check indentation and quotes") from None
+            raise RecipeError(
+                f"{path} is not YAML: {str(error).splitlines()[0]}; check indentation and quotes"
+            ) from None
         if not isinstance(content, dict):
             raise RecipeError(f"{path}: expected a mapping of recipe keys, got {type(content).__name__}")
         content.setdefault("name", path.stem)
@@ -288,4 +294,6 @@ def find(path_or_name: str | Path) -> Path:
     names = shipped()
     if str(path_or_name) in names:
         return names[str(path_or_name)]
-    raise RecipeError(f"no recipe {str(path_or_name)!r}: neither a file nor a shipped name; {nearest(str(path_or_name), names)}")
+    raise RecipeError(
+        f"no recipe {str(path_or_name)!r}: neither a file nor a shipped name; {nearest(str(path_or_name), names)}"
+    )

@@ -34,7 +34,9 @@ def _line(found: Any, root: type[BaseModel]) -> str:
 
 def _is_key(part: Any) -> bool:
     text = str(part)
-    return isinstance(part, int) or (text[0].islower() and "[" not in text and text not in ("int", "str", "float", "dict"))
+    return isinstance(part, int) or (
+        text[0].islower() and "[" not in text and text not in ("int", "str", "float", "dict")
+    )
 
 
 def known_keys(root: type[BaseModel], path: list[str]) -> list[str]:

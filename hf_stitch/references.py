@@ -40,7 +40,9 @@ class References:
 def is_classifier(end: End) -> bool:
     """True when a model's answer is a class."""
     config = end.model.config
-    return config.problem_type != "regression" and "Classification" in type(end.model).__name__ and config.num_labels > 1
+    return (
+        config.problem_type != "regression" and "Classification" in type(end.model).__name__ and config.num_labels > 1
+    )
 
 
 def make_references(bench: Workbench, split: str) -> References:
@@ -60,8 +62,14 @@ def reference_measures(bench: Workbench, split: str, own: References) -> list[Me
     samples = bench.samples[split]
     scope = Scope(split, bench.direction, bench.recipe.seed, samples.groups)  # type: ignore[arg-type]
     if not is_classifier(bench.target):
-        # The best constant answer: the mean of the target's outputs on the fit samples.
-        constant = bench.frames["fit"].output.double().mean(0, keepdim=True).expand_as(own.output).numpy()
+        # The best constant answer: the mean of the target's outputs on the fit samples, or here where there are none.
+        constant = (
+            bench.frames.get("fit", bench.frames[split])
+            .output.double()
+            .mean(0, keepdim=True)
+            .expand_as(own.output)
+            .numpy()
+        )
         return regression_measures("majority", constant, own.output.double().numpy(), scope)
     labels = None if samples.labels is None else np.array(samples.labels)
     measures = majority_measures(own.labels, labels, scope)
@@ -75,5 +83,3 @@ def reference_measures(bench: Workbench, split: str, own: References) -> list[Me
     if own.heard is not None and true is not None:
         measures += word_error_measures(own.heard, true, scope)
     return measures
-
-

@@ -45,8 +45,8 @@ class PartStore:
             scratch.unlink(missing_ok=True)
             if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
                 raise ActivationError(
-                    f"no space left in {self.folder}: free some, or set HF_STITCH_CACHE to a roomier folder, and run again; "
-                    "what was collected is kept"
+                    f"no space left in {self.folder}: free some, or set HF_STITCH_CACHE to a roomier folder, and run "
+                    "again; what was collected is kept"
                 ) from None
             raise
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from hf_stitch.measuring import (
     regression_measures,
 )
 from hf_stitch.models.modeling_stitched import StitchedModel
-from hf_stitch.pairing import Pairing, activation_sets, columns_of, fit_special
+from hf_stitch.pairing import Pairing, activation_sets, fit_special
 from hf_stitch.recipe import Recipe
 from hf_stitch.references import References, is_classifier
 from hf_stitch.report import Measure
@@ -75,7 +75,9 @@ def fit_variant(label: str, recipe: Recipe, bench: Workbench, cutter: Cutter) ->
     for side, role in enumerate(_mapped_sides(recipe)):
         metrics[side], summaries[role] = bench.metric(recipe, role, pairing)
     with timings.stage(f"fit.{label}"):
-        source, target = activation_sets(bench.source, bench.target, bench.frames["fit"], pairing, (metrics[0], metrics[1]))
+        source, target = activation_sets(
+            bench.source, bench.target, bench.frames["fit"], pairing, (metrics[0], metrics[1])
+        )
         layer = fit_layer(
             recipe.stitch.method,
             source,
@@ -107,8 +109,8 @@ def _enough(recipe: Recipe, bench: Workbench, rule: LengthRule, pairing: Pairing
     if recipe.stitch.method in NEEDS_ROWS and len(pairing) < width + 1:
         raise FitError(
             f"stitch.method: {recipe.stitch.method} needs more rows than features: {len(pairing)} rows came from "
-            f"{len(pairing.pairs)} samples, {width + 1} are needed for {width} features; give more samples, fewer features "
-            "(source.features: {every: k}), or method: affine"
+            f"{len(pairing.pairs)} samples, {width + 1} are needed for {width} features; give more samples, fewer "
+            "features (source.features: {every: k}), or method: affine"
         )
 
 
@@ -169,14 +171,21 @@ def error_by(fitted: Fitted, bench: Workbench, references: References) -> dict[s
     answers = stitched_answers(fitted.model, frames, bench.texts(fitted.recipe, "test"), bench.runtime)
     wrong = answers.argmax(-1).numpy() != references.labels
     names = bench.target.model.config.id2label
-    classes = {str(names.get(k, k)): _share(wrong[references.labels == k]) for k in sorted(set(references.labels.tolist()))}
+    classes = {
+        str(names.get(k, k)): _share(wrong[references.labels == k]) for k in sorted(set(references.labels.tolist()))
+    }
     lengths = frames.source.lengths.numpy()
     edges = np.unique(np.quantile(lengths, [0, 0.25, 0.5, 0.75, 1.0]).astype(int))
     places = np.clip(np.searchsorted(edges, lengths, side="right") - 1, 0, max(len(edges) - 2, 0))
     bins = {
-        f"{edges[k]}-{edges[min(k + 1, len(edges) - 1)]}": _share(wrong[places == k]) for k in sorted(set(places.tolist()))
+        f"{edges[k]}-{edges[min(k + 1, len(edges) - 1)]}": _share(wrong[places == k])
+        for k in sorted(set(places.tolist()))
     }
-    return {"error_by_class": classes, "error_by_length": bins, "wrong": [samples.keys[i] for i in np.flatnonzero(wrong)]}
+    return {
+        "error_by_class": classes,
+        "error_by_length": bins,
+        "wrong": [samples.keys[i] for i in np.flatnonzero(wrong)],
+    }
 
 
 def _share(wrong: np.ndarray) -> dict[str, Any]:

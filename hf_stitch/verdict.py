@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from pydantic.dataclasses import dataclass
 
@@ -158,27 +157,21 @@ def _remedy(get: Lookup, method: str) -> str:
 def _regression(error: Measure, get: Lookup) -> Verdict:
     method = error.method
     constant = get("output_mse", "majority")
-    missed, scale = None, ""
-    if constant is not None and _value(constant) > 0:
-        missed = replace(error, value=_value(error) / _value(constant), high=_high(error) / _value(constant))
-        scale = f"a constant answer has {number(constant.value)}"
-    elif (r2 := get("r2", method)) is not None:
-        missed = replace(error, value=1.0 - _value(r2), high=1.0 - _low(r2))
-        scale = f"R2 {number(r2.value)}"
     found = f"{method} gives the target's own output up to a squared error of {error.write(error.value)}{_span(error)}"
     if (inside := get("map_mse", method)) is not None:
         found += f" (between the maps {number(inside.value)})"
-    if missed is None:
+    if constant is None or _value(constant) <= 0.0:
         text = f"{found}; nothing was measured to compare this with."
-        return Verdict("unscaled", text, "Measure the error of a constant answer, or R2, on the same samples.")
-    found += f"; {scale}"
+        return Verdict("unscaled", text, "Measure the error of a constant answer on the same samples.")
+    missed, most = _value(error) / _value(constant), _high(error) / _value(constant)
+    found += f"; a constant answer has {number(constant.value)}"
     more = "Try more `coordinates`, more neighbours, more pairs, or the other `inverse`."
-    if _high(missed) >= 1.0:
+    if most >= 1.0:
         return Verdict("no-better-than-constant", f"{found}: no better than a constant answer.", more)
-    if _value(missed) > UNEXPLAINED_PARTLY:
+    if missed > UNEXPLAINED_PARTLY:
         return Verdict("regression-fails", f"{found}: most of the target's output is missed.", more)
-    if _high(missed) > UNEXPLAINED:
-        return Verdict("regression-holds-partly", f"{found}: {_percent(missed.value)} of its variance is missed.", more)
+    if most > UNEXPLAINED:
+        return Verdict("regression-holds-partly", f"{found}: {_percent(missed)} of its variance is missed.", more)
     text = f"The two halves fit: {found}."
     return Verdict("regression-holds", text, "Try points outside the sampled region before relying on it there.")
 

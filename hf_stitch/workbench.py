@@ -1,4 +1,4 @@
-"""An opened recipe: both ends, the samples, and what was seen of them; shared by all variants that differ only in the map."""
+"""An opened recipe: both ends, the samples, and what was seen of them; shared by variants that differ in the map."""
 
 from __future__ import annotations
 
@@ -103,7 +103,9 @@ class Workbench:
         asked = recipe.model_dump_json(include={"neighborhoods", "sequence", "seed"})
         if (role, asked) not in self._metrics:
             end = self.source if role == "source" else self.target
-            find = partial(collect_metric, recipe, role, end, self.samples["fit"], self.frames["fit"], pairing, self.runtime)
+            find = partial(
+                collect_metric, recipe, role, end, self.samples["fit"], self.frames["fit"], pairing, self.runtime
+            )
             with self.timings.stage(f"neighbourhoods.{role}"):
                 self._metrics[role, asked] = find()
         return self._metrics[role, asked]

@@ -105,7 +105,11 @@ def speech_report(skill: dict[str, tuple[float, ...]] | None = None, **changes: 
             },
             "sequence": {"length": "ctc", "parts": 3, "target_length": "ctc"},
             "stitch": {"method": "rbf", "landing": "nearest"},
-            "compare": ["affine", "diffusion", {"name": "trim", "sequence": {"length": "trim"}}],
+            "compare": [
+                "affine",
+                "diffusion",
+                {"name": "trim", "sequence": {"length": "trim", "target_length": "ratio"}},
+            ],
             "seed": 0,
         },
         "fingerprint": "4d1f0c6a9be2705c33aa0f12",

@@ -20,7 +20,7 @@ from hf_stitch.hooks.inputs import dummy_inputs, make_inputs_for, masked
 from hf_stitch.hooks.points import HookPoint, canonical
 from hf_stitch.hooks.prune import holds_tensors, largest_working, own_parameters, owners, same, taken_out, values_for
 from hf_stitch.hooks.suffix import input_length, run_suffix, vacancies, whole_plan
-from hf_stitch.hooks.survey import COMBOS, MakeInputs, Survey, quiet, run_probe
+from hf_stitch.hooks.survey import COMBOS, UNSEEN, MakeInputs, Survey, quiet, run_probe
 
 
 @dataclass
@@ -138,9 +138,10 @@ def _cases(model: nn.Module, plan: dict[str, Any], point: HookPoint, survey: Sur
     kept, moved = set[str](), set[str]()
     main = "?"
     for number, mask in _masks(plan, survey):
-        real = masked(survey.inputs[number], plan["inputs"], *COMBOS[number], mask, _device(survey.inputs[number]))
+        combo = (*COMBOS, UNSEEN)[number]
+        real = masked(survey.inputs[number], plan["inputs"], *combo, mask, _device(survey.inputs[number]))
         plain = _tensors(run_probe(model, real))
-        case = _case(model, plan, point, real, COMBOS[number], mask)
+        case = _case(model, plan, point, real, combo, mask)
         try:
             found = _tensors(run_suffix(model, plan, case.values, case.mask, **case.extras))
         except Exception:  # a branch that looks for something in the input itself (BART: its end token)
@@ -186,7 +187,7 @@ def _check_determined(point: HookPoint, main: str, kept: set[str], moved: set[st
 
 def _masks(plan: Mapping[str, Any], survey: Survey) -> list[tuple[int, Tensor | None]]:
     """(number of the probe, mask): without padding, padded on the right, and on the left where the model can."""
-    found: list[tuple[int, Tensor | None]] = [(0, None), (1, None)]
+    found: list[tuple[int, Tensor | None]] = [(0, None), (1, None), (2, None)]
     formula = plan["inputs"]["mask"]
     if formula is not None:
         batch, length = COMBOS[1]

@@ -20,6 +20,8 @@ from hf_stitch.hooks.points import HookPoint, Layout, canonical, resolve, select
 MakeInputs = Callable[[int, int], Mapping[str, Any]]
 # (batch, length) of the probing runs: both differ, and no common size of a model is a formula of both
 COMBOS: tuple[structure.Combo, structure.Combo] = ((2, 7), (3, 13))
+# a third one on which plans are verified: a formula through two runs always fits both
+UNSEEN: structure.Combo = (4, 10)
 
 
 @dataclass
@@ -91,8 +93,8 @@ class Survey:
 
     def __init__(self, model: nn.Module, make_inputs: MakeInputs) -> None:
         self.model = model
-        self.inputs = [dict(make_inputs(batch, length)) for batch, length in COMBOS]
-        self.traces = [trace(model, inputs) for inputs in self.inputs]
+        self.inputs = [dict(make_inputs(batch, length)) for batch, length in (*COMBOS, UNSEEN)]
+        self.traces = [trace(model, inputs) for inputs in self.inputs[:2]]
         self.modules = dict(model.named_modules())
         self._outputs: dict[str, Any] = {}
 
@@ -151,9 +153,10 @@ class Survey:
     def alternatives(self, name: str) -> str:
         """A phrase that names usable hook points near `name`: members and owners first, then similar names."""
         usable = [other for other in self.modules if other and other != name and self.examine(other)[0]]
-        family = [o for o in usable if o.startswith(f"{name}.")] + [o for o in usable if name.startswith(f"{o}.")][::-1]
+        members = sorted((o for o in usable if o.startswith(f"{name}.")), key=lambda o: o.count("."))
+        owners = [o for o in usable if name.startswith(f"{o}.")][::-1]
         similar = difflib.get_close_matches(name, usable, n=3, cutoff=0.4)
-        found = list(dict.fromkeys([*sorted(family, key=lambda o: o.count("."))[:2], *similar]))[:4]
+        found = list(dict.fromkeys([*members[:2], *owners[:1], *similar]))[:4]
         return f"usable ones nearby: {', '.join(found)}" if found else nearest(name, usable)
 
     def shape(self, name: str) -> str:

@@ -14,15 +14,15 @@ class StitchedConfig(PretrainedConfig):
 
     Args:
         source, target: configs of the two models (or their dicts).
-        prefix, suffix: plain data of the two ends: `class` (name in transformers), `model`, `revision`, `point` (the hook
-            point), `plan` (which modules are left out), and for the prefix `ctc_head` where the length rule needs one.
+        prefix, suffix: plain data of the two ends: `class` (name in transformers), `model`, `revision`, `point`
+            (the hook point), `plan` (which modules are left out), and for the prefix `ctc_head` where the length rule needs one.
         layer: spec of the stitching layer.
         sequence: spec of the length rule.
         recipe: the recipe as plain data, and `fingerprint` its hash.
     """
 
     model_type = "hf_stitch"
-    sub_configs = {"source": AutoConfig, "target": AutoConfig}  # noqa: RUF012 - read by transformers as a class attribute
+    sub_configs = {"source": AutoConfig, "target": AutoConfig}  # noqa: RUF012 - transformers reads it
     has_no_defaults_at_init = True
 
     def __init__(

@@ -25,8 +25,8 @@ from hf_stitch.stitching.layer import StitchingLayer
 class StitchedModel(PreTrainedModel):
     """First half of one pretrained model, a learned map, second half of another.
 
-    The source runs up to its hook point and no further, the target from its hook point on; the layers of either that are
-    not run are neither built nor saved. The output is the target's own output type.
+    The source runs up to its hook point and no further, the target from its hook point on; the layers of either
+    that are not run are neither built nor saved. The output is the target's own output type.
     """
 
     config_class = StitchedConfig
@@ -149,24 +149,32 @@ class StitchedModel(PreTrainedModel):
         """
         where = str(pretrained_model_name_or_path)
         if Path(where).is_dir() and not (Path(where) / "config.json").is_file():
-            raise ArtifactError(f"{where} holds no config.json: expected a folder written by `hf-stitch fit` or save_pretrained")
+            raise ArtifactError(
+                f"{where} holds no config.json: expected a folder written by `hf-stitch fit` or save_pretrained"
+            )
         wants_info = kwargs.pop("output_loading_info", False)
         kwargs.setdefault("use_safetensors", True)
         try:
             model, info = super().from_pretrained(where, *args, output_loading_info=True, **kwargs)
         except SafetensorError as error:
-            raise ArtifactError(f"{where}: the weights cannot be read ({error}); the file is truncated, copy or fit it again") from None
+            raise ArtifactError(
+                f"{where}: the weights cannot be read ({error}); the file is truncated, copy or fit it again"
+            ) from None
         _check_format(model.config, where)
         if info["missing_keys"] or info["unexpected_keys"]:
             odd = sorted([*info["missing_keys"], *info["unexpected_keys"]])
-            raise ArtifactError(f"{where}: weights and config disagree on {len(odd)} tensors ({odd[0]}, ...); fit it again")
+            raise ArtifactError(
+                f"{where}: weights and config disagree on {len(odd)} tensors ({odd[0]}, ...); fit it again"
+            )
         return (model, info) if wants_info else model
 
 
 def _check_format(config: StitchedConfig, where: str) -> None:
     if config.stitch_format != FORMAT:
         came, ours = config.stitch_format, FORMAT
-        raise ArtifactError(f"{where} has format {came}, this hf_stitch reads format {ours}; fit it again or install its version")
+        raise ArtifactError(
+            f"{where} has format {came}, this hf_stitch reads format {ours}; fit it again or install its version"
+        )
 
 
 def _build(config: Any, end: dict, apply_plan: Any) -> PreTrainedModel:

@@ -38,7 +38,7 @@ def card_for(report: Report) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(line=line, size=words.size, seconds=words.seconds)
+    environment.filters.update(line=line, code=code, size=words.size, seconds=words.seconds)
     recipe = yaml.safe_dump(report.recipe, sort_keys=False, allow_unicode=True, width=100)
     return environment.get_template("card.md.j2").render(
         report=report,
@@ -125,8 +125,13 @@ def slim(report: Report) -> Report:
 def line(text: Any) -> str:
     """Text of data on one line of Markdown: it may hold `code`, but no link, table cell, emphasis or HTML."""
     flat = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    flat = re.sub(r"([\\|*])", r"\\\1", re.sub(r"\](?=[(\[:])", r"\]", flat))
+    flat = re.sub(r"([\\|*])", r"\\\1", re.sub(r"\](?=[(\[:])", "&#93;", flat))
     return flat if flat.count("`") % 2 == 0 else flat.replace("`", "'")
+
+
+def code(text: Any) -> str:
+    """Text of data that stands between backticks."""
+    return " ".join(str(text).split()).replace("`", "'").replace("|", "\\|")
 
 
 Row = tuple[str, list[Measure | None]]

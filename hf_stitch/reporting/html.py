@@ -272,7 +272,7 @@ def _profile(report: Report, key: str) -> list[tuple[str, Cell]]:
     ends = ("value", "low", "high", "n")
     found = [(name, part(rows, name)) for name in rows]
     measures = [
-        Measure("error", name, better="lower", **dict[str, Any]({end: row.get(end) for end in ends}))
+        Measure("error", name, better=None, **dict[str, Any]({end: row.get(end) for end in ends}))
         for name, row in found
     ]
     scale = Scale.around(measures, "share")

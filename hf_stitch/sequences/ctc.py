@@ -32,7 +32,11 @@ class CtcAlphabet:
     symbols: Mapping[int, str]
 
     def to_dict(self) -> dict:
-        return {"blank": self.blank, "delimiter": self.delimiter, "symbols": {str(k): v for k, v in self.symbols.items()}}
+        return {
+            "blank": self.blank,
+            "delimiter": self.delimiter,
+            "symbols": {str(k): v for k, v in self.symbols.items()},
+        }
 
     @classmethod
     def from_dict(cls, content: Mapping) -> CtcAlphabet:
@@ -43,8 +47,8 @@ class CtcAlphabet:
 def words_of(path: Sequence[int] | np.ndarray, alphabet: CtcAlphabet) -> list[Word]:
     """Group a greedy CTC path into words.
 
-    A frame belongs to the word whose symbols are nearest: borders lie halfway between the last symbol of one word and the
-    first of the next, and the first and last word reach to the ends of the audio that carries them by the same margin.
+    A frame belongs to the word whose symbols are nearest: borders lie halfway between the last symbol of one word and
+    the first of the next, and the first and last word reach to the ends of the audio that carries them by the same margin.
 
     Args:
         path: (t,) best class of each frame.
@@ -88,7 +92,7 @@ def edit_distance(a: Sequence, b: Sequence) -> int:
 def match_words(heard: Sequence[str], true: Sequence[str]) -> list[tuple[int, int]]:
     """Pairs (heard, true) of word numbers that an edit-distance alignment puts together and that are spelled alike.
 
-    A misheard word keeps its pair, since its frames do carry the true word, unless more than half of its letters differ.
+    A misheard word keeps its pair, since its frames do carry the true word, unless more than half of it differs.
     """
     n, m = len(heard), len(true)
     cost = np.zeros((n + 1, m + 1))

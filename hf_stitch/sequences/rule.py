@@ -1,7 +1,7 @@
 """The length rule: which target positions there are, and which source timesteps each is made of.
 
-The same rule works in the fit (`pairs`) and in the stitched model (`plan`). The target's real input is never needed at run
-time: `target_length` says where its length comes from.
+The same rule works in the fit (`pairs`) and in the stitched model (`plan`). The target's real input is never needed at
+run time: `target_length` says where its length comes from.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ RIDGE = 0.1  # of the mean variance of the pooled source: a small ridge, the con
 class SpecialTokens(nn.Module):
     """Activations of the target's special tokens: constants, plus a linear part of the pooled source where they vary.
 
-    At an embedding layer a special token's activation is a constant; deeper it depends on the sentence, and a ridge from
-    the mean source activation is the best that is known before the target has run.
+    At an embedding layer a special token's activation is a constant; deeper it depends on the sentence, and a ridge
+    from the mean source activation is the best that is known before the target has run.
     """
 
     def __init__(self, spec: dict[str, Any]) -> None:

@@ -65,7 +65,7 @@ def split_evenly(start: int, end: int, parts: int) -> np.ndarray:
 
 
 def steps(count: int, size: int, limit: int) -> np.ndarray:
-    """(count, size, 2) windows of one timestep each: row j holds timesteps j*size ... ; past `limit` the last is repeated."""
+    """(count, size, 2) windows of one timestep each: row j starts at j*size; past `limit` the last is repeated."""
     index = np.minimum(np.arange(count * size), limit - 1).reshape(count, size)
     return np.stack([index, index + 1], -1)
 
