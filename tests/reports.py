@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -28,13 +29,18 @@ def _measure(name: str, method: str, split: str, interval: statistics.Interval, 
 
 def speech_measures(skill: dict[str, tuple[float, ...]] | None = None) -> list[Measure]:
     """Agreement, kappa and the rest of simulated methods that give the target's answer as often as `skill` says."""
+    return list(_simulated(tuple((skill or SPEECH).items())))
+
+
+@functools.cache
+def _simulated(skill: tuple[tuple[str, tuple[float, ...]], ...]) -> list[Measure]:
     measures: list[Measure] = []
     for column, (split, n) in enumerate(SPLITS.items()):
         rng = np.random.default_rng(column)
         target = rng.integers(0, 2, n)
         label = np.where(rng.random(n) < 0.97, target, 1 - target)
         answers = {}
-        for method, rates in (skill or SPEECH).items():
+        for method, rates in skill:
             wrong = rng.permutation(n) >= round(rates[column] * n)
             answers[method] = np.where(wrong, 1 - target, target)
         for method, answer in answers.items():

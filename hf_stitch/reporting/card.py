@@ -131,7 +131,7 @@ def line(text: Any) -> str:
 
 def code(text: Any) -> str:
     """Text of data that stands between backticks."""
-    return " ".join(str(text).split()).replace("`", "'").replace("|", "\\|")
+    return " ".join(str(text).split()).replace("`", "'")
 
 
 Row = tuple[str, list[Measure | None]]
