@@ -102,7 +102,7 @@ def _part(source: End, target: End, samples: Samples, bucket: Sequence[int], run
         points = [end.point] + ([end.head] if role == "source" and end.head else [])
         with torch.no_grad():
             found, output = observe(end.model, points, inputs)
-        mask = timestep_mask(end.model, inputs.get("attention_mask"), *found[0].shape[:2], found[0].device)
+        mask = timestep_mask(end.model, inputs.get("attention_mask"), found[0])
         frames = Ragged.unpad(found[0], mask)
         _check_finite(frames, end, [samples.keys[i] for i in bucket])
         tensors[f"{role}.values"], tensors[f"{role}.lengths"] = frames.values.cpu(), frames.lengths

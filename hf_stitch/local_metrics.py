@@ -83,9 +83,9 @@ def _sketch(
     sketch: CovarianceSketch | None = None
     budget = SAMPLES_AT_ONCE.get(end.preparer.modality, SAMPLES_AT_ONCE["other"])
     for moved in moves(end.model, end.selected, inputs, keys, around, max(1, budget // len(keys))):
-        b, k, t, _ = moved.shape
+        b, k = moved.shape[:2]
         # Windows count from a sample's first real timestep; padding on the left shifts them.
-        mask = timestep_mask(end.model, inputs.get("attention_mask"), b, t, moved.device)
+        mask = timestep_mask(end.model, inputs.get("attention_mask"), moved[:, 0])
         where = (place.to(moved.device) + mask.int().argmax(1)[:, None, None, None]).repeat_interleave(k, 0)
         rows = pool_windows(moved.flatten(0, 1), where).unflatten(0, (b, k)).transpose(1, 2)
         rows = rows[real.to(rows.device)]

@@ -9,9 +9,7 @@ from transformers import PreTrainedModel
 from hf_stitch.errors import HookError
 
 
-def timestep_mask(
-    model: PreTrainedModel, attention_mask: Tensor | None, batch: int, length: int, device: torch.device
-) -> Tensor:
+def timestep_mask(model: PreTrainedModel, attention_mask: Tensor | None, activation: Tensor) -> Tensor:
     """Mask of the timesteps of an activation (b, t, m) whose model was given `attention_mask` (b, raw length).
 
     Audio models shorten their input: their own length formula gives the number of real frames.
@@ -22,6 +20,7 @@ def timestep_mask(
     Raises:
         HookError: the activation has neither the input's length nor the model's frame count.
     """
+    batch, length, device = *activation.shape[:2], activation.device
     if attention_mask is None or length == 1:
         return torch.ones(batch, length, dtype=torch.bool, device=device)
     if attention_mask.shape[1] == length:

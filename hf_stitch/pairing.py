@@ -105,8 +105,7 @@ def _frame_of(texts: Texts) -> tuple[list[int], list[int]]:
     for i, ids in enumerate(texts.ids):
         special = texts.special(i)
         first = next((k for k in range(len(ids)) if k not in special), len(ids))
-        before, after = [k for k in special if k < first], [k for k in special if k >= first]
-        found.add((tuple(ids[k] for k in before), tuple(ids[k] for k in after)))
+        found.add((tuple(ids[k] for k in special if k < first), tuple(ids[k] for k in special if k >= first)))
     if len(found) != 1:
         raise RecipeError("sequence.length: ctc: the target's tokenizer frames different texts differently; use spans")
     before, after = found.pop()

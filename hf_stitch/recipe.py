@@ -222,14 +222,14 @@ def digest(content: Any) -> str:
 
 def _variant(entry: Compare, base: Recipe) -> tuple[str, Recipe]:
     """One `compare` entry: `affine`, `rbf+nearest`, or a mapping with `name:` and overrides of any part."""
-    changes = {"name": entry} if isinstance(entry, str) else dict(entry)
+    changes: dict[str, Any] = {"name": entry} if isinstance(entry, str) else dict(entry)
     name = changes.pop("name", None)
     if not isinstance(name, str):
         raise RecipeError(f"compare: each entry is a method name or a mapping with `name:`; got {entry!r}")
     if isinstance(entry, str):
         changes["stitch"] = _method_of(entry)
     content = merge(base.plain(), {key: value for key, value in changes.items() if key != "stitch"})
-    stitch = changes.get("stitch", {})
+    stitch: Any = changes.get("stitch", {})
     # Options of one method mean nothing to another, so a change of method starts from that method's defaults.
     same = isinstance(stitch, dict) and stitch.get("method", base.stitch.method) == base.stitch.method
     content["stitch"] = merge(base.plain().get("stitch", {}), stitch) if same and not isinstance(entry, str) else stitch

@@ -12,6 +12,8 @@ from torch import Tensor
 from hf_stitch.answers import stitched_answers
 from hf_stitch.assembly import Halves, assemble, cut
 from hf_stitch.errors import FitError
+from hf_stitch.local_metrics import Role
+from hf_stitch.manifold.local_metric import LocalMetric
 from hf_stitch.measuring import (
     Scope,
     accuracy_measures,
@@ -27,6 +29,7 @@ from hf_stitch.recipe import Recipe
 from hf_stitch.references import References, is_classifier
 from hf_stitch.report import Measure
 from hf_stitch.sequences.rule import LengthRule
+from hf_stitch.stitching.diffusion import DiffusionLayer
 from hf_stitch.stitching.layer import fit_layer, options_of
 from hf_stitch.workbench import Workbench
 
@@ -71,7 +74,7 @@ def fit_variant(label: str, recipe: Recipe, bench: Workbench, cutter: Cutter) ->
         pairing = bench.pairing(recipe, rule, "fit")
     _enough(recipe, bench, rule, pairing)
     summaries: dict[str, Any] = {}
-    metrics = [None, None]
+    metrics: list[LocalMetric | None] = [None, None]
     for side, role in enumerate(_mapped_sides(recipe)):
         metrics[side], summaries[role] = bench.metric(recipe, role, pairing)
     with timings.stage(f"fit.{label}"):
@@ -92,7 +95,7 @@ def fit_variant(label: str, recipe: Recipe, bench: Workbench, cutter: Cutter) ->
     return Fitted(label, recipe, model.to(bench.runtime.device), pairing, found)
 
 
-def _mapped_sides(recipe: Recipe) -> list[str]:
+def _mapped_sides(recipe: Recipe) -> list[Role]:
     """The sides of which a local metric is needed."""
     if recipe.stitch.method != "diffusion" or recipe.neighborhoods.kind == "none":
         return []
@@ -156,7 +159,7 @@ def _activation_measures(fitted: Fitted, bench: Workbench, split: str, scope: Sc
     with torch.no_grad():
         predicted = layer(source.values.to(device)).cpu()
         measures = fit_measures(fitted.label, predicted, true, samples, scope)
-        if hasattr(layer, "target_coordinates") and layer.options.get("sides") == "both":
+        if isinstance(layer, DiffusionLayer) and layer.options.get("sides") == "both":
             mapped = layer.coordinates(source.values.to(device)).cpu()
             coordinates = layer.target_coordinates(target.values.to(device)).cpu()
             measures += map_measures(fitted.label, mapped, coordinates, scope, samples)

@@ -10,7 +10,7 @@ from typing import Any
 from hf_stitch.collection import Frames, collect
 from hf_stitch.data import Samples, load_samples
 from hf_stitch.ends import End, open_end
-from hf_stitch.local_metrics import collect_metric
+from hf_stitch.local_metrics import Role, collect_metric
 from hf_stitch.manifold.local_metric import LocalMetric
 from hf_stitch.pairing import Pairing, Texts, make_rule, pair_rows
 from hf_stitch.recipe import Data, Recipe
@@ -98,7 +98,7 @@ class Workbench:
         """Corresponding rows of a split."""
         return pair_rows(recipe, rule, self.frames[split], self.samples[split].keys, self.texts(recipe, split))
 
-    def metric(self, recipe: Recipe, role: str, pairing: Pairing) -> tuple[LocalMetric, dict[str, Any]]:
+    def metric(self, recipe: Recipe, role: Role, pairing: Pairing) -> tuple[LocalMetric, dict[str, Any]]:
         """Local metric of the fit rows of one side; collected once for all variants that ask for the same."""
         asked = recipe.model_dump_json(include={"neighborhoods", "sequence", "seed"})
         if (role, asked) not in self._metrics:

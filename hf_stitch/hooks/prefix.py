@@ -63,7 +63,9 @@ def plan_prefix(model: nn.Module, points: Sequence[HookPoint], make_inputs: Make
                     return False
             return all(same(a, b) for f, (_, e) in zip(found, cases) for a, b in zip(f, e))
 
-        absent = largest_working(_unreached(survey, reached), lambda trial: works(trial, []), survey_children(survey))
+        absent = largest_working(
+            _unreached(survey, reached), lambda trial: works(trial, []), lambda name: _members(survey, name)
+        )
         candidates = own_parameters(model, owners([*names, *absent]))
         dropped = largest_working(candidates, lambda trial: works(absent, trial))
     return {
@@ -87,21 +89,15 @@ def apply_prefix_plan(model: nn.Module, plan: Mapping[str, Any]) -> nn.Module:
     return model
 
 
-def survey_children(survey: Survey) -> Any:
-    """A function from a module's name to its members' names."""
-    return lambda name: [n for n in survey.modules if n.rpartition(".")[0] == name and holds_tensors(survey.modules[n])]
+def _members(survey: Survey, name: str) -> list[str]:
+    return [n for n in survey.modules if n.rpartition(".")[0] == name and holds_tensors(survey.modules[n])]
 
 
 def _unreached(survey: Survey, reached: set[str]) -> list[str]:
-    """The largest subtrees none of whose modules is ever entered before the end."""
+    """The largest subtrees with tensors none of whose modules is ever entered before the end."""
     busy = reached | owners(reached)
     idle = {name for name in survey.modules if name and name not in busy}
-    return [n for n in idle_sorted(idle, survey) if not owners([n]) & idle]
-
-
-def idle_sorted(names: set[str], survey: Survey) -> list[str]:
-    """Names in the model's own order, without those that hold no tensors."""
-    return [name for name in survey.modules if name in names and holds_tensors(survey.modules[name])]
+    return [n for n in survey.modules if n in idle and not owners([n]) & idle and holds_tensors(survey.modules[n])]
 
 
 def _cases(model: nn.Module, points: Sequence[HookPoint], survey: Survey) -> list[tuple[dict[str, Any], list[Tensor]]]:

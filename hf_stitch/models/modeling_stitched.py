@@ -54,7 +54,7 @@ class StitchedModel(PreTrainedModel):
         self.main_input_name = self.prefix.main_input_name
         for part in (self.layer, self.rule):  # else post_init would draw new weights for them
             for module in part.modules():
-                module._is_hf_initialized = True
+                module._is_hf_initialized = True  # type: ignore[assignment]
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -79,7 +79,7 @@ class StitchedModel(PreTrainedModel):
         points = [self.source_point] + ([self.ctc_point] if self.ctc_point else [])
         found = capture(self.prefix, points, inputs)
         frames = found[0]
-        mask = timestep_mask(self.prefix, inputs.get("attention_mask"), *frames.shape[:2], frames.device)
+        mask = timestep_mask(self.prefix, inputs.get("attention_mask"), frames)
         path = found[1].argmax(-1) if self.ctc_point else None
         return torch.where(mask.unsqueeze(-1), frames, 0), mask, path
 
@@ -141,7 +141,7 @@ class StitchedModel(PreTrainedModel):
         return output.to_tuple() if return_dict is False else output
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> StitchedModel:
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """Load a stitched model; its weights are bit-identical to those that were saved.
 
         Raises:

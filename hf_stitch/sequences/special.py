@@ -19,6 +19,9 @@ class SpecialTokens(nn.Module):
     from the mean source activation is the best that is known before the target has run.
     """
 
+    constant: Tensor
+    centre: Tensor
+
     def __init__(self, spec: dict[str, Any]) -> None:
         super().__init__()
         self.spec = spec
