@@ -272,13 +272,13 @@ def _rows(predictions: ArrayLike, references: ArrayLike) -> tuple[Array, Array]:
     return x, y
 
 
-def _grouped(groups: ArrayLike | None, *columns: Array) -> list[Array]:
-    """Sums of each column (n,) over the rows of one group."""
+def _grouped(groups: ArrayLike | None, top: Array, bottom: Array) -> tuple[Array, Array]:
+    """Sums of two columns (n,) over the rows of each group."""
     if groups is None:
-        return list(columns)
+        return top, bottom
     codes = _codes(np.asarray(groups))[0]
-    _same_length(codes, *columns)
-    return [np.bincount(codes, weights=column) for column in columns]
+    _same_length(codes, top, bottom)
+    return np.bincount(codes, weights=top), np.bincount(codes, weights=bottom)
 
 
 def _codes(*columns: Labels) -> list[Array]:

@@ -54,7 +54,7 @@ def card_for(report: Report) -> str:
         shipped=any(str(_model(report, side)).startswith("zoo:") for side in SIDES),
         recipe=recipe,
         fence="`" * max(3, 1 + max(map(len, re.findall("`+", recipe)), default=0)),
-        folder=f"stitched/{report.name}",
+        folder=words.folder_of(report.name),
     )
 
 

@@ -134,7 +134,7 @@ def page_for(report: Report) -> str:
         timings=_timings(report),
         details=_details(report),
         recipe=yaml.safe_dump(report.recipe, sort_keys=False, allow_unicode=True, width=100),
-        folder=f"stitched/{report.name}",
+        folder=words.folder_of(report.name),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 Scale = Literal["share", "signed", "error"]
@@ -61,6 +62,11 @@ def title_of(name: str) -> str:
 
 def verdict_words(code: str) -> tuple[str, str]:
     return VERDICTS.get(code, (code.replace("-", " ").capitalize(), "none"))
+
+
+def folder_of(name: str) -> str:
+    """The folder into which a recipe of that name is written by default, harmless on a command line."""
+    return "stitched/" + re.sub(r"[^\w.+/-]+", "-", name)
 
 
 def size(count: float, units: tuple[str, ...] = ("B", "kB", "MB", "GB", "TB"), step: float = 1000.0) -> str:
