@@ -58,7 +58,7 @@ def _mendable(error: Exception) -> str | None:
     if hasattr(error, "format_message"):  # wrong words on the command line
         context = getattr(error, "ctx", None)
         where = f"; see {context.command_path} --help" if context is not None else ""
-        return " ".join(str(error.format_message()).split()) + where
+        return " ".join(str(error.format_message()).split()).removesuffix(".") + where
     if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left on device" in str(error):
         return _no_space(error)
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
