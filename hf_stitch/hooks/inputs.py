@@ -136,9 +136,11 @@ def describe_inputs(model: nn.Module, made: list[dict[str, Any]]) -> dict[str, A
         dims = next(iter(tensors.values()))["tensor"]
         if len(dims) > 1 and isinstance(dims[1], list) and dims[1][0] == 0:
             mask = dims[1]
+    end = getattr(config, "eos_token_id", None) if getattr(config, "is_encoder_decoder", False) else None
     return {
         "tensors": tensors,
         "constants": constants,
+        "end": end if isinstance(end, int) else None,
         "mask": mask,
         "pad": pad if isinstance(pad, int) else None,
         "token": next((i for i in range(vocabulary) if i not in special), 0),
@@ -172,6 +174,16 @@ def dummy_inputs(
     return masked(inputs, described, batch, length, mask, device)
 
 
+def _padded_tokens(ids: Tensor, mask: Tensor, described: Mapping[str, Any]) -> Tensor:
+    """Padding tokens where the mask is False; models with a decoder have the end token at the last real position."""
+    if described["pad"] is not None:
+        ids = ids.masked_fill(~mask, described["pad"])
+    if described["end"] is not None:
+        last = (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).argmax(1, keepdim=True)
+        ids = ids.scatter(1, last, described["end"])
+    return ids
+
+
 def masked(
     inputs: Mapping[str, Any], described: Mapping[str, Any], batch: int, length: int, mask: Tensor | None, device: Any
 ) -> dict[str, Any]:
@@ -192,8 +204,8 @@ def masked(
     if formula == [0, 1, 0]:
         inputs[_MASK] = full.long()
         for key in described["tensors"]:
-            if key.endswith("input_ids") and described["pad"] is not None:
-                inputs[key] = inputs[key].masked_fill(~full, described["pad"])
+            if key.endswith("input_ids"):
+                inputs[key] = _padded_tokens(inputs[key], full, described)
         return inputs
     frames = torch.arange(length, device=device)
     if not torch.equal(full, frames < counts[:, None]):

@@ -104,6 +104,7 @@ def take_out(model: nn.Module, vacant: Mapping[str, nn.Module], dropped: Iterabl
         _forget(owner, key)
     _untie(model)
     _without_training_noise(model)
+    _without_embeddings(model)
 
 
 def _untie(model: nn.Module) -> None:
@@ -128,6 +129,22 @@ def _without_training_noise(model: nn.Module) -> None:
             for holder in (module, getattr(module, "config", None)):
                 if holder is not None and key in vars(holder):
                     setattr(holder, key, value)
+
+
+def _without_embeddings(model: nn.Module) -> None:
+    """Let models without embeddings say so in transformers' own way (gradient checkpointing asks for them)."""
+    for module in model.modules():
+        if hasattr(module, "get_input_embeddings"):
+            try:
+                module.get_input_embeddings()  # type: ignore[operator]
+            except AttributeError:
+                module.get_input_embeddings = _no_embeddings  # type: ignore[assignment]
+            except NotImplementedError:
+                continue
+
+
+def _no_embeddings() -> nn.Module:
+    raise NotImplementedError("the input embeddings were pruned away")
 
 
 def largest_working(
