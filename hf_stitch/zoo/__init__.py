@@ -1,0 +1,51 @@
+"""The zoo: small models and synthetic data that ship with the package, so that recipes run offline.
+
+`zoo:NAME` in a recipe is a folder here. `hf_stitch.zoo.build.build` makes everything again from seeds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hf_stitch.errors import ZooError, nearest
+
+PREFIX = "zoo:"
+ROOT = Path(__file__).parent
+SENTIMENT_MODELS = ("xlnet-sentiment", "xlnet-sentiment-weak", "roberta-sentiment")
+PARABOLA_PAIRS = 5
+_MODELS = ("wav2vec2-speech", *SENTIMENT_MODELS,
+           *(f"parabola-{side}-{pair}" for pair in range(PARABOLA_PAIRS) for side in "ab"))  # fmt: skip
+_DATA = ("opinions", "sentences", "parabola")
+
+
+def model_names() -> list[str]:
+    """Return the names of all models, without the `zoo:`."""
+    return list(_MODELS)
+
+
+def data_names() -> list[str]:
+    """Return the names of all data sets, without the `zoo:`."""
+    return list(_DATA)
+
+
+def resolve_model(name: str) -> Path:
+    """Return the folder of a model, for `from_pretrained`; `name` may carry the `zoo:`.
+
+    Loading a `parabola-*` folder through an Auto class also needs `hf_stitch.zoo.networks.register()`.
+    """
+    return _resolve(name, _MODELS, "model", ROOT / "models")
+
+
+def resolve_data(name: str) -> Path:
+    """Return the folder of a data set, one parquet file per split; `name` may carry the `zoo:`."""
+    return _resolve(name, _DATA, "data set", ROOT / "data")
+
+
+def _resolve(name: str, known: tuple[str, ...], kind: str, parent: Path) -> Path:
+    bare = name.removeprefix(PREFIX)
+    if bare not in known:
+        raise ZooError(f"the zoo has no {kind} {bare!r}: {nearest(bare, known)}")
+    folder = parent / bare
+    if not folder.is_dir():
+        raise ZooError(f"the zoo's {kind} {bare!r} is not in this installation; make it with `hf-stitch zoo build`")
+    return folder
