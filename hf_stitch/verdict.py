@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from pydantic.dataclasses import dataclass
 
-from hf_stitch.measure import STRICT, Measure, find, number
+from hf_stitch.measure import REFERENCES, STRICT, Measure, find, number
 
 KAPPA_SURE = 0.6  # "substantial": the interval of a stitch that holds lies above
 KAPPA_HIGH = 0.8  # "almost perfect": its value does too
@@ -56,12 +56,34 @@ def judge(measures: Iterable[Measure], method: str, split: str = "test", directi
         found = find(measures, name, of, split, direction)
         return found if found is not None and found.value is not None else None
 
-    if (agreement := get("agreement", method)) is not None:
-        return _classes(agreement, get)
-    if (error := get("output_mse", method)) is not None:
-        return _regression(error, get)
+    for name, weigh in (("agreement", _classes), ("output_mse", _regression)):
+        if (found := get(name, method)) is not None:
+            rival = _rival(found, measures)
+            verdict = weigh(found, get)
+            return verdict if rival is None else _with_rival(verdict, rival)
     text = f"Nothing is known of {method}: neither agreement nor an output error was measured on {split}."
     return Verdict("not-measured", text, "Give the recipe a `data.test` part, then run `hf-stitch evaluate` again.")
+
+
+def _rival(own: Measure, measures: list[Measure]) -> Measure | None:
+    """The best compared method whose interval lies wholly on the better side; none that was given the truth."""
+    same = [
+        m
+        for m in measures
+        if (m.name, m.split, m.direction) == (own.name, own.split, own.direction)
+        and m.method not in (own.method, *REFERENCES)
+        and m.value is not None
+        and "@oracle" not in m.method
+    ]
+    if own.name == "agreement":
+        return max((m for m in same if _low(m) > _high(own)), key=_value, default=None)
+    return min((m for m in same if _high(m) < _low(own)), key=_value, default=None)
+
+
+def _with_rival(verdict: Verdict, rival: Measure) -> Verdict:
+    value = _percent(rival.value) if rival.name == "agreement" else rival.write(rival.value)
+    text = f"{verdict.text.removesuffix('.')}; of the compared methods {rival.method} does clearly better ({value})."
+    return Verdict(verdict.code, text, f"Consider {rival.method}, choosing on validation. {verdict.next}")
 
 
 def _classes(agreement: Measure, get: Lookup) -> Verdict:

@@ -56,6 +56,7 @@ def test_metadata_reads_back_equal(make) -> None:
 
 
 def test_metadata_of_the_speech_card() -> None:
+    assert ModelCard(card_for(reports.parabola_report())).data.license == "apache-2.0", "the package's own"
     card = ModelCard(card_for(reports.speech_report()))
     assert card.data.license == "apache-2.0"
     assert card.data.pipeline_tag == "audio-classification"
@@ -74,7 +75,7 @@ def test_hub_ids_stay_and_local_folders_are_left_out() -> None:
     }  # fmt: skip
     card = ModelCard(card_for(reports.speech_report(recipe=recipe, diagnostics={})))
     assert card.data.base_model == ["facebook/wav2vec2-base-960h"]
-    assert card.data.license == "unknown"
+    assert card.data.license == "unknown", "nothing is known of a Hub id or a folder unless it is recorded"
     assert card.data.to_dict().get("datasets") is None
     assert "not recorded" in card.text
 

@@ -186,5 +186,7 @@ def test_figures_of_odd_clouds() -> None:
     many = [[float(i), float(i * i)] for i in range(5000)]
     assert len(plots.cloud(many, None, 'a "many" <cloud>')) < 60_000
     assert 'aria-label="a &quot;many&quot; &lt;cloud>"' in plots.cloud(many, None, 'a "many" <cloud>')
+    nearly_one = plots.spectra({"source": [0.99991, 0.99972, 0.9995]}, "y", "labels keep their digits")
+    assert ">0.9995<" in nearly_one
     assert plots.spectra({"source": [], "target": [None]}, "y", "none") == ""  # type: ignore[list-item]
     assert plots.spectra({"source": [1.0, 0.5], "target": []}, "y", "one side").count("<svg") == 1

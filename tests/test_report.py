@@ -223,6 +223,26 @@ def test_remedy_names_the_better_cascade() -> None:
     assert "cascade" not in judge(_classes((0.53, 0.46, 0.6), (0.06, -0.08, 0.2)), "m").next
 
 
+def test_a_clearly_better_rival_is_named() -> None:
+    def agreeing(method: str, value: float, low: float, high: float) -> Measure:
+        return Measure("agreement", method, value=value, low=low, high=high, n=200)
+
+    own = _classes((0.8, 0.74, 0.85), (0.6, 0.48, 0.7))
+    named = judge([*own, agreeing("affine", 0.95, 0.91, 0.97), agreeing("rbf", 0.9, 0.86, 0.93)], "m")
+    assert "of the compared methods affine does clearly better (95.0 %)." in named.text
+    assert named.next.startswith("Consider affine, choosing on validation.")
+    for nobody in (
+        agreeing("rbf", 0.86, 0.8, 0.9),
+        agreeing("trim@oracle", 1.0, 0.98, 1.0),
+        agreeing("cascade", 1, 1, 1),
+    ):
+        assert "clearly better (" not in judge([*own, nobody], "m").text
+    errors = _errors((6e-10, 4e-10, 1e-9), 0.09)
+    affine = Measure("output_mse", "affine", value=5e-13, low=4e-13, high=6e-13, better="lower")
+    assert judge([*errors, affine], "m").text.endswith("affine does clearly better (5.00e-13).")
+    assert judge([*errors, affine], "affine").text.count("clearly better") == 0
+
+
 def test_judging_another_split_or_direction() -> None:
     report = reports.speech_report()
     assert judge(report.measures, "trim", split="test/known").code == "no-better-than-majority"

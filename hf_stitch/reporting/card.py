@@ -180,6 +180,7 @@ def _datasets(report: Report) -> list[str]:
 
 
 def _licences(report: Report) -> dict[str, str]:
-    """Licence of each base model, where known."""
-    licences = report.diagnostics.get("licences") or {}
-    return {side: str(name) for side, name in licences.items() if name} if isinstance(licences, dict) else {}
+    """Licence of each base model, where known; what this package ships has its own licence."""
+    shipped = {side: "apache-2.0" for side in SIDES if _model(report, side).startswith("zoo:")}
+    known = {side: str(name) for side, name in part(report.diagnostics, "licences").items() if name}
+    return shipped | known

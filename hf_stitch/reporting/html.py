@@ -115,7 +115,7 @@ def page_for(report: Report) -> str:
     headline, tone = words.verdict_words(report.verdict.code)
     label, clouds = clouds_of(report)
     fit = part(report.diagnostics, "fits", label)
-    return environment.get_template("report.html.j2").render(
+    text = environment.get_template("report.html.j2").render(
         report=report,
         headline=headline,
         tone=tone,
@@ -136,6 +136,7 @@ def page_for(report: Report) -> str:
         recipe=yaml.safe_dump(report.recipe, sort_keys=False, allow_unicode=True, width=100),
         folder=words.folder_of(report.name),
     )
+    return text.strip() + "\n"
 
 
 def _ticks(text: str) -> Markup:
