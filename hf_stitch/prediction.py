@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hf_stitch.audio import read_audio
 from hf_stitch.errors import ArtifactError, DataError
-from hf_stitch.loading import pick_device
+from hf_stitch.loading import pick_device, quiet
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.preparation import Preparer
 
@@ -34,7 +34,8 @@ class Predictor:
         if not Path(folder).is_dir():
             raise ArtifactError(f"{folder}: no such folder; expected one that `hf-stitch fit` wrote")
         self.device = pick_device(device)
-        self.model = StitchedModel.from_pretrained(folder).to(self.device).eval()
+        with quiet():
+            self.model = StitchedModel.from_pretrained(folder).to(self.device).eval()
         self.preparer = Preparer.load(folder, self.model.config)
 
     @property

@@ -17,15 +17,14 @@ from torch import Tensor
 
 from hf_stitch.errors import ArtifactError, DataError, RecipeError
 from hf_stitch.loading import class_named, class_of, quiet, resolve
+from hf_stitch.offsets import offsets, token_spans
+from hf_stitch.offsets import word_tokens as word_tokens
 from hf_stitch.recipe import Side
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 Modality = Literal["audio", "image", "text", "vector"]
-Offsets = list[tuple[int, int] | None]
-"""Character range of each token of a text, outer blanks cut off; None for a special token."""
-
 _MODALITIES: dict[str, Modality] = {
     "input_features": "audio",
     "input_ids": "text",
@@ -211,63 +210,6 @@ class Preparer:
             tool.save_pretrained(str(folder))
         if self.target_tokenizer is not None:
             self.target_tokenizer.save_pretrained(str(Path(folder) / TARGET_FOLDER))
-
-
-def offsets(tokenizer: Any, texts: Sequence[str], max_length: int | None = None) -> list[Offsets]:
-    """Character ranges of the tokens of each text, unpadded, special tokens included as None.
-
-    Raises:
-        RecipeError: a slow tokenizer, which does not know offsets.
-    """
-    if not getattr(tokenizer, "is_fast", False):
-        kind = type(tokenizer).__name__
-        raise RecipeError(f"{kind} knows no character offsets; expected a fast tokenizer (one with a tokenizer.json)")
-    encoded = tokenizer(
-        list(texts), return_offsets_mapping=True, return_special_tokens_mask=True,
-        truncation=max_length is not None, max_length=max_length,
-    )  # fmt: skip
-    both = zip(texts, encoded["offset_mapping"], encoded["special_tokens_mask"])
-    return [[None if s else _cut(text, *r) for r, s in zip(ranges, special)] for text, ranges, special in both]
-
-
-def _cut(text: str, start: int, end: int) -> tuple[int, int]:
-    """The range without blanks at its ends: some tokenizers count the blank before a word as part of it."""
-    piece = text[start:end]
-    if not piece.strip():
-        return start, end
-    return start + len(piece) - len(piece.lstrip()), end - len(piece) + len(piece.rstrip())
-
-
-def token_spans(source: Offsets, target: Offsets) -> Offsets:
-    """For each target token the range [start, end) of source tokens that share characters with it.
-
-    A target token that shares none (a lone blank, or text that was cut off) gets the source token nearest to it.
-    None stays None; a source of special tokens only gives empty ranges.
-    """
-    known = [(i, *place) for i, place in enumerate(source) if place is not None]
-    return [None if place is None else _span(known, *place) for place in target]
-
-
-def _span(known: list[tuple[int, int, int]], start: int, end: int) -> tuple[int, int]:
-    shared = [i for i, a, b in known if a < end and b > start]
-    if not shared and known:
-        shared = [min(known, key=lambda token: max(token[1] - end, start - token[2]))[0]]
-    return (shared[0], shared[-1] + 1) if shared else (0, 0)
-
-
-def word_offsets(text: str) -> list[tuple[int, int]]:
-    """Character ranges of the words between blanks."""
-    return [match.span() for match in re.finditer(r"\S+", text)]
-
-
-def word_tokens(tokenizer: Any, text: str, max_length: int | None = None) -> list[list[int]]:
-    """Positions of the tokens of each word between blanks; empty for a word that was cut off.
-
-    Positions count the special tokens but no padding.
-    """
-    [places] = offsets(tokenizer, [text], max_length)
-    known = [(i, *place) for i, place in enumerate(places) if place is not None]
-    return [[i for i, a, b in known if a < end and b > start] for start, end in word_offsets(text)]
 
 
 def own_labels(config: Any) -> dict[str, int] | None:

@@ -9,7 +9,8 @@ from conftest import SENTENCES
 
 from hf_stitch.errors import ArtifactError, DataError, RecipeError
 from hf_stitch.loading import load_model
-from hf_stitch.preparation import Preparer, modality, offsets, token_spans, word_offsets, word_tokens
+from hf_stitch.offsets import offsets, token_spans, word_offsets, word_tokens
+from hf_stitch.preparation import Preparer, modality
 from hf_stitch.recipe import Side
 from hf_stitch.zoo.networks import TanhNetworkConfig, TanhNetworkModel
 

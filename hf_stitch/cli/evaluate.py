@@ -25,17 +25,15 @@ def run(
     It runs on its recipe's test data, or on other data named by KEY=VALUE.
     """
     from hf_stitch.cli.bars import progress
-    from hf_stitch.cli.words import tell
+    from hf_stitch.cli.words import hush, tell
     from hf_stitch.errors import ArtifactError
 
     if not (folder / "config.json").is_file():
         raise ArtifactError(f"{folder}: no stitched model; expected a folder that `hf-stitch fit` wrote")
     data = asked(changes) if changes else None
-    import datasets
-
     from hf_stitch.evaluation import evaluate
 
-    datasets.disable_progress_bars()
+    hush()
     tell(evaluate(folder, data, device=device, progress=progress()))
 
 

@@ -26,16 +26,14 @@ def run(
     up where an interrupted one stopped.
     """
     from hf_stitch.cli.bars import progress
-    from hf_stitch.cli.words import console, files_in, tell
+    from hf_stitch.cli.words import console, files_in, hush, tell
     from hf_stitch.recipe import Recipe
 
     asked = Recipe.load(recipe, overrides or ())
     folder = out or Path("stitched") / re.sub(r"[^\w.-]+", "-", asked.name)
-    import datasets
-
     from hf_stitch.fitting import fit
 
-    datasets.disable_progress_bars()
+    hush()
     _, report = fit(asked, folder, device=device, dtype=dtype, progress=progress())
     tell(report)
     console().print(f"\n{folder}: {files_in(folder)}\nnext: hf-stitch predict {folder} INPUT", markup=False)

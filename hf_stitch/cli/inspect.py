@@ -27,8 +27,9 @@ def run(
     Each hook point comes with its output's shape and layout, and with its parameters. Shapes are in symbols (b batch,
     t time); b,t,c says which axis is which.
     """
-    from hf_stitch.cli.words import console
+    from hf_stitch.cli.words import console, hush
 
+    hush()
     out = console()
     if _is_stitched(Path(model)):
         from hf_stitch.models.modeling_stitched import StitchedModel

@@ -31,8 +31,10 @@ def run(
     Shows a table on a terminal, and JSON lines where the output is piped. Without INPUT, or with -, a model of text
     reads one text a line from stdin, and a model of sound the bytes of one file.
     """
+    from hf_stitch.cli.words import hush
     from hf_stitch.prediction import Predictor
 
+    hush()
     predictor = Predictor(folder, device=device)
     found = predictor(_inputs(inputs or ["-"], predictor))
     if sys.stdout.isatty():

@@ -18,6 +18,16 @@ Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, ... for both
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes, such as seed=1.")]
 
 
+def hush() -> None:
+    """Switch off the bars of transformers and datasets: the verbs draw their own."""
+    import datasets
+    from transformers.utils import logging
+
+    datasets.disable_progress_bars()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
 def console() -> Console:
     """Where results go: stdout, as wide as needed when it is no terminal."""
     from rich.console import Console
