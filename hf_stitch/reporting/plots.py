@@ -86,7 +86,9 @@ def spectra(values: Mapping[str, Sequence[float]], ylabel: str, title: str) -> s
     def draw(axes: Axes) -> None:
         for side, numbers in drawn.items():
             # The source lies thicker beneath, so that it is seen where the two agree.
-            look = {"marker": "o", "ms": 5.5, "lw": 2.8} if side == "source" else {"marker": "s", "ms": 2.4, "lw": 1.0}
+            look: dict[str, Any] = (
+                {"marker": "o", "ms": 5.5, "lw": 2.8} if side == "source" else {"marker": "s", "ms": 2.4, "lw": 1.0}
+            )
             axes.plot(range(1, len(numbers) + 1), numbers, color=SIDES[side], label=side, **look)
         axes.set(xlabel="coordinate", ylabel=ylabel)
         axes.legend(frameon=False, labelcolor="linecolor", handlelength=1.4)
