@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 LIMIT = 20  # coordinates looked at: later ones have too few samples for a local regression on all earlier ones
-POINTS = 1000  # rows used, evenly spaced: the residuals are averages
+POINTS = 500  # rows used, evenly spaced: the residuals are averages
 NEW = 0.5  # residual above which a coordinate counts as new
 
 

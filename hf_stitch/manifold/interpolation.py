@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hf_stitch.errors import FitError, nearest
+from hf_stitch.manifold.linalg import eigh
 
 BLOCK = 1 << 22  # entries of one block of pairwise numbers (32 MB in float64)
 INTERPOLATORS: dict[str, type[Interpolator]] = {}
@@ -223,7 +224,7 @@ class GeometricHarmonics(Interpolator):
         squared = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist").square()
         near = squared.kthvalue(min(11, len(points)), dim=1).values.median()
         bandwidth = 4 * near
-        spectrum, functions = torch.linalg.eigh(torch.exp(-squared / (2 * bandwidth)))
+        spectrum, functions = eigh(torch.exp(-squared / (2 * bandwidth)))
         kept = spectrum > max(cls.CONDITION, smoothing) * spectrum[-1]
         functions = functions[:, kept]
         shift = values.mean(0)

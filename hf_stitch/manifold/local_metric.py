@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hf_stitch.errors import ManifoldError
+from hf_stitch.manifold.linalg import eigh
 
 NOISE = 1e-10  # variances below this share of the largest are rounding, and never inverted
 GAP_FLOOR = 1e-5  # gaps of the spectrum are not looked for below this share: curvature, not dimension, lives there
@@ -128,10 +129,11 @@ class LocalMetric:
     @classmethod
     def from_jacobian(cls, jacobian: Tensor, width: float = 1.0, eta: float | None = None) -> LocalMetric:
         """Metric of C = width^2 J J^T from Jacobians input -> features (n, m, d); Bertalan et al. section 4.3."""
-        left, values, _ = torch.linalg.svd(jacobian.double(), full_matrices=False)
-        variances = (width * values).square()
-        rank = variances.shape[1]
-        return cls.from_spectrum(left.mT.contiguous(), variances, variances.sum(-1), eta, rank, width)
+        if jacobian.ndim != 3:
+            raise ManifoldError(f"Jacobians: expected (n, features, inputs), got {tuple(jacobian.shape)}")
+        directions, moments = _principal_rows(jacobian.detach().double().mT)
+        variances = width**2 * moments
+        return cls.from_spectrum(directions, variances, variances.sum(-1), eta, variances.shape[1], width)
 
 
 def _check_spectrum(directions: Tensor, variances: Tensor, total: Tensor) -> None:
@@ -242,13 +244,13 @@ def _principal_rows(buffer: Tensor) -> tuple[Tensor, Tensor]:
     # The Gram matrix of the few rows is far cheaper than a batched SVD; float64 keeps variances down to NOISE.
     wide = buffer.double()
     if wide.shape[1] <= wide.shape[2]:
-        moments, vectors = torch.linalg.eigh(wide @ wide.mT)
+        moments, vectors = eigh(wide @ wide.mT)
         moments, vectors = moments.flip(1).clamp_min(0), vectors.flip(2)
         lengths = moments.sqrt()
         real = moments > NOISE * moments[:, :1]
         directions = vectors.mT @ wide / lengths.where(real, 1.0)[..., None]
         directions, moments = directions * real[..., None], moments.where(real, 0.0)
     else:
-        moments, vectors = torch.linalg.eigh(wide.mT @ wide)
+        moments, vectors = eigh(wide.mT @ wide)
         directions, moments = vectors.flip(2).mT, moments.flip(1).clamp_min(0)
     return directions.to(buffer.dtype), moments

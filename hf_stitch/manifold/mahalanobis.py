@@ -6,6 +6,7 @@ subtracted before they are squared, so near pairs keep their digits; the quadrat
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,6 +54,26 @@ def projected(factors: Tensor, rows: Tensor, points: Tensor) -> Tensor:
     images = (factors.reshape(b * rank, m) @ points.T).view(b, rank, len(points))
     own = torch.einsum("brm,bm->br", factors, rows)
     return (images - own[..., None]).square().sum(1)
+
+
+def pair_distances(points: Tensor, metric: LocalMetric, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """(p,) one-sided (y_i - y_j)^T A_i (y_i - y_j) for pairs (i, j) sorted by i, from the differences themselves."""
+    found = np.zeros(len(rows))
+    starts = np.searchsorted(rows, np.arange(len(points) + 1))
+    counts = np.diff(starts)
+    order = np.argsort(-counts, kind="stable")  # rows of like numbers of pairs share a block: little padding
+    order = order[counts[order] > 0]
+    begin = 0
+    while begin < len(order):
+        longest = int(counts[order[begin]])
+        size = max(1, BLOCK // (longest * points.shape[1]))
+        chosen = order[begin : begin + size]
+        begin += size
+        places = starts[chosen][:, None] + np.minimum(np.arange(longest), counts[chosen][:, None] - 1)
+        index = torch.from_numpy(chosen).to(points.device)
+        others = points[torch.from_numpy(columns[places]).long().to(points.device)]
+        found[places] = metric.distances(index, others - points[index][:, None]).cpu().numpy()
+    return found
 
 
 def squared_distances(points: Tensor, metric: LocalMetric) -> Tensor:

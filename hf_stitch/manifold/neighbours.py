@@ -18,12 +18,14 @@ from torch import Tensor
 
 from hf_stitch.errors import ManifoldError
 from hf_stitch.manifold.local_metric import LocalMetric
-from hf_stitch.manifold.mahalanobis import one_sided
+from hf_stitch.manifold.mahalanobis import one_sided, pair_distances
 
 Rule = Literal["grown", "all"] | int
 START = 10  # neighbours a row in the growing graph; the kernel joins rows up to two steps of it apart
 DISAGREEMENT = 4.0  # largest ratio of the two one-sided squared distances
-ROUNDS = 20
+ROUNDS = 10
+DENSE_ROWS = 4000  # up to here one matrix product for all pairs is quicker than the pairs that are needed
+SETTLED = 1e-3  # share of edges that may still change
 
 
 @dataclass(frozen=True)
@@ -58,17 +60,17 @@ def find_pairs(points: Tensor, metric: LocalMetric, rule: Rule) -> Pairs:
     Raises:
         ManifoldError: a rule that is neither `grown`, `all` nor a number from 1 to n - 1.
     """
-    single = one_sided(points, metric).cpu().numpy()
     n = len(points)
     if rule == "all":
+        single = one_sided(points, metric).cpu().numpy()
         both = single + single.T
         np.fill_diagonal(both, 0.0)
         return Pairs(both)
     if rule == "grown":
-        return _grown(points, single)
+        return _grown(points, metric)
     if isinstance(rule, bool) or not isinstance(rule, int) or not 1 <= rule < n:
         raise ManifoldError(f"neighbours: expected grown, all or a number from 1 to {n - 1}; got {rule!r}")
-    return Pairs(_measured(_euclidean_graph(points, rule), single, np.inf))
+    return Pairs(_Measures(points, metric).of(_euclidean_graph(points, rule), np.inf))
 
 
 def _euclidean_graph(points: Tensor, k: int) -> sparse.csr_matrix:
@@ -87,28 +89,52 @@ def _symmetric(rows: np.ndarray, columns: np.ndarray, n: int) -> sparse.csr_matr
     return graph
 
 
-def _measured(graph: sparse.csr_matrix, single: np.ndarray, disagreement: float) -> sparse.csr_matrix:
-    """Squared distances of the graph's edges whose one-sided distances agree; zeros stay stored."""
-    rows, columns = graph.nonzero()
-    there, back = single[rows, columns], single[columns, rows]
-    fine = (rows != columns) & (np.maximum(there, back) <= disagreement * np.minimum(there, back) + 1e-300)
-    rows, columns = rows[fine], columns[fine]
-    found = sparse.csr_matrix(((there + back)[fine], (rows, columns)), shape=graph.shape)
-    found.sort_indices()
-    return found
+class _Measures:
+    """One-sided squared distances of pairs, each computed once: all at once where that is cheaper."""
+
+    def __init__(self, points: Tensor, metric: LocalMetric) -> None:
+        self.points, self.metric = points, metric
+        self.single = one_sided(points, metric).cpu().numpy() if len(points) <= DENSE_ROWS else None
+        self.keys = np.empty(0, dtype=np.int64)
+        self.values = np.empty(0)
+
+    def of(self, graph: sparse.csr_matrix, disagreement: float) -> sparse.csr_matrix:
+        """Squared distances of the edges of a symmetric graph whose one-sided ones agree; zeros stay stored."""
+        n = graph.shape[0]
+        rows, columns = graph.nonzero()
+        rows, columns = rows[rows != columns].astype(np.int64), columns[rows != columns].astype(np.int64)
+        there, back = self._lookup(rows, columns, n)
+        fine = np.maximum(there, back) <= disagreement * np.minimum(there, back) + 1e-300
+        found = sparse.csr_matrix(((there + back)[fine], (rows[fine], columns[fine])), shape=graph.shape)
+        found.sort_indices()
+        return found
+
+    def _lookup(self, rows: np.ndarray, columns: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+        if self.single is not None:
+            return self.single[rows, columns], self.single[columns, rows]
+        keys = rows * n + columns
+        self._learn(keys[~np.isin(keys, self.keys, assume_unique=True)], n)
+        back = np.searchsorted(self.keys, columns * n + rows)
+        return self.values[np.searchsorted(self.keys, keys)], self.values[back]
+
+    def _learn(self, keys: np.ndarray, n: int) -> None:
+        keys = np.sort(keys)
+        values = pair_distances(self.points, self.metric, keys // n, keys % n)
+        keys, values = np.concatenate([self.keys, keys]), np.concatenate([self.values, values])
+        order = np.argsort(keys, kind="stable")
+        self.keys, self.values = keys[order], values[order]
 
 
-def _grown(points: Tensor, single: np.ndarray) -> Pairs:
-    n = len(points)
-    k = min(START, n - 1)
+def _grown(points: Tensor, metric: LocalMetric) -> Pairs:
+    measures = _Measures(points, metric)
+    k = min(START, len(points) - 1)
     graph = _euclidean_graph(points, k)
-    rounds = 0
-    for rounds in range(1, ROUNDS + 1):  # noqa: B007
-        ranked = _best(_measured(graph @ graph + graph, single, DISAGREEMENT), k)
-        if (ranked != graph).nnz == 0:
+    for rounds in range(1, ROUNDS + 1):
+        ranked = _best(measures.of(graph @ graph + graph, DISAGREEMENT), k)
+        if rounds == ROUNDS or (ranked != graph).nnz <= SETTLED * graph.nnz:
             break
         graph = ranked
-    return Pairs(_measured(graph @ graph + graph, single, DISAGREEMENT), rounds)
+    return Pairs(measures.of(ranked @ ranked + ranked, DISAGREEMENT), rounds)
 
 
 def _best(measured: sparse.csr_matrix, k: int) -> sparse.csr_matrix:

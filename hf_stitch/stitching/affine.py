@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hf_stitch.activation_set import ActivationSet
 from hf_stitch.errors import FitError
+from hf_stitch.manifold.linalg import eigh
 from hf_stitch.stitching.layer import StitchingLayer, outputs
 
 RIDGES = tuple(10.0 ** (half / 2) for half in range(-24, 7))  # candidates of `auto`, relative to the mean variance
@@ -61,7 +62,7 @@ class NormalEquations:
         mean = self._shift + self._sum / n
         moments = self._moments - torch.outer(self._sum, self._sum) / n
         inner, cross, total = moments[:m, :m], moments[:m, m:], moments[m:, m:].diagonal().sum()
-        spectrum, vectors = torch.linalg.eigh(inner)
+        spectrum, vectors = eigh(inner)
         spectrum = spectrum.clamp_min(0)
         unit = spectrum.sum() / m
         if not unit > 1e-24 * n * mean[:m].square().mean():
