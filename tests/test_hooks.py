@@ -16,13 +16,16 @@ from hf_stitch.hooks import (
     Absent,
     HookPoint,
     apply_prefix_plan,
+    apply_suffix_plan,
     capture,
     make_inputs_for,
     module_tree,
     plan_prefix,
+    plan_suffix,
     probe,
     replaced,
     resolve,
+    run_suffix,
     select_features,
     structure,
 )
@@ -531,3 +534,58 @@ def test_unknown_inputs_are_refused() -> None:
         make_inputs_for(Strange())
     assert make_inputs_for(nn.Sequential(nn.Linear(5, 2)))(3, 1)["input"].shape == (3, 5)
     assert make_inputs_for(TanhNetwork(TanhConfig(layer_sizes=(7, 2))))(3, 9)["inputs"].shape == (3, 7)
+
+
+class Cached(nn.Module):
+    """A block that also returns something no plan can make again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = Keeper()
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        hidden, store = self.block(inputs)
+        assert store.used
+        return self.head(hidden)
+
+
+class Store:
+    used = True
+
+
+class Keeper(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, Store]:
+        return self.linear(inputs), Store()
+
+
+def test_outputs_that_are_only_partly_tensors() -> None:
+    model = Cached()
+
+    def make(b: int, t: int) -> dict[str, torch.Tensor]:
+        return {"inputs": torch.randn(b, t, 4, generator=torch.Generator().manual_seed(b * t))}
+
+    point = probe(model, "block", make)
+    assert (point.output, point.layout) == (0, "batch_first")
+    assert [row["shape"] for row in module_tree(model, make) if row["name"] == "block"] == ["tuple[(b, t, 4), ?]"]
+    values = torch.randn(2, 5, 4)
+    expected = model.head(values)
+    plan = plan_suffix(model, point, make)
+    apply_suffix_plan(model, plan)
+    assert torch.equal(run_suffix(model, plan, values), expected)
+
+
+def test_a_compiled_model_is_read_all_the_same() -> None:
+    model = tiny("roberta")
+    inputs = make_inputs_for(model)(2, 6)
+    compiled = torch.compile(model, backend="eager")
+    point = point_of(compiled, "roberta.encoder.layer.0")  # type: ignore[arg-type]
+    with torch.no_grad():
+        compiled(**inputs)  # hooks added from here on would not be called
+        assert torch.equal(capture(compiled, [point], inputs)[0], capture(model, [point], inputs)[0])
+    assert module_tree(compiled) == module_tree(model)  # type: ignore[arg-type]
+    assert plan_suffix(compiled, point) == plan_suffix(model, point)  # type: ignore[arg-type]

@@ -10,16 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from hf_stitch.errors import HookError
-from hf_stitch.hooks.points import HookPoint, denormalise, normalise, pick, put, resolve
+from hf_stitch.hooks.points import HookPoint, denormalise, normalise, pick, put, resolve, uncompiled
 
 
 class _Enough(BaseException):
     """Leaves a forward pass early; a BaseException, so that no `except Exception` of a model swallows it."""
-
-
-def uncompiled(model: nn.Module) -> nn.Module:
-    """The plain model behind torch.compile: a hook added after its first compiled call would silently do nothing."""
-    return getattr(model, "_orig_mod", model)
 
 
 def selected(values: Tensor, point: HookPoint) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hf_stitch.errors import HookError
 from hf_stitch.hooks import structure
+from hf_stitch.hooks.points import uncompiled
 from hf_stitch.hooks.survey import COMBOS, MakeInputs
 
 _SWITCHES = ("use_cache", "use_mems")  # states kept from call to call have no place in a stitched model
@@ -29,6 +30,7 @@ def make_inputs_for(model: nn.Module) -> MakeInputs:
     Raises:
         HookError: nothing of this is known of the model; write a `make_inputs` of your own.
     """
+    model = uncompiled(model)
     config = getattr(model, "config", None)
     accepted = inspect.signature(model.forward).parameters
     key = getattr(model, "main_input_name", None) or next(iter(accepted))
@@ -199,7 +201,7 @@ def masked(
     if full.shape != (batch, length):
         raise HookError(f"the mask must be (b, t) = {(batch, length)}; got {tuple(full.shape)}")
     counts = full.sum(1)
-    if not bool((counts > 0).all()):
+    if mask is not None and not bool((counts > 0).all()):
         raise HookError("the mask has a row without any real position; leave that sample out")
     if formula == [0, 1, 0]:
         inputs[_MASK] = full.long()
@@ -208,7 +210,7 @@ def masked(
                 inputs[key] = _padded_tokens(inputs[key], full, described)
         return inputs
     frames = torch.arange(length, device=device)
-    if not torch.equal(full, frames < counts[:, None]):
+    if mask is not None and not torch.equal(full, frames < counts[:, None]):
         raise HookError("an audio model takes padding on the right only; got a mask with padding elsewhere")
     samples = torch.arange(structure.size(formula, batch, length), device=device)
     real = formula[1] * counts + formula[2]

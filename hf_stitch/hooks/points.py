@@ -53,6 +53,11 @@ class HookPoint:
         return cls(**{**data, "features": None if features is None else tuple(features)})
 
 
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The plain model behind torch.compile: a hook added after its first compiled call would silently do nothing."""
+    return getattr(model, "_orig_mod", model)
+
+
 def resolve(model: nn.Module, name: str) -> nn.Module:
     """The submodule called `name`.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hf_stitch.errors import HookError
 from hf_stitch.hooks.capture import capture
 from hf_stitch.hooks.inputs import describe_inputs, make_inputs_for, masked
-from hf_stitch.hooks.points import HookPoint, canonical, resolve
+from hf_stitch.hooks.points import HookPoint, canonical, resolve, uncompiled
 from hf_stitch.hooks.prune import (
     PLAN_VERSION,
     check_plan,
@@ -44,6 +44,7 @@ def plan_prefix(model: nn.Module, points: Sequence[HookPoint], make_inputs: Make
     """
     if not points:
         raise HookError("a prefix needs at least one hook point; got none")
+    model = uncompiled(model)
     survey = Survey(model, make_inputs or make_inputs_for(model))
     for point in points:
         survey.point(point.module, point.output)

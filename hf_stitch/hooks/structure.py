@@ -27,12 +27,11 @@ def record(value: Any) -> dict[str, Any] | None:
         return {"value": value}
     if isinstance(value, Mapping):
         kind = type(value)
-        path = f"{kind.__module__}.{kind.__qualname__}"
-        if kind is not dict and not path.startswith("transformers."):
-            return UNKNOWN
-        return {"mapping": {str(k): record(v) for k, v in value.items()}, "class": "dict" if kind is dict else path}
-    if type(value) in (tuple, list):
-        return {type(value).__name__: [record(v) for v in value]}
+        path = "dict" if kind is dict else f"{kind.__module__}.{kind.__qualname__}"
+        return {"mapping": {str(k): record(v) for k, v in value.items()}, "class": path}
+    for sequence in (tuple, list):
+        if isinstance(value, sequence):
+            return {sequence.__name__: [record(v) for v in value]}
     return UNKNOWN
 
 
@@ -54,7 +53,7 @@ def fit_dim(sizes: Sequence[int], combos: Sequence[Combo]) -> Dim | None:
 
 
 def fit(first: Any, second: Any, combos: Sequence[Combo]) -> Any:
-    """The two recorded outputs of one module as one, with formulas for dimensions; UNKNOWN when they disagree."""
+    """The two recorded outputs of one module as one, with formulas for dimensions; UNKNOWN where they disagree."""
     if first is None and second is None:
         return None
     if not isinstance(first, dict) or not isinstance(second, dict) or set(first) != set(second):
@@ -68,14 +67,21 @@ def fit(first: Any, second: Any, combos: Sequence[Combo]) -> Any:
         if list(first["mapping"]) != list(second["mapping"]) or first["class"] != second["class"]:
             return UNKNOWN
         items = {k: fit(v, second["mapping"][k], combos) for k, v in first["mapping"].items()}
-        return UNKNOWN if UNKNOWN in items.values() else {"mapping": items, "class": first["class"]}
+        return {"mapping": items, "class": first["class"]}
     for kind in ("tuple", "list"):
         if kind in first:
             if len(first[kind]) != len(second[kind]):
                 return UNKNOWN
-            parts = [fit(a, b, combos) for a, b in zip(first[kind], second[kind])]
-            return UNKNOWN if UNKNOWN in parts else {kind: parts}
+            return {kind: [fit(a, b, combos) for a, b in zip(first[kind], second[kind])]}
     return first if first == second and first != UNKNOWN else UNKNOWN
+
+
+def known(spec: Any) -> bool:
+    """Whether nothing in a fitted output is UNKNOWN, so that `build` can make it."""
+    if spec is None or "tensor" in spec or "value" in spec:
+        return True
+    parts = spec["mapping"].values() if "mapping" in spec else spec.get("tuple") or spec.get("list") or []
+    return "unknown" not in spec and all(known(part) for part in parts)
 
 
 def size(dim: Dim, batch: int, length: int) -> int:
@@ -97,6 +103,8 @@ def build(spec: Any, make: Callable[[list[Dim], torch.dtype], Tensor]) -> Any:
     if "mapping" in spec:
         items = {k: build(v, make) for k, v in spec["mapping"].items()}
         return items if spec["class"] == "dict" else _transformers_class(spec["class"])(**items)
+    if "unknown" in spec:
+        raise ValueError("an output that cannot be made again")
     kind = tuple if "tuple" in spec else list
     return kind(build(part, make) for part in spec[kind.__name__])
 

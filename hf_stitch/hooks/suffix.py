@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from hf_stitch.errors import HookError
 from hf_stitch.hooks import structure
-from hf_stitch.hooks.capture import replaced, uncompiled
+from hf_stitch.hooks.capture import replaced
 from hf_stitch.hooks.inputs import describe_inputs, dummy_inputs, make_inputs_for
-from hf_stitch.hooks.points import HookPoint, canonical, resolve
+from hf_stitch.hooks.points import HookPoint, canonical, resolve, uncompiled
 from hf_stitch.hooks.prune import PLAN_VERSION, check_plan, take_out
 from hf_stitch.hooks.survey import COMBOS, Survey
 from hf_stitch.hooks.vacant import Absent, Injection, InjectionHook, Stub, Vacant, injecting
@@ -114,6 +114,7 @@ def vacancies(model: nn.Module, plan: Mapping[str, Any]) -> dict[str, Vacant]:
 
 def whole_plan(model: nn.Module, point: HookPoint, survey: Survey | None = None) -> dict[str, Any]:
     """The plan that takes nothing out of a model."""
+    model = uncompiled(model)
     survey = survey or Survey(model, make_inputs_for(model))
     return {
         "kind": "suffix",

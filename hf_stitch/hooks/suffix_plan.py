@@ -17,7 +17,7 @@ from hf_stitch.errors import HookError
 from hf_stitch.hooks import structure
 from hf_stitch.hooks.capture import capture, replaced
 from hf_stitch.hooks.inputs import dummy_inputs, make_inputs_for, masked
-from hf_stitch.hooks.points import HookPoint, canonical
+from hf_stitch.hooks.points import HookPoint, canonical, uncompiled
 from hf_stitch.hooks.prune import holds_tensors, largest_working, own_parameters, owners, same, taken_out, values_for
 from hf_stitch.hooks.suffix import input_length, run_suffix, vacancies, whole_plan
 from hf_stitch.hooks.survey import COMBOS, UNSEEN, MakeInputs, Survey, quiet, run_probe
@@ -47,6 +47,7 @@ def plan_suffix(model: nn.Module, point: HookPoint, make_inputs: MakeInputs | No
         HookError: the point is not usable; the outputs do not depend on it; or they depend on the input by another way
             too, so that the activations alone do not determine them.
     """
+    model = uncompiled(model)
     survey = Survey(model, make_inputs or make_inputs_for(model))
     survey.point(point.module, point.output)
     name = canonical(model, point.module)
@@ -95,7 +96,7 @@ def _done_before(survey: Survey, hook: str, inside: bool) -> list[str]:
         times = [(log.left.get(name), log.left[hook][0]) for log in survey.traces]
         if name == hook or (name.startswith(f"{hook}.") and not inside) or not holds_tensors(module):
             continue
-        if all(left and max(left) < end for left, end in times) and survey.output(name) != structure.UNKNOWN:
+        if all(left and max(left) < end for left, end in times) and structure.known(survey.output(name)):
             found.append(name)
     return found
 

@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from hf_stitch.errors import HookError, nearest
 from hf_stitch.hooks import structure
-from hf_stitch.hooks.points import HookPoint, Layout, canonical, resolve, select_features
+from hf_stitch.hooks.points import HookPoint, Layout, canonical, resolve, select_features, uncompiled
 
 MakeInputs = Callable[[int, int], Mapping[str, Any]]
 # (batch, length) of the probing runs: both differ, and no common size of a model is a formula of both
@@ -224,5 +224,6 @@ def probe(
         HookError: no such module; it is called never or several times (usable ones nearby are named); its output is not
             one vector per position; features out of range; the model cannot run on the inputs.
     """
+    model = uncompiled(model)
     resolve(model, module)
     return Survey(model, make_inputs).point(module, output, features)

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from hf_stitch.hooks.inputs import make_inputs_for
+from hf_stitch.hooks.points import uncompiled
 from hf_stitch.hooks.survey import MakeInputs, Survey
 
 
@@ -20,6 +21,7 @@ def module_tree(model: nn.Module, make_inputs: MakeInputs | None = None) -> list
     Raises:
         HookError: the model cannot run on the probe inputs.
     """
+    model = uncompiled(model)
     survey = Survey(model, make_inputs or make_inputs_for(model))
     rows = []
     for name, module in survey.modules.items():
