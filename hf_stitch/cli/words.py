@@ -71,6 +71,8 @@ def tell(report: Report) -> None:
         count = "" if m.n is None else str(m.n)
         shown.add_row(m.name, m.method + chosen, split, number(m.value), span, count)
     out.print(shown)
+    if report.chosen:
+        out.print("* the chosen method")
     for note in report.notes:
         out.print(f"note: {note}", markup=False)
 
