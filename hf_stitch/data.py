@@ -82,7 +82,7 @@ class Samples:
 
     def _raw(self, i: int, side: int) -> Any:
         column, preparer = self.columns[side], self.preparers[side]
-        value = self.table.rows[column][i]
+        value = self.table.value(column, i)
         name = f"{self.name} sample {self.keys[i]!r}"
         if value is None:
             raise DataError(f"{name}: column {column!r} is empty; fill it or leave the row out")

@@ -13,10 +13,11 @@ import torch
 from hf_stitch.assembly import count_parameters
 from hf_stitch.environment import environment, peak_memory
 from hf_stitch.errors import StitchError
+from hf_stitch.loading import licence_of
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.output import claim, open_folder, save_model
 from hf_stitch.progress import Progress
-from hf_stitch.recipe import Recipe
+from hf_stitch.recipe import Recipe, Side
 from hf_stitch.references import make_references, reference_measures
 from hf_stitch.report import Measure, Report, judge
 from hf_stitch.runtime import Runtime
@@ -79,7 +80,10 @@ def _fit_all(asked: Recipe, bench: Workbench, folder: Path | None) -> tuple[Fitt
     references = {split: make_references(bench, split) for split in bench.frames if split != "fit"}
     measures = [m for split, own in references.items() for m in reference_measures(bench, split, own)]
     measures += measure_variant(main, bench, references)
-    diagnostics: dict[str, Any] = {"fits": {main.label: main.diagnostics}}
+    diagnostics: dict[str, Any] = {
+        "fits": {main.label: main.diagnostics},
+        "licences": {side: licence_of(end) for side, end in _ends(asked)},
+    }
     if "test" in references:
         diagnostics.update(error_by(main, bench, references["test"]))
     for label, recipe in variants[1:]:
@@ -94,6 +98,10 @@ def _fit_all(asked: Recipe, bench: Workbench, folder: Path | None) -> tuple[Fitt
     if asked.directions == "both":
         measures += _backward(asked, bench)
     return main, measures + _medians(measures), diagnostics
+
+
+def _ends(asked: Recipe) -> list[tuple[str, Side]]:
+    return [("source", asked.source), ("target", asked.target)]
 
 
 def _compare(

@@ -253,3 +253,18 @@ def _explain(what: str, side: Side, error: Exception) -> StitchError:
         f"{what}: neither a local folder nor a Hub model{revision} that could be reached{offline}; "
         "check the spelling and the network, or give a folder"
     )
+
+
+def licence_of(side: Side) -> str | None:
+    """Licence that a model's own card states; None where there is no card to read."""
+    from huggingface_hub import ModelCard, try_to_load_from_cache
+
+    place = resolve(side.model)
+    local = Path(place) / "README.md"
+    if not local.is_file():
+        cached = try_to_load_from_cache(place, "README.md", revision=side.revision) if "/" in place else None
+        if not isinstance(cached, str):
+            return None
+        local = Path(cached)
+    licence = ModelCard.load(local, ignore_metadata_errors=True).data.get("license")
+    return str(licence) if licence else None

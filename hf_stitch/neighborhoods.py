@@ -1,8 +1,8 @@
 """Neighbourhoods of samples, and how the activations at a hook point move inside them.
 
 Gaussian neighbourhoods have standard deviation delta / 4 (Stroescu: delta is the radius covered). They live in the
-input space; for text, whose ids cannot be perturbed, at the output of the input embedding. Exact neighbourhoods push tangent
-vectors through the network by forward-mode differentiation (Bertalan et al., section 4.3).
+input space; for text, whose ids cannot be perturbed, at the output of the input embedding. Exact neighbourhoods push
+tangent vectors through the network by forward-mode differentiation (Bertalan et al., section 4.3).
 
 Every draw is a function of (seed, sample key, neighbour number) alone, so a sample has the same neighbours in any
 batch, process or second run, and both models see corresponding neighbours of a shared input.

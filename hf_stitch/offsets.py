@@ -65,5 +65,9 @@ def word_tokens(tokenizer: Any, text: str, max_length: int | None = None) -> lis
     Positions count the special tokens but no padding.
     """
     [places] = offsets(tokenizer, [text], max_length)
-    known = [(i, *place) for i, place in enumerate(places) if place is not None]
-    return [[i for i, a, b in known if a < end and b > start] for start, end in word_offsets(text)]
+    return [tokens_within(places, *word) for word in word_offsets(text)]
+
+
+def tokens_within(places: Offsets, start: int, end: int) -> list[int]:
+    """Positions of the tokens that share characters with the range [start, end)."""
+    return [i for i, place in enumerate(places) if place is not None and place[0] < end and place[1] > start]

@@ -17,7 +17,7 @@ from hf_stitch.data import Samples
 from hf_stitch.ends import End
 from hf_stitch.errors import FitError, RecipeError
 from hf_stitch.manifold.local_metric import LocalMetric
-from hf_stitch.preparation import word_tokens
+from hf_stitch.offsets import Offsets, offsets, token_spans, tokens_within, word_offsets
 from hf_stitch.recipe import Recipe
 from hf_stitch.sequences.ctc import CtcAlphabet
 from hf_stitch.sequences.rule import DEFAULT_LENGTH, LengthRule, Pairs, RuleState, SampleShape
@@ -61,18 +61,27 @@ class Texts:
         if tokenizer is None or target.preparer.modality != "text":
             raise RecipeError(f"sequence.length: {rule} needs a target that reads text; {target.side.model} does not")
         raw = [str(samples.target(i)) for i in range(len(samples))]
+        longest = target.preparer.max_length
+        ids = tokenizer(raw, truncation=longest is not None, max_length=longest)["input_ids"]
+        places = offsets(tokenizer, raw, longest)
+        words = [[tokens_within(found, *word) for word in word_offsets(text)] for text, found in zip(raw, places)]
         spans = None
         if rule == "spans":
-            joint = source.preparer.with_target_tokenizer(tokenizer)
-            found = [joint.batch([str(samples.source(i))])["target_spans"][0].numpy() for i in range(len(samples))]
-            spans = [row[row[:, 0] != -2] for row in found]
-        ids = [list(tokenizer(text)["input_ids"]) for text in raw]
-        return cls(ids, [text.split() for text in raw], [word_tokens(tokenizer, text) for text in raw], spans)
+            own = [str(samples.source(i)) for i in range(len(samples))]
+            seen = offsets(source.tokenizer, own, source.preparer.max_length)
+            spans = [_spans(*sample) for sample in zip(seen, places, ids)]
+        return cls(ids, [text.split() for text in raw], words, spans)
 
     def special(self, i: int) -> list[int]:
         """Positions of sample i's tokens that belong to no word."""
         inside = {place for word in self.word_tokens[i] for place in word}
         return [place for place in range(len(self.ids[i])) if place not in inside]
+
+
+def _spans(source: Offsets, target: Offsets, ids: Sequence[int]) -> np.ndarray:
+    """(t', 2) source ranges of the target's tokens, (-1, id) for special ones; as from the processor."""
+    found = token_spans(source, target)
+    return np.array([(-1, token) if place is None else place for token, place in zip(ids, found)])
 
 
 def make_rule(recipe: Recipe, source: End, target: End, frames: Frames, texts: Texts | None) -> LengthRule:

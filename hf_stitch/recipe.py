@@ -206,7 +206,9 @@ class Recipe(Part):
     def variants(self) -> list[tuple[str, Recipe]]:
         """The recipe itself and each entry of `compare`, as (label, recipe without compare)."""
         alone = self.model_copy(update={"compare": []})
-        found = [(self.label, alone)] + [_variant(entry, alone) for entry in self.compare]
+        # An override such as stitch.method=affine may make the recipe itself one of its comparisons.
+        others = [entry for entry in self.compare if entry != self.label]
+        found = [(self.label, alone)] + [_variant(entry, alone) for entry in others]
         labels = [label for label, _ in found]
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:

@@ -9,10 +9,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from hf_stitch.errors import RecipeError, nearest
+from hf_stitch.loading import pick_device, pick_dtype
 from hf_stitch.progress import Progress, Silent
-
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -30,15 +28,11 @@ class Runtime:
         Raises:
             RecipeError: a device or dtype that is not there.
         """
-        if dtype is not None and dtype not in DTYPES:
-            raise RecipeError(f"--dtype {dtype!r}: {nearest(dtype, DTYPES)}")
-        if device is not None and device.startswith("cuda") and not torch.cuda.is_available():
-            raise RecipeError(f"--device {device}: torch finds no CUDA device here; leave it out or use cpu")
-        if device is not None and device.split(":")[0] not in ("cpu", "cuda", "mps"):
-            raise RecipeError(f"--device {device!r}: {nearest(device, ('cpu', 'cuda', 'mps'))}")
-        accelerator = Accelerator(cpu=device == "cpu")
+        wanted = None if device is None else pick_device(device)
+        picked = pick_dtype(dtype)
+        accelerator = Accelerator(cpu=wanted is not None and wanted.type == "cpu")
         shown = progress if progress is not None and accelerator.is_main_process else Silent()
-        return cls(accelerator, DTYPES[dtype] if dtype else None, shown)
+        return cls(accelerator, picked, shown)
 
     @property
     def device(self) -> torch.device:

@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,13 @@ class Table:
 
     rows: Dataset
     folder: Path | None
+    _columns: dict[str, Dataset] = field(default_factory=dict, compare=False, repr=False)
+
+    def value(self, column: str, row: int) -> Any:
+        """One cell; a view of the column alone is kept, since decoding the other columns of a row costs more."""
+        if column not in self._columns:
+            self._columns[column] = self.rows.select_columns([column])
+        return self._columns[column][row][column]
 
 
 def open_table(data: Data, name: str) -> Table:

@@ -74,7 +74,7 @@ class Workbench:
             self,
             source=self.target,
             target=self.source,
-            samples={split: _swapped(samples) for split, samples in self.samples.items()},
+            samples={split: samples.swapped() for split, samples in self.samples.items()},
             frames={split: frames.swapped() for split, frames in self.frames.items()},
             direction="backward" if self.direction == "forward" else "forward",
             _texts={},
@@ -109,10 +109,6 @@ class Workbench:
             with self.timings.stage(f"neighbourhoods.{role}"):
                 self._metrics[role, asked] = find()
         return self._metrics[role, asked]
-
-
-def _swapped(samples: Samples) -> Samples:
-    return replace(samples, columns=samples.columns[::-1], preparers=samples.preparers[::-1])
 
 
 def described(data: Data) -> dict[str, Any]:

@@ -150,18 +150,20 @@ def _no_embeddings() -> nn.Module:
 def largest_working(
     names: list[str], works: Callable[[list[str]], bool], children: Callable[[str], list[str]] = lambda _: []
 ) -> list[str]:
-    """All names if that works; otherwise name by name, going into the children of each one that does not."""
-    if works(names):
-        return names
-    chosen: list[str] = []
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop(0)
-        if works([*chosen, name]):
-            chosen.append(name)
-        else:
-            waiting = children(name) + waiting
-    return chosen
+    """All names if that works; otherwise as many as do, going into the children of each one that does not.
+
+    Sets that fail are halved, so that one culprit among n costs about 2 log2(n) trials.
+    """
+
+    def grow(chosen: list[str], more: list[str]) -> list[str]:
+        if not more or works([*chosen, *more]):
+            return [*chosen, *more]
+        if len(more) == 1:
+            return grow(chosen, children(more[0]))
+        half = len(more) // 2
+        return grow(grow(chosen, more[:half]), more[half:])
+
+    return grow([], names)
 
 
 def same(first: Tensor, second: Tensor) -> bool:

@@ -56,29 +56,35 @@ def plan_suffix(model: nn.Module, point: HookPoint, make_inputs: MakeInputs | No
     with quiet(model):
         cases = _cases(model, plan, replace(point, features=None), survey)
 
-        def works(dropped: Iterable[str] = (), **change: Any) -> bool:
-            return _same_with(model, plan | change, dropped, cases)
+        def works(**change: Any) -> bool:
+            return _same_with(model, plan | change, cases)
 
+        everything = {"inject": "stub", "stubs": _specs(survey, _largest(_done_before(survey, name, inside=False)))}
+        everything["absent"] = _ties(model, plan | everything, survey)
+        everything["dropped"] = own_parameters(model, owners([name, *everything["stubs"]]))
+        if works(**everything):
+            return plan | everything
         plan["inject"] = "stub" if works(inject="stub") else "hook"
         done = _done_before(survey, name, inside=plan["inject"] == "hook")
-
-        def specs(names: Iterable[str]) -> dict[str, Any]:
-            return {stub: survey.output(stub) for stub in names}
-
-        plan["stubs"] = specs(
-            largest_working(
-                _largest(done), lambda names: works(stubs=specs(names)), lambda top: _largest(_below(done, top))
-            )
+        stubs = largest_working(
+            _largest(done),
+            lambda names: works(stubs=_specs(survey, names)),
+            lambda top: _largest([other for other in done if other.startswith(f"{top}.")]),
         )
+        plan["stubs"] = _specs(survey, stubs)
         plan["absent"] = largest_working(_ties(model, plan, survey), lambda names: works(absent=names))
-        candidates = own_parameters(model, owners([name, *plan["stubs"]]))
-        plan["dropped"] = largest_working(candidates, lambda names: works(names))
+        candidates = own_parameters(model, owners([name, *stubs]))
+        plan["dropped"] = largest_working(candidates, lambda names: works(dropped=names))
     return plan
 
 
-def _same_with(model: nn.Module, plan: Mapping[str, Any], dropped: Iterable[str], cases: list[_Case]) -> bool:
-    """Whether all outputs stay the same when a plan is carried out and parameters are dropped."""
-    with taken_out(model, vacancies(model, plan), dropped):
+def _specs(survey: Survey, names: Iterable[str]) -> dict[str, Any]:
+    return {name: survey.output(name) for name in names}
+
+
+def _same_with(model: nn.Module, plan: Mapping[str, Any], cases: list[_Case]) -> bool:
+    """Whether all outputs stay the same when a plan is carried out."""
+    with taken_out(model, vacancies(model, plan), plan["dropped"]):
         try:
             for case in cases:
                 found = _tensors(run_suffix(model, plan, case.values, case.mask, **case.extras))
@@ -105,10 +111,6 @@ def _largest(names: list[str]) -> list[str]:
     """Those names that lie inside none of the others."""
     known = set(names)
     return [name for name in names if not owners([name]) & known]
-
-
-def _below(names: list[str], top: str) -> list[str]:
-    return [name for name in names if name.startswith(f"{top}.")]
 
 
 def _ties(model: nn.Module, plan: Mapping[str, Any], survey: Survey) -> list[str]:
@@ -141,7 +143,6 @@ def _cases(model: nn.Module, plan: dict[str, Any], point: HookPoint, survey: Sur
     for number, mask in _masks(plan, survey):
         combo = (*COMBOS, UNSEEN)[number]
         real = masked(survey.inputs[number], plan["inputs"], *combo, mask, _device(survey.inputs[number]))
-        plain = _tensors(run_probe(model, real))
         case = _case(model, plan, point, real, combo, mask)
         try:
             found = _tensors(run_suffix(model, plan, case.values, case.mask, **case.extras))
@@ -149,8 +150,10 @@ def _cases(model: nn.Module, plan: dict[str, Any], point: HookPoint, survey: Sur
             found = {}
         equal = {k for k, v in case.expected.items() if k in found and same(found[k], v)}
         kept = kept & equal if cases else equal
-        moved |= {k for k, v in case.expected.items() if not same(plain[k], v)}
-        main = next((k for k in ("logits", "last_hidden_state") if k in plain), next(iter(plain), "?"))
+        if not cases:
+            plain = _tensors(run_probe(model, real))
+            moved = {k for k, v in case.expected.items() if not same(plain[k], v)}
+            main = next((k for k in ("logits", "last_hidden_state") if k in plain), next(iter(plain), "?"))
         cases.append(case)
     _check_determined(point, main, kept, moved, survey)
     for case in cases:

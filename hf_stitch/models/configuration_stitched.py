@@ -15,7 +15,8 @@ class StitchedConfig(PretrainedConfig):
     Args:
         source, target: configs of the two models (or their dicts).
         prefix, suffix: plain data of the two ends: `class` (name in transformers), `model`, `revision`, `point`
-            (the hook point), `plan` (which modules are left out), and for the prefix `ctc_head` where the length rule needs one.
+            (the hook point), `plan` (which modules are left out), and for the prefix `ctc_head` where the
+            length rule needs one.
         layer: spec of the stitching layer.
         sequence: spec of the length rule.
         recipe: the recipe as plain data, and `fingerprint` its hash.

@@ -48,7 +48,7 @@ def words_of(path: Sequence[int] | np.ndarray, alphabet: CtcAlphabet) -> list[Wo
     """Group a greedy CTC path into words.
 
     A frame belongs to the word whose symbols are nearest: borders lie halfway between the last symbol of one word and
-    the first of the next, and the first and last word reach to the ends of the audio that carries them by the same margin.
+    the first of the next, and the first and last word reach to the ends of the audio by the same margin.
 
     Args:
         path: (t,) best class of each frame.
