@@ -262,7 +262,8 @@ def licence_of(side: Side) -> str | None:
     place = resolve(side.model)
     local = Path(place) / "README.md"
     if not local.is_file():
-        cached = try_to_load_from_cache(place, "README.md", revision=side.revision) if "/" in place else None
+        hub = not Path(place).is_dir()
+        cached = try_to_load_from_cache(place, "README.md", revision=side.revision) if hub else None
         if not isinstance(cached, str):
             return None
         local = Path(cached)
