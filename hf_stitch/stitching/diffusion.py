@@ -113,7 +113,7 @@ class DiffusionLayer(StitchingLayer):
         rotation = self._parameters.get("rotation")
         if rotation is not None:
             found = found[:, : len(rotation)] @ rotation
-        return found.reshape(*x.shape[:-1], -1)
+        return found.reshape(*x.shape[:-1], found.shape[1])
 
     def target_coordinates(self, y: Tensor) -> Tensor:
         """The target map's own coordinates (..., l) of target activations (..., m') on its selected features.
@@ -124,7 +124,8 @@ class DiffusionLayer(StitchingLayer):
         if "target_extension" not in self._modules:
             raise FitError("this layer has no map of the target: fit it with sides: both")
         found = self.get_submodule("target_extension")(y.reshape(-1, y.shape[-1]).double())
-        return found[:, : self.options["coordinates"]].reshape(*y.shape[:-1], -1)
+        count = self.options["coordinates"]
+        return found[:, :count].reshape(*y.shape[:-1], count)
 
     def predict(self, rows: Tensor) -> Tensor:
         return self.get_submodule("inverse")(self.coordinates(rows))
