@@ -221,8 +221,8 @@ class LengthRule(nn.Module):
         Returns:
             (b, t', width); padding is zero.
         """
-        b, r, _ = mapped.shape
-        mapped = mapped.reshape(b, r * self.state.slice, -1)
+        b, r, joined = mapped.shape
+        mapped = mapped.reshape(b, r * self.state.slice, joined // self.state.slice)
         index = torch.where(plan.kind == MAPPED, plan.row, 0)
         if mapped.shape[1] == 0:
             out = mapped.new_zeros(*plan.kind.shape, mapped.shape[2])
