@@ -1,0 +1,474 @@
+"""Length rules: which source timesteps each target position is made of, in the fit and at run time."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from clouds import normal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from hf_stitch.errors import ActivationError, RecipeError
+from hf_stitch.sequences.ctc import CtcAlphabet, Word, edit_distance, match_words, words_of
+from hf_stitch.sequences.rule import LengthRule, RuleState, SampleShape, masked_mean
+from hf_stitch.sequences.special import SpecialTokens
+from hf_stitch.sequences.windows import MAPPED, MEAN, PADDING, SPECIAL, Plan, pool_windows, split_evenly, steps
+
+BLANK, DELIMITER = 0, 4
+ALPHABET = CtcAlphabet(BLANK, DELIMITER, {5: "a", 6: "b", 7: "c"})
+LETTERS = {"-": BLANK, "|": DELIMITER, "?": 3, "a": 5, "b": 6, "c": 7}
+
+
+def path(letters: str) -> np.ndarray:
+    return np.array([LETTERS[letter] for letter in letters])
+
+
+def rule(length: str, target_length: str = "", **more: Any) -> LengthRule:
+    default = {"trim": "ratio", "resample": "ratio", "pool": "constant"}.get(length, length)
+    if length == "ctc":
+        more["alphabet"] = ALPHABET.to_dict()
+    return LengthRule(RuleState(length, target_length or default, **more))
+
+
+def masks(lengths: list[int], side: str = "right") -> Tensor:
+    place = torch.arange(max(lengths))[None]
+    long = torch.tensor(lengths)[:, None]
+    return place < long if side == "right" else place >= max(lengths) - long
+
+
+def ran(made: LengthRule, frames: Tensor, mask: Tensor, **more: Any) -> tuple[Tensor, Plan]:
+    """Frames through a rule with the identity in place of a layer."""
+    plan = made.plan(mask, **more)
+    return made.assemble(made.rows(frames, plan), frames, mask, plan), plan
+
+
+# windows
+
+
+@given(st.integers(0, 40), st.integers(0, 60), st.integers(1, 12))
+@settings(deadline=None, max_examples=200)
+def test_even_windows_cover_every_frame_in_order(start: int, count: int, parts: int) -> None:
+    found = split_evenly(start, start + count, parts)
+    end = start + max(count, 1)
+    assert found.shape == (parts, 2)
+    assert (found[:, 1] > found[:, 0]).all()
+    assert found[0, 0] == start
+    assert found[-1, 1] == end
+    assert (np.diff(found, axis=0) >= 0).all()
+    assert (found[1:, 0] <= found[:-1, 1]).all()
+    assert set(range(start, end)) == {frame for a, b in found for frame in range(a, b)}
+    sizes = found[:, 1] - found[:, 0]
+    assert sizes.max() - sizes.min() <= 1 + (max(count, 1) % parts > 0)
+
+
+@given(st.integers(1, 20), st.integers(1, 10))
+@settings(deadline=None, max_examples=60)
+def test_even_windows_that_divide_are_disjoint(width: int, parts: int) -> None:
+    found = split_evenly(0, width * parts, parts)
+    assert (found[1:, 0] == found[:-1, 1]).all()
+    assert (found[:, 1] - found[:, 0] == width).all()
+
+
+def test_steps_repeat_the_last_timestep_past_the_end() -> None:
+    assert steps(2, 2, 3).tolist() == [[[0, 1], [1, 2]], [[2, 3], [2, 3]]]
+    assert steps(0, 2, 3).shape == (0, 2, 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_pooling_is_the_plain_mean(dtype: torch.dtype) -> None:
+    frames = normal(2, 9, 3).to(dtype)
+    windows = torch.tensor([[[[0, 9], [2, 3]], [[4, 7], [5, 5]]]] * 2)
+    found = pool_windows(frames, windows)
+    assert found.dtype == dtype
+    assert found.shape == (2, 2, 6)
+    for i in range(2):
+        wanted = [frames[i].double().mean(0), frames[i, 2].double(), frames[i, 4:7].double().mean(0), torch.zeros(3)]
+        close = torch.cat(wanted).to(dtype)
+        torch.testing.assert_close(found[i].flatten(), close, rtol=1e-6, atol=torch.finfo(dtype).eps)
+
+
+def test_pooling_keeps_its_digits_on_long_audio() -> None:
+    frames = 1000 + normal(1, 50_000, 1).float()
+    found = pool_windows(frames, torch.tensor([[[[49_990, 50_000]]]]))
+    torch.testing.assert_close(found[0, 0], frames[0, 49_990:].double().mean(0).float(), rtol=1e-7, atol=0)
+
+
+def test_pooling_is_differentiable() -> None:
+    frames = normal(1, 5, 2).requires_grad_()
+    windows = torch.tensor([[[[0, 3]], [[2, 5]]]])
+    assert torch.autograd.gradcheck(lambda x: pool_windows(x, windows), [frames])
+
+
+# ctc
+
+
+def test_words_of_a_path() -> None:
+    #                         0123456789012345
+    found = words_of(path("--aab--|?c-cc---"), ALPHABET)
+    assert [word.text for word in found] == ["ab", "cc"]
+    assert found == [Word("ab", 0, 7), Word("cc", 7, 15)]
+
+
+@given(st.text(alphabet="-|?abc", max_size=30))
+@settings(deadline=None, max_examples=200)
+def test_words_are_parts_of_the_path_in_order(letters: str) -> None:
+    found = words_of(path(letters) if letters else np.zeros(0, int), ALPHABET)
+    for word in found:
+        assert 0 <= word.start < word.end <= len(letters)
+        assert word.text
+    for before, after in itertools.pairwise(found):
+        assert before.start < after.end
+        assert before.end <= after.start + 1
+    # what is heard is what CTC decoding gives: repeats collapse, blanks vanish
+    collapsed = "".join(a for a, b in zip(letters, "-" + letters) if a != b)
+    assert " ".join(word.text for word in found) == " ".join(
+        collapsed.replace("-", "").replace("?", "").replace("|", " ").split()
+    )
+
+
+def test_silence_has_no_words() -> None:
+    assert words_of(path("---|--||"), ALPHABET) == []
+    assert words_of(np.zeros(0, int), ALPHABET) == []
+
+
+def test_an_alphabet_survives_json() -> None:
+    assert CtcAlphabet.from_dict(ALPHABET.to_dict()) == ALPHABET
+
+
+@given(st.text(alphabet="ab", max_size=6), st.text(alphabet="ab", max_size=6), st.text(alphabet="ab", max_size=6))
+@settings(deadline=None, max_examples=100)
+def test_edit_distance_is_a_metric(a: str, b: str, c: str) -> None:
+    assert edit_distance(a, b) == edit_distance(b, a)
+    assert (edit_distance(a, b) == 0) == (a == b)
+    assert edit_distance(a, c) <= edit_distance(a, b) + edit_distance(b, c)
+    assert edit_distance(a, "") == len(a)
+
+
+def test_matching_words() -> None:
+    assert match_words(["so", "good"], ["so", "good"]) == [(0, 0), (1, 1)]
+    assert match_words(["so", "gud"], ["so", "very", "good"]) == [(0, 0), (1, 2)]
+    assert match_words(["a", "xx", "film"], ["a", "film"]) == [(0, 0), (2, 1)]
+    assert match_words(["xyz"], ["a"]) == []
+    assert match_words([], ["a"]) == match_words(["a"], []) == []
+
+
+@given(st.lists(st.sampled_from(["so", "good", "film", "it"]), max_size=6), st.data())
+@settings(deadline=None, max_examples=60)
+def test_matching_keeps_every_word_that_was_heard_right(true: list[str], data: st.DataObject) -> None:
+    kept = data.draw(st.lists(st.booleans(), min_size=len(true), max_size=len(true)))
+    heard = [word for word, keep in zip(true, kept) if keep]
+    found = match_words(heard, true)
+    assert len(found) == len(heard)
+    assert all(heard[i] == true[j] for i, j in found)
+    assert found == sorted(found)
+    assert len({j for _, j in found}) == len(found)
+
+
+# trim, resample, pool
+
+
+def test_trim_pairs_step_by_step() -> None:
+    found = rule("trim").pairs(SampleShape(5, 3))
+    assert found.source.tolist() == found.target.tolist() == [[[0, 1]], [[1, 2]], [[2, 3]]]
+    assert found.position.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("length", "rows"), [("trim", 2), ("resample", 3)])
+def test_slices_join_consecutive_timesteps(length: str, rows: int) -> None:
+    found = rule(length, slice=2).pairs(SampleShape(5, 7))
+    assert found.source.shape == found.target.shape == (rows, 2, 2)
+    assert found.target.tolist() == [[[2 * j, 2 * j + 1], [2 * j + 1, 2 * j + 2]] for j in range(rows)]
+    assert found.position.tolist() == [2 * j for j in range(rows)]
+    assert rule(length, slice=2).join == 2
+
+
+def test_a_slice_longer_than_the_sample_gives_no_pair() -> None:
+    assert len(rule("trim", slice=4).pairs(SampleShape(9, 3)).position) == 0
+
+
+@pytest.mark.parametrize("length", ["pool", "ctc", "spans"])
+def test_slices_need_a_rule_of_timesteps(length: str) -> None:
+    with pytest.raises(RecipeError, match=rf"slice: 2 needs length trim or resample; got {length}"):
+        rule(length, slice=2)
+
+
+@given(st.integers(1, 12), st.integers(1, 12))
+@settings(deadline=None, max_examples=60)
+def test_resampling_uses_every_frame_and_fills_every_position(t: int, u: int) -> None:
+    pairs = rule("resample").pairs(SampleShape(t, u))
+    plan = rule("resample", "constant", constant=u).plan(masks([t]))
+    assert pairs.source.tolist() == plan.windows[0].tolist() == split_evenly(0, t, u)[:, None].tolist()
+    assert (plan.kind == MAPPED).all()
+    assert plan.kind.shape == (1, u)
+
+
+def test_pool_is_one_position() -> None:
+    frames = normal(2, 6, 3)
+    mask = masks([6, 4])
+    out, plan = ran(rule("pool"), frames, mask)
+    assert out.shape == (2, 1, 3)
+    assert plan.mask.all()
+    torch.testing.assert_close(out[:, 0], masked_mean(frames, mask))
+    torch.testing.assert_close(out[1, 0], frames[1, :4].mean(0))
+    assert rule("pool").pairs(SampleShape(6, 4)).target.tolist() == [[[0, 4]]]
+
+
+def test_trim_past_the_sources_end_is_filled_with_the_mean() -> None:
+    frames = normal(1, 3, 2)
+    out, plan = ran(rule("trim", "constant", constant=5), frames, masks([3]))
+    assert plan.kind.tolist() == [[MAPPED] * 3 + [MEAN] * 2]
+    assert torch.equal(out[0, :3], frames[0])
+    torch.testing.assert_close(out[0, 3:], frames[0].mean(0).expand(2, 2))
+
+
+@pytest.mark.parametrize("length", ["trim", "resample"])
+def test_the_target_length_comes_from_where_the_recipe_says(length: str) -> None:
+    mask = masks([8, 4])
+
+    def lengths(made: LengthRule, **more: Any) -> list[int]:
+        return made.plan(mask, **more).mask.sum(1).tolist()
+
+    assert lengths(rule(length, "ratio", ratio=0.5)) == [4, 2]
+    assert lengths(rule(length, "ratio", ratio=0.01)) == [1, 1]
+    assert lengths(rule(length, "constant", constant=3)) == [3, 3]
+    assert lengths(rule(length, "oracle"), target_lengths=torch.tensor([2, 5])) == [2, 5]
+    assert lengths(rule(length, "oracle"), target_lengths=[1, 6]) == [1, 6]
+    with pytest.raises(ActivationError, match="oracle needs `target_lengths`; use ratio"):
+        rule(length, "oracle").plan(mask)
+
+
+@pytest.mark.parametrize("length", ["trim", "resample"])
+@pytest.mark.parametrize("t", [1, 4, 5])
+def test_slices_are_taken_apart_again(length: str, t: int) -> None:
+    frames = normal(1, t, 2)
+    out, plan = ran(rule(length, "constant", constant=5, slice=2), frames, masks([t]))
+    plain, same = ran(rule(length, "constant", constant=5), frames, masks([t]))
+    assert torch.equal(plan.kind, same.kind)
+    torch.testing.assert_close(out, plain)
+
+
+# ctc and spans
+
+
+def heard(letters: list[str], side: str) -> tuple[Tensor, Tensor]:
+    mask = masks([len(row) for row in letters], side)
+    found = torch.zeros(mask.shape, dtype=torch.int64)
+    for i, row in enumerate(letters):
+        found[i, mask[i]] = torch.from_numpy(path(row))
+    return found, mask
+
+
+def special(ids: list[int], width: int = 2, features: int = 2) -> SpecialTokens:
+    values = torch.stack([torch.full((1, width), float(token)) for token in ids], 1)
+    return SpecialTokens.fit(ids, values, torch.zeros(1, features))
+
+
+def test_ctc_pairs_words_with_their_tokens() -> None:
+    tokens = [[1], [2, 3], [], [5]]
+    sample = SampleShape(15, 7, path("-aa-|bb-b|-|ccc"), words=("a", "bb", "b", "ccc"), word_tokens=tokens)
+    found = rule("ctc", parts=3).pairs(sample)
+    assert found.source.shape == (2, 3, 2)
+    assert found.target.tolist() == [[[1, 2]], [[2, 4]]]
+    assert found.position.tolist() == [1, 2]
+    assert found.dropped == 2
+    assert rule("ctc", parts=3).join == 3
+
+
+def test_ctc_without_a_word_in_common_gives_no_pair_of_the_right_shape() -> None:
+    found = rule("ctc", parts=2).pairs(SampleShape(3, 4, path("-a-"), words=("ccc",), word_tokens=[[1]]))
+    assert found.source.shape == (0, 2, 2)
+    assert found.target.shape == (0, 1, 2)
+    assert found.dropped == 1
+
+
+@pytest.mark.parametrize("padding", ["left", "right"])
+def test_ctc_places_words_between_special_tokens(padding: str) -> None:
+    paths, mask = heard(["aa|bb", "-c-"], "right")
+    made = rule("ctc", before=[1], after=[2, 3], padding_side=padding).with_special(special([1, 2, 3]))
+    frames = normal(2, 5, 2)
+    out, plan = ran(made, frames, mask, path=paths)
+    words = [SPECIAL, MAPPED, MAPPED, SPECIAL, SPECIAL]
+    short = [SPECIAL, MAPPED, SPECIAL, SPECIAL]
+    assert plan.kind.tolist() == [words, [PADDING, *short] if padding == "left" else [*short, PADDING]]
+    torch.testing.assert_close(out[0, 0], torch.ones(2, dtype=out.dtype))
+    torch.testing.assert_close(out[0, 3:].mean(1).tolist(), [2.0, 3.0])
+    bounds = words_of(path("aa|bb"), ALPHABET)[0]
+    torch.testing.assert_close(out[0, 1], frames[0, bounds.start : bounds.end].mean(0))
+    assert torch.equal(out[~plan.mask], torch.zeros(1, 2, dtype=out.dtype))
+
+
+def test_ctc_that_heard_nothing_still_answers() -> None:
+    paths, mask = heard(["--|-", "a"], "right")
+    frames = normal(2, 4, 2)
+    out, plan = ran(rule("ctc", parts=2), frames, mask, path=paths)
+    assert plan.kind.tolist() == [[MAPPED], [MAPPED]]  # one position of silence, since there are no special tokens
+    made = rule("ctc", before=[1], after=[2]).with_special(special([1, 2]))
+    nothing, mask = heard(["--", "|-"], "right")
+    out, plan = ran(made, frames[:, :2], mask, path=nothing)
+    assert plan.kind.tolist() == [[SPECIAL, SPECIAL]] * 2
+    torch.testing.assert_close(out[:, :, 0].tolist(), [[1.0, 2.0]] * 2)
+    with pytest.raises(ActivationError, match="ctc needs the CTC head's output; got none"):
+        rule("ctc").plan(mask)
+
+
+SPANS = torch.tensor([[[-1, 1], [0, 2], [2, 3], [0, 0], [-1, 2]], [[-2, -2], [-2, -2], [-1, 1], [0, 1], [-1, 2]]])
+
+
+def test_spans_place_tokens_where_the_target_has_them() -> None:
+    frames, mask = normal(2, 3, 2), masks([3, 1])
+    made = rule("spans", padding_side="left").with_special(special([1, 2]))
+    out, plan = ran(made, frames, mask, spans=SPANS)
+    assert plan.kind.tolist() == [
+        [SPECIAL, MAPPED, MAPPED, MEAN, SPECIAL],
+        [PADDING, PADDING, SPECIAL, MAPPED, SPECIAL],
+    ]
+    torch.testing.assert_close(out[0, 1], frames[0, :2].mean(0))
+    torch.testing.assert_close(out[0, 2], frames[0, 2])
+    torch.testing.assert_close(out[0, 3], (frames[0, :2].mean(0) + frames[0, 2]) / 2)
+    torch.testing.assert_close(out[1, 3], frames[1, 0])
+    torch.testing.assert_close(out[1, 4], torch.full((2,), 2.0, dtype=out.dtype))
+    with pytest.raises(ActivationError, match=r"spans needs `target_spans` from the processor.*got none"):
+        made.plan(mask)
+
+
+def test_spans_pair_the_tokens_that_are_words() -> None:
+    found = rule("spans").pairs(SampleShape(3, 5, spans=SPANS[0].numpy()))
+    assert found.source.tolist() == [[[0, 2]], [[2, 3]]]
+    assert found.target.tolist() == [[[1, 2]], [[2, 3]]]
+    assert found.position.tolist() == [1, 2]
+    with pytest.raises(ActivationError, match="spans needs"):
+        rule("spans").pairs(SampleShape(3, 5))
+
+
+# laws of all rules
+
+RULES = [
+    ("trim", {}),
+    ("trim", {"slice": 2}),
+    ("trim", {"target_length": "constant", "constant": 6}),
+    ("trim", {"target_length": "constant", "constant": 6, "slice": 3}),
+    ("resample", {"ratio": 0.6}),
+    ("resample", {"ratio": 1.7, "slice": 2}),
+    ("pool", {}),
+    ("ctc", {"parts": 2}),
+    ("ctc", {"before": [1], "after": [2]}),
+]
+TEXTS = ["aa|bb-c|c", "-c-", "ab|"]
+
+
+def layered(made: LengthRule, frames: Tensor, mask: Tensor, weight: Tensor, **more: Any) -> tuple[Tensor, Plan]:
+    plan = made.plan(mask, **more)
+    return made.assemble(made.rows(frames, plan) @ weight, frames, mask, plan), plan
+
+
+@pytest.mark.parametrize("target_side", ["left", "right"])
+@pytest.mark.parametrize("source_side", ["left", "right"])
+@pytest.mark.parametrize(("length", "state"), RULES)
+def test_a_padded_batch_is_what_its_samples_are_alone(
+    length: str, state: dict, source_side: str, target_side: str
+) -> None:
+    made = rule(length, **state, padding_side=target_side)
+    if "before" in state:
+        made = made.with_special(special([1, 2], width=3))
+    paths, mask = heard(TEXTS, source_side)
+    weight = normal(2 * made.join, 3 * made.state.slice, seed=3)
+    frames = torch.where(mask[..., None], normal(*mask.shape, 2), 7.0)
+    out, plan = layered(made, frames, mask, weight, path=paths)
+    assert torch.equal(plan.mask, masks(plan.mask.sum(1).tolist(), target_side))
+    assert not out[~plan.mask].any()
+    for i in range(len(TEXTS)):
+        own = mask[i]
+        alone, one = layered(made, frames[i : i + 1, own], own[own][None], weight, path=paths[i : i + 1, own])
+        assert one.mask.all()
+        torch.testing.assert_close(out[i, plan.mask[i]], alone[0], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("length", "state"), RULES)
+def test_rules_are_differentiable(length: str, state: dict) -> None:
+    made = rule(length, **state)
+    if "before" in state:
+        made = made.with_special(special([1, 2], width=3))
+    paths, mask = heard(TEXTS[:2], "right")
+    weight = normal(2 * made.join, 3 * made.state.slice, seed=3)
+    frames = normal(*mask.shape, 2).requires_grad_()
+    layered(made, frames, mask, weight, path=paths)[0].square().sum().backward()
+    assert frames.grad is not None
+    assert frames.grad[mask].isfinite().all()
+    assert frames.grad.any()
+    assert not frames.grad[~mask].any()
+
+
+@pytest.mark.parametrize(("length", "state"), RULES)
+def test_a_rule_survives_its_spec(length: str, state: dict) -> None:
+    made = rule(length, **state)
+    if "before" in state:
+        made = made.with_special(special([1, 2]))
+    again = LengthRule.from_spec(made.spec())
+    again.load_state_dict(made.state_dict())
+    assert again.state == made.state
+    paths, mask = heard(TEXTS, "right")
+    frames = normal(*mask.shape, 2)
+    if made.state.slice == 1 and made.join == 1:
+        assert torch.equal(ran(again, frames, mask, path=paths)[0], ran(made, frames, mask, path=paths)[0])
+
+
+@pytest.mark.parametrize(("length", "state"), RULES)
+def test_what_is_fitted_is_what_runs(length: str, state: dict) -> None:
+    """The source windows of the fit are those of the run where both know the same lengths."""
+    if "before" in state:
+        return
+    made = rule(length, **state)
+    paths, mask = heard([TEXTS[0]], "right")
+    wanted = made.plan(mask, path=paths)
+    count = int(wanted.mask.sum())
+    words = tuple(word.text for word in words_of(paths[0].numpy(), ALPHABET))
+    tokens = [[i] for i in range(len(words))]
+    fitted = made.pairs(SampleShape(len(TEXTS[0]), count, paths[0].numpy(), words=words, word_tokens=tokens))
+    assert fitted.source.tolist() == wanted.windows[0, : len(fitted.source)].tolist()
+
+
+def test_masked_mean_does_not_look_at_padding() -> None:
+    frames = normal(2, 3, 2)
+    mask = masks([3, 1], "left")
+    frames[~mask] = float("nan")
+    found = masked_mean(frames, mask)
+    torch.testing.assert_close(found, torch.stack([frames[0].mean(0), frames[1, 2]]))
+
+
+# special tokens
+
+
+def test_special_tokens_that_do_not_vary_are_constants() -> None:
+    values = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).expand(6, 2, 2)
+    found = SpecialTokens.fit([7, 9], values, normal(6, 3))
+    assert found.slope is None
+    assert found(torch.tensor([9, 7]), torch.zeros(2, 3)).tolist() == [[3.0, 4.0], [1.0, 2.0]]
+
+
+def test_special_tokens_follow_the_pooled_source_where_they_vary() -> None:
+    pooled = normal(400, 3).float()
+    weight = normal(3, 2, seed=5).float()
+    values = torch.stack([pooled @ weight + 1, torch.full((400, 2), 4.0)], 1)
+    found = SpecialTokens.fit([7, 9], values, pooled)
+    first, second = found(torch.tensor([7]), pooled[:1]), found(torch.tensor([9]), pooled[:1])
+    torch.testing.assert_close(first - 1, (values[:1, 0] - 1) / 1.1, rtol=0, atol=0.1)  # a ridge of a tenth
+    torch.testing.assert_close(second, torch.full((1, 2), 4.0), rtol=0, atol=1e-4)
+    assert found.slope is not None
+    assert not found.slope.requires_grad
+    again = SpecialTokens(found.spec)
+    again.load_state_dict(found.state_dict())
+    assert torch.equal(again(torch.tensor([7]), pooled[:1]), first)
+
+
+def test_one_sample_gives_constants() -> None:
+    assert SpecialTokens.fit([7], normal(1, 1, 2), normal(1, 3)).slope is None
+
+
+def test_a_special_token_that_never_occurred_is_named() -> None:
+    with pytest.raises(ActivationError, match=r"special tokens \[8\] never occurred in the fit; known: \[7, 9\]"):
+        special([7, 9])(torch.tensor([8, 7]), torch.zeros(2, 2))
