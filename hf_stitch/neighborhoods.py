@@ -175,7 +175,10 @@ def _place(model: PreTrainedModel, inputs: Inputs, around: Neighborhood) -> _Pla
 
 def embedding_point(model: PreTrainedModel, probe: Callable[[str], HookPoint]) -> HookPoint:
     """Hook point of the input embedding; `probe` turns a module name into a HookPoint."""
-    module = model.get_input_embeddings()
+    try:
+        module = model.get_input_embeddings()
+    except NotImplementedError:  # what transformers raises for a model that it knows none of
+        module = None
     for name, found in model.named_modules():
         if found is module:
             return probe(name)
