@@ -58,21 +58,18 @@ def size(count: float) -> str:
 
 
 def tell(report: Report) -> None:
-    """Verdict, then every measure with its interval."""
-    from hf_stitch.report import number
+    """Verdict, then each method on the test split; everything else is in the report."""
+    from hf_stitch.reporting.summary import summary
 
     out = console()
     out.print(f"{report.verdict.text}\n{report.verdict.next}\n", markup=False)
-    shown = table("measure", "method", "split", "value", "95 % interval", "n", right=("value", "n"))
-    for m in report.measures:
-        chosen = " *" if report.chosen and m.method == report.chosen["method"] else ""
-        split = m.split if m.direction == "forward" else f"{m.split} ({m.direction})"
-        span = "" if m.low is None and m.high is None else f"{number(m.low)} .. {number(m.high)}"
-        count = "" if m.n is None else str(m.n)
-        shown.add_row(m.name, m.method + chosen, split, number(m.value), span, count)
+    head, rows = summary(report)
+    shown = table(*head, right=("n",))
+    for row in rows:
+        shown.add_row(*(cell.replace("[", "\\[") for cell in row))
     out.print(shown)
-    if report.chosen:
-        out.print("* the chosen method")
+    if any(row[0].endswith(" *") for row in rows):
+        out.print("* the saved model; in brackets 95 % intervals", markup=False)
     for note in report.notes:
         out.print(f"note: {note}", markup=False)
 

@@ -17,10 +17,10 @@ def write_report(report: Report, directory: str | Path) -> list[Path]:
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    report.save(directory / "report.json")
     texts = {"report.html": page_for(report), "README.md": card_for(report)}
     for name, text in texts.items():
         scratch = directory / f"{name}.{os.getpid()}.tmp"
         scratch.write_text(text, encoding="utf-8", newline="\n")
         os.replace(scratch, directory / name)
+    report.save(directory / "report.json")  # last: its presence says that all is there
     return [directory / "report.json", *(directory / name for name in texts)]
