@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import random
 import shutil
 import tempfile
 from pathlib import Path
@@ -115,3 +116,43 @@ def _tokenizer(model, vocabulary: list[str], frame: str, names: dict[str, str]):
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", model_max_length=64, **names
     )
+
+
+@pytest.fixture(scope="session")
+def pico_listener(tmp_path_factory: pytest.TempPathFactory, pico_wav2vec2: Path) -> Path:
+    """Folder of the tiny Wav2Vec2ForCTC with a head that hears the words of `pico_speech`, most of the time."""
+    from pico_speech import teach
+
+    folder = tmp_path_factory.mktemp("pico-listener")
+    teach(pico_wav2vec2, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of fit.jsonl and test.jsonl: columns audio, text, label, group, id."""
+    import soundfile
+    from pico_speech import RATE, say, sentences
+
+    folder = tmp_path_factory.mktemp("spoken")
+    for split, count in (("fit", 30), ("test", 14)):
+        rows = []
+        for i, text in enumerate(sentences(count, seed=len(split))):
+            name = f"{split}-{i}.wav"
+            soundfile.write(folder / name, say(text), RATE)
+            rows.append({"audio": name, "text": text, "label": i % 2, "group": "ab"[i % 2], "id": f"{split}{i}"})
+        (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of fit.jsonl, validation.jsonl and test.jsonl: columns text, label, group, id."""
+    draw, folder = random.Random(0), tmp_path_factory.mktemp("written")
+    for split, count in (("fit", 40), ("validation", 12), ("test", 18)):
+        rows = []
+        for i in range(count):
+            text = " ".join(draw.choices(WORDS, k=draw.randint(2, 6)))
+            rows.append({"text": text, "label": i % 2, "group": "ab"[i % 2], "id": f"{split}{i}"})
+        (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder

@@ -214,5 +214,5 @@ def test_token_ids_cannot_be_perturbed(text: tf.PreTrainedModel) -> None:
 
 
 def test_a_model_without_an_embedding_is_told_so(tanh: tf.PreTrainedModel) -> None:
-    with pytest.raises(HookError, match="TanhNetworkModel has no input embedding; set neighborhoods.where: input"):
+    with pytest.raises(HookError, match=r"TanhNetworkModel has no input embedding; set neighborhoods.where: input"):
         embedding_point(tanh, lambda module: point_of(tanh, module))
