@@ -14,7 +14,7 @@ from hf_stitch.report import Report
 from hf_stitch.reporting.card import card_for, slim
 from hf_stitch.reporting.summary import summary_markdown
 
-TABLE = re.compile(r"(<!-- table: (?P<name>[\w/]+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- table: (?P<name>[\w/]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def keep(report: Report, cards: Path) -> None:
@@ -30,7 +30,7 @@ def with_tables(text: str, cards: Path) -> str:
 
     def table(found: re.Match[str]) -> str:
         report = Report.load(cards / f"{found['name']}.json")
-        return found[1] + summary_markdown(report) + found[3]
+        return found[1] + summary_markdown(report) + "\n" + found[3]
 
     return TABLE.sub(table, text)
 
