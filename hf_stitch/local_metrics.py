@@ -41,9 +41,11 @@ def collect_metric(
         {"frames": frames.key, "asked": asked, "seed": recipe.seed, "role": role, "end": end.features, "w": shape}
     )
     store = PartStore(store_at(frames.key))
-    work = [(f"metric-{key}-{i:05d}", bucket) for i, bucket in enumerate(frames.buckets)]
+    # A batch may have no row at all: none of its words was recognised.
+    buckets = [bucket for bucket in frames.buckets if any(len(windows[i]) for i in bucket)]
+    work = [(f"metric-{key}-{i:05d}", bucket) for i, bucket in enumerate(buckets)]
     raw = samples.source if role == "source" else samples.target
-    with runtime.progress.stage(f"neighbourhoods ({role})", len(samples)) as advance:
+    with runtime.progress.stage(f"neighbourhoods ({role})", sum(map(len, buckets))) as advance:
         for name, bucket in runtime.mine(work):
             if not store.has(name):
                 inputs = to_device(end.preparer.batch([raw(i) for i in bucket]), runtime)
@@ -53,8 +55,8 @@ def collect_metric(
                 store.write(name, dict(zip(("directions", "variances", "trace"), sketch)))
             advance(len(bucket) * runtime.accelerator.num_processes)
     runtime.wait()
-    parts = [store.read(name) for name, bucket in work if any(len(windows[i]) for i in bucket)]
-    return _whole(recipe, parts, _order(frames.buckets, windows), around)
+    parts = [store.read(name) for name, _ in work]
+    return _whole(recipe, parts, _order(buckets, windows), around)
 
 
 def _neighborhood(recipe: Recipe, end: End) -> Neighborhood:
