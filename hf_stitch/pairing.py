@@ -210,15 +210,17 @@ def fit_special(rule: LengthRule, source: End, frames: Frames, texts: Texts | No
     if texts is None or rule.state.length not in ("ctc", "spans"):
         return rule
     features = slice(None) if source.features is None else list(source.features)
-    seen: dict[int, list[tuple[Tensor, Tensor]]] = {}
+    seen: dict[int, list[Tensor]] = {}
     for i in range(len(frames)):
-        pooled = frames.source[i].mean(0)[features]
+        own: dict[int, list[Tensor]] = {}
         for place in texts.special(i):
-            seen.setdefault(texts.ids[i][place], []).append((frames.target[i][place], pooled))
-    if not seen:
+            own.setdefault(texts.ids[i][place], []).append(frames.target[i][place])
+        for token, rows in own.items():
+            seen.setdefault(token, []).append(torch.stack(rows).mean(0))
+    # Tokens outside words that only some texts have, such as a lone blank, do not frame the text.
+    ids = sorted(token for token, rows in seen.items() if len(rows) == len(frames))
+    if not ids:
         return rule
-    ids = sorted(seen)
-    count = min(len(seen[token]) for token in ids)
-    values = torch.stack([torch.stack([pair[0] for pair in seen[token][:count]]) for token in ids], 1)
-    pooled = torch.stack([pair[1] for pair in seen[ids[0]][:count]])
+    values = torch.stack([torch.stack(seen[token]) for token in ids], 1)
+    pooled = torch.stack([frames.source[i].mean(0)[features] for i in range(len(frames))])
     return rule.with_special(SpecialTokens.fit(ids, values, pooled))
