@@ -1,4 +1,4 @@
-"""Bring `model_cards/` and the README's tables up to date from fitted folders: `python -m hf_stitch.reporting.cards DIR...`
+"""Renew `model_cards/` and the README's tables from fitted folders: `python -m hf_stitch.reporting.cards DIR...`
 
 Every number there comes from a report that `hf-stitch fit` wrote; nothing is typed by hand.
 """
