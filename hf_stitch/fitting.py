@@ -60,6 +60,8 @@ def fit(
         if folder is not None and runtime.is_main:
             open_folder(folder, asked)
         bench.collect()
+        if asked.directions == "both":
+            bench.swapped()  # refuses models that cannot be swapped now, not after the fit
         main, measures, diagnostics = _fit_all(asked, bench, folder)
     report = _report(asked, bench, main, measures, diagnostics)
     if folder is not None and runtime.is_main:
@@ -96,7 +98,7 @@ def _fit_all(asked: Recipe, bench: Workbench, folder: Path | None) -> tuple[Fitt
         measures += found
         diagnostics["fits"][label] = facts
     if asked.directions == "both":
-        measures += _backward(asked, bench)
+        measures += _backward(asked, bench, diagnostics)
     return main, measures + _medians(measures), diagnostics
 
 
@@ -120,16 +122,20 @@ def _compare(
     return measures, fitted.diagnostics
 
 
-def _backward(asked: Recipe, bench: Workbench) -> list[Measure]:
-    """The same variants from target to source; only measured, not saved."""
+def _backward(asked: Recipe, bench: Workbench, diagnostics: dict[str, Any]) -> list[Measure]:
+    """The variants that fitted, from target to source; only measured, not saved."""
     back = bench.swapped()
     references = {split: make_references(back, split) for split in back.frames if split != "fit"}
     measures = [m for split, own in references.items() for m in reference_measures(back, split, own)]
     cutter = Cutter(back)
     for label, recipe in asked.variants():
         same = (recipe.source, recipe.target, recipe.data) == (asked.source, asked.target, asked.data)
-        if same:  # others went both ways on benches of their own
+        if not same or label not in diagnostics["fits"]:  # others went both ways on benches of their own
+            continue
+        try:
             measures += measure_variant(fit_variant(label, recipe, back, cutter), back, references)
+        except StitchError as error:
+            diagnostics.setdefault("warnings", []).append(f"{label} could not be fitted backward: {error}")
     return measures
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
+from safetensors import SafetensorError
 
 from hf_stitch.ends import End
 from hf_stitch.errors import ArtifactError, StitchError
@@ -33,7 +34,7 @@ def claim(folder: Path, recipe: Recipe) -> bool:
         raise ArtifactError(f"{folder} holds something else ({held}); give another --out, or empty it yourself")
     try:
         known = Recipe.parse(yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8")))
-    except (StitchError, yaml.YAMLError):
+    except (StitchError, yaml.YAMLError, TypeError, ValueError):  # not YAML, no mapping, or not even text
         raise ArtifactError(f"{folder / RECIPE} is no recipe of this version; give another --out") from None
     if known.fingerprint() != recipe.fingerprint():
         raise ArtifactError(
@@ -68,7 +69,7 @@ def room(folder: Path) -> Iterator[None]:
     """Turn a full disk into an error that says so."""
     try:
         yield
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    except (OSError, SafetensorError) as error:  # safetensors tells of the disk in words only
+        if getattr(error, "errno", None) != errno.ENOSPC and "No space left" not in str(error):
             raise
         raise ArtifactError(f"no space left for {folder}: free some and run again; what was computed is kept") from None
