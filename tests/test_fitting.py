@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from hf_stitch import fitting, output
-from hf_stitch.errors import ArtifactError, FitError, RecipeError
+from hf_stitch.errors import ActivationError, ArtifactError, FitError, HookError, RecipeError
 from hf_stitch.fitting import choose, fit
 from hf_stitch.measure import Measure
 from hf_stitch.models.modeling_stitched import StitchedModel
@@ -34,10 +34,6 @@ def run(content: dict[str, Any], out: Path | None = None) -> tuple[StitchedModel
 
 def measured(report: Report, method: str, split: str = "test", direction: str = "forward") -> set[str]:
     return {m.name for m in report.measures if (m.method, m.split, m.direction) == (method, split, direction)}
-
-
-def table(report: Report) -> list[Measure]:
-    return report.measures
 
 
 @pytest.fixture
@@ -80,7 +76,7 @@ def test_every_method_and_landing(text: dict) -> None:
 
 def test_speech_onto_words(speech: dict, tmp_path: Path) -> None:
     speech["stitch"] = {"method": "rbf", "smoothing": 1.0, "landing": "nearest"}
-    model, report = run({**speech, "compare": ["affine"]}, tmp_path / "out")
+    _, report = run({**speech, "compare": ["affine"]}, tmp_path / "out")
     assert measured(report, "rbf+nearest") == OWN | {"agreement_minus_cascade"}
     assert measured(report, "cascade") == {"agreement", "accuracy", "balanced_accuracy", "kappa"}
     assert measured(report, "source") == {"wer"}
@@ -93,8 +89,8 @@ def test_speech_onto_words(speech: dict, tmp_path: Path) -> None:
     assert not [path for path in (tmp_path / "out").iterdir() if path.name.endswith(".tmp")]
 
 
-def test_two_sided_maps_of_speech(speech: dict) -> None:
-    speech["stitch"] = {"method": "diffusion", "coordinates": 6, "sides": "source"}
+def test_maps_of_speech(speech: dict) -> None:
+    speech["stitch"] = {"method": "diffusion", "coordinates": 6, "sides": "source", "neighbours": "all"}
     _, report = run(speech)
     assert measured(report, "diffusion") == OWN | {"agreement_minus_cascade"}
 
@@ -145,6 +141,17 @@ def test_an_identity_stitch_agrees_with_itself(pico_xlnet: Path, written: Path) 
     assert report.value("accuracy") == report.value("accuracy", "target")
 
 
+def test_models_run_in_the_dtype_that_is_asked_for(pico_roberta: Path, written: Path, tmp_path: Path) -> None:
+    content = reading(pico_roberta, pico_roberta, written)
+    model, report = fit(Recipe.parse(content), tmp_path / "out", device="cpu", dtype="float64")
+    assert report.environment["dtype"] == "float64"
+    assert report.value("r2") == pytest.approx(1, abs=1e-9)
+    again = StitchedModel.from_pretrained(tmp_path / "out")
+    for one in (model, again):
+        assert {p.dtype for half in (one.prefix, one.suffix) for p in half.parameters()} == {torch.float64}
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items())
+
+
 FAILING = [
     {"name": "crowded", "stitch": {"method": "diffusion"}, "source": {"hook": "roberta.encoder.layer.9"}},
     {"name": "deaf", "sequence": {"length": "ctc"}},
@@ -178,10 +185,25 @@ def test_both_directions(text: dict) -> None:
     assert measured(report, "majority", direction="backward") == {"agreement", "accuracy"}
 
 
-def test_both_directions_need_a_source_that_answers(speech: dict, tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="directions: both needs a source with one output a sample") as error:
-        run({**speech, "directions": "both"}, tmp_path / "out")
-    assert type(error.value).__module__ == "hf_stitch.errors"
+def test_both_directions_need_a_source_that_answers(speech: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "fit_variant", lambda *args: pytest.fail("told only after a fit"))
+    with pytest.raises(ActivationError, match="directions: both needs a source with one output a sample"):
+        run({**speech, "directions": "both"})
+
+
+def test_what_only_fails_backward_is_told(text: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = fitting.fit_variant
+
+    def forward_only(label: str, recipe: Recipe, bench: Any, cutter: Any) -> Any:
+        if bench.direction == "backward" and label == "affine":
+            raise FitError("no way back")
+        return once(label, recipe, bench, cutter)
+
+    monkeypatch.setattr(fitting, "fit_variant", forward_only)
+    _, report = run({**text, "directions": "both", "compare": ["orthogonal"]})
+    assert report.notes == ["affine could not be fitted backward: no way back"]
+    assert measured(report, "affine") == measured(report, "orthogonal", direction="backward") == OWN
+    assert not measured(report, "affine", direction="backward")
 
 
 def test_comparisons_with_other_models_have_a_bench_of_their_own(text: dict) -> None:
@@ -285,7 +307,7 @@ def test_folders_with_something_else_are_refused(text: dict, tmp_path: Path, mon
 
 
 def test_a_recipe_that_cannot_be_used_writes_nothing(text: dict, tmp_path: Path) -> None:
-    with pytest.raises(Exception, match=r"roberta.encoder.layer.7"):
+    with pytest.raises(HookError, match=r"roberta.encoder.layer.7"):
         run(merge(text, {"source": {"hook": "roberta.encoder.layer.7"}}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -321,10 +343,9 @@ def test_other_faults_of_the_disk_stay_what_they_are(tmp_path: Path) -> None:
 
 def test_a_recipe_by_its_path_with_overrides(text: dict, tmp_path: Path) -> None:
     path = saved(text, tmp_path)
-    _, report = fit(path, overrides=["stitch.method=orthogonal", "data.fit.samples=20"], device="cpu", dtype="float64")
+    _, report = fit(path, overrides=["stitch.method=orthogonal", "data.fit.samples=20"], device="cpu")
     assert report.method == "orthogonal"
     assert report.recipe["name"] == "recipe"
-    assert report.environment["dtype"] == "float64"
     with pytest.raises(RecipeError, match="occurs more than once"):
         fit(Recipe.parse({**text, "compare": ["rbf", "rbf"]}))
 
@@ -372,9 +393,9 @@ def test_two_processes_make_what_one_makes(text: dict, tmp_path: Path) -> None:
     one, report = run(content, tmp_path / "one")
     script = tmp_path / "two.py"
     script.write_text(TWO)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
-        + [str(saved(content, tmp_path)), str(tmp_path / "two")],
+        [*launch, str(script), str(saved(content, tmp_path)), str(tmp_path / "two")],
         env=os.environ | {"HF_STITCH_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
