@@ -18,7 +18,7 @@ from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.output import claim, open_folder, save_model
 from hf_stitch.progress import Progress
 from hf_stitch.recipe import Recipe, Side
-from hf_stitch.references import make_references, reference_measures
+from hf_stitch.references import make_references, reference_measures, task_of
 from hf_stitch.report import Measure, Report, judge
 from hf_stitch.runtime import Runtime
 from hf_stitch.timing import Timings
@@ -85,6 +85,7 @@ def _fit_all(asked: Recipe, bench: Workbench, folder: Path | None) -> tuple[Fitt
     diagnostics: dict[str, Any] = {
         "fits": {main.label: main.diagnostics},
         "licences": {side: licence_of(end) for side, end in _ends(asked)},
+        "task": task_of(bench.source, bench.target),
     }
     if "test" in references:
         diagnostics.update(error_by(main, bench, references["test"]))

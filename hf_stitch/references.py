@@ -45,6 +45,13 @@ def is_classifier(end: End) -> bool:
     )
 
 
+def task_of(source: End, target: End) -> str:
+    """The Hub's name for what a stitched model does, from what goes in and what comes out."""
+    if source.preparer.modality == "vector":
+        return "tabular-classification" if is_classifier(target) else "tabular-regression"
+    return f"{source.preparer.modality}-classification"  # the Hub counts regressors of texts and sounds among these
+
+
 def make_references(bench: Workbench, split: str) -> References:
     """Answers of the references on one split; the cascade runs here, the target's own were collected."""
     frames = bench.frames[split]
