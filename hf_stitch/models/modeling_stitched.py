@@ -43,6 +43,7 @@ class StitchedModel(PreTrainedModel):
         rule: LengthRule | None = None,
     ) -> None:
         super().__init__(config)
+        _check_config(config)
         self.prefix = prefix if prefix is not None else _build(config.source, config.prefix, apply_prefix_plan)
         self.suffix = suffix if suffix is not None else _build(config.target, config.suffix, apply_suffix_plan)
         self.layer = layer if layer is not None else StitchingLayer.from_spec(config.layer)
@@ -56,6 +57,7 @@ class StitchedModel(PreTrainedModel):
             for module in part.modules():
                 module._is_hf_initialized = True  # type: ignore[assignment]
         self.post_init()
+        self.trainable("none")
 
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing is drawn at random: every weight comes from a fit or a checkpoint."""
@@ -160,21 +162,28 @@ class StitchedModel(PreTrainedModel):
             raise ArtifactError(
                 f"{where}: the weights cannot be read ({error}); the file is truncated, copy or fit it again"
             ) from None
-        _check_format(model.config, where)
+        except OSError as error:
+            if not Path(where).is_dir():
+                raise
+            raise ArtifactError(f"{where}: {str(error).splitlines()[0]}; copy or fit it again") from error
         if info["missing_keys"] or info["unexpected_keys"]:
             odd = sorted([*info["missing_keys"], *info["unexpected_keys"]])
             raise ArtifactError(
                 f"{where}: weights and config disagree on {len(odd)} tensors ({odd[0]}, ...); fit it again"
             )
+        model.trainable("none")  # loading makes parameters anew
         return (model, info) if wants_info else model
 
 
-def _check_format(config: StitchedConfig, where: str) -> None:
+def _check_config(config: StitchedConfig) -> None:
+    where = config.name_or_path or "the configuration"
     if config.stitch_format != FORMAT:
         came, ours = config.stitch_format, FORMAT
         raise ArtifactError(
             f"{where} has format {came}, this hf_stitch reads format {ours}; fit it again or install its version"
         )
+    if not (config.prefix and config.suffix and config.layer and config.sequence):
+        raise ArtifactError(f"{where} holds no stitched model: expected a folder written by `hf-stitch fit`")
 
 
 def _build(config: Any, end: dict, apply_plan: Any) -> PreTrainedModel:

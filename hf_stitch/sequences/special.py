@@ -64,7 +64,8 @@ class SpecialTokens(nn.Module):
         if unknown:
             raise ActivationError(f"special tokens {unknown} never occurred in the fit; known: {sorted(place)}")
         index = torch.tensor([place[token] for token in ids.tolist()], device=self.constant.device)
-        values = self.constant[index]
+        values = self.constant[index].float()
         if self.slope is not None:
-            values = values + torch.einsum("kf,kfw->kw", pooled.float() - self.centre, self.slope[index])
+            centred = pooled.float() - self.centre.float()
+            values = values + torch.einsum("kf,kfw->kw", centred, self.slope[index].float())
         return values.to(pooled.dtype)
