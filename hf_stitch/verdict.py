@@ -168,12 +168,13 @@ def _penalty(get: Lookup, method: str) -> float | None:
 def _remedy(get: Lookup, method: str) -> str:
     cascade = get("agreement", "cascade")
     reached = get("agreement", method)
+    landing = "" if method.endswith("+nearest") else "`stitch.landing: nearest`, "
     if cascade is not None and reached is not None and _value(cascade) > _value(reached):
         return (
             f"Use the cascade ({_percent(cascade.value)}), or align time better (`sequence.length: ctc`, "
-            "more `sequence.parts`), try `stitch.landing: nearest`, an earlier target hook, or more pairs."
+            f"more `sequence.parts`), try {landing}an earlier target hook, or more pairs."
         )
-    return "Try `stitch.landing: nearest`, another length rule, an earlier target hook, or more pairs."
+    return f"Try {landing}another length rule, an earlier target hook, or more pairs."
 
 
 def _regression(error: Measure, get: Lookup) -> Verdict:
