@@ -1,0 +1,90 @@
+"""The package as a whole: light to import, whole in its names, built on floors."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hf_stitch
+
+HEAVY = ("accelerate", "datasets", "evaluate", "matplotlib", "scipy", "torch", "transformers")
+LIGHT = ("hf_stitch", "hf_stitch.errors", "hf_stitch.recipe", "hf_stitch.report", "hf_stitch.cache", "hf_stitch.cli")
+
+
+def python(code: str) -> str:
+    """What a fresh interpreter prints."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_importing_is_light() -> None:
+    imports = f"import {', '.join(LIGHT)}; import hf_stitch; hf_stitch.Recipe; hf_stitch.Report; dir(hf_stitch)"
+    assert python(f"{imports}; import sys; print([name for name in {HEAVY!r} if name in sys.modules])") == "[]"
+
+
+def test_importing_hf_stitch_alone_takes_nothing_but_the_standard_library() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import hf_stitch\n"
+        "new = {name.split('.')[0] for name in set(sys.modules) - before}\n"
+        "print(sorted(new - set(sys.stdlib_module_names)))"
+    )
+    assert python(code) == "['hf_stitch']"
+
+
+def test_a_star_import_gives_every_public_name() -> None:
+    code = "from hf_stitch import *; import hf_stitch; print(sorted(set(hf_stitch.__all__) - set(globals())))"
+    assert python(code) == "[]"
+
+
+def test_public_names() -> None:
+    assert set(hf_stitch.__all__) == {
+        "Recipe", "Report", "StitchedConfig", "StitchedModel", "evaluate", "fit", "register",
+    }  # fmt: skip
+    assert set(hf_stitch.__all__) <= set(dir(hf_stitch))
+    for name in hf_stitch.__all__:
+        value = getattr(hf_stitch, name)
+        assert value.__name__ == name
+        assert value.__doc__, name
+    with pytest.raises(AttributeError, match="module 'hf_stitch' has no attribute 'stich'"):
+        hf_stitch.stich  # noqa: B018
+
+
+def test_touching_the_model_registers_it() -> None:
+    code = (
+        "import hf_stitch, transformers\n"
+        "from transformers.models.auto.configuration_auto import CONFIG_MAPPING\n"
+        "print('hf_stitch' in CONFIG_MAPPING, end=' '); {}\n"
+        "print('hf_stitch' in CONFIG_MAPPING, 'hf_stitch_tanh' in CONFIG_MAPPING)"
+    )
+    assert python(code.format("hf_stitch.StitchedModel; hf_stitch.register()")) == "False True True"
+
+
+def test_the_version_is_that_of_the_metadata() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", hf_stitch.__version__)
+    assert importlib.metadata.version("hf_stitch") == hf_stitch.__version__
+
+
+def test_types_are_shipped() -> None:
+    assert (Path(hf_stitch.__file__).parent / "py.typed").is_file()
+
+
+def test_every_module_stands_on_a_floor_and_imports_only_from_below() -> None:
+    program = shutil.which("lint-imports", path=Path(sys.executable).parent)
+    if program is None:
+        pytest.skip("import-linter is not installed")
+    root = Path(__file__).parents[1]
+    done = subprocess.run([program, "--no-cache", "--no-logo"], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_no_module_unpickles() -> None:
+    """Weights of strangers are read from safetensors only; a pickle could run any code."""
+    folder = Path(hf_stitch.__file__).parent
+    wrong = re.compile(r"\bimport pickle\b|\btorch\.load\(|allow_pickle=True|trust_remote_code=True|weights_only=False")
+    found = [str(path) for path in folder.rglob("*.py") if wrong.search(path.read_text(encoding="utf-8"))]
+    assert found == []
