@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from hf_stitch.errors import FitError, ManifoldError
+from hf_stitch.manifold.graphs import components
 from hf_stitch.manifold.interpolation import Interpolator, interpolator
 from hf_stitch.manifold.local_metric import LocalMetric
 from hf_stitch.manifold.mahalanobis import check_cloud
-from hf_stitch.manifold.neighbours import Pairs, Rule, components, find_pairs
+from hf_stitch.manifold.neighbours import Pairs, Rule, find_pairs
 from hf_stitch.manifold.nystroem import Nystroem
 from hf_stitch.manifold.spectrum import leading, solver_for
 
@@ -160,8 +161,9 @@ def _kernel(pairs: Pairs, bandwidth: float) -> np.ndarray | sparse.csr_matrix:
     """exp(-d2 / (2 eps)) on the pairs, 1 on the diagonal."""
     if isinstance(pairs.squared, np.ndarray):
         return np.exp(pairs.squared / (-2 * bandwidth))
-    kernel = pairs.squared.copy()
-    kernel.data = np.exp(kernel.data / (-2 * bandwidth))
+    kernel = sparse.csr_matrix(
+        (np.exp(pairs.squared.data / (-2 * bandwidth)), pairs.squared.indices, pairs.squared.indptr)
+    )
     return sparse.csr_matrix(kernel + sparse.identity(kernel.shape[0], format="csr"))
 
 
@@ -187,7 +189,7 @@ def _markov(kernel: np.ndarray | sparse.csr_matrix, count: int) -> tuple[np.ndar
 
 
 def _scaled(matrix: np.ndarray | sparse.csr_matrix, by: np.ndarray) -> np.ndarray | sparse.csr_matrix:
-    if sparse.issparse(matrix):
-        diagonal = sparse.diags(by)
-        return sparse.csr_matrix(diagonal @ matrix @ diagonal)
-    return matrix * by[:, None] * by
+    if isinstance(matrix, np.ndarray):
+        return matrix * by[:, None] * by
+    data = matrix.data * np.repeat(by, np.diff(matrix.indptr)) * by[matrix.indices]
+    return sparse.csr_matrix((data, matrix.indices, matrix.indptr), shape=matrix.shape)

@@ -7,10 +7,12 @@ subtracted before they are squared, so near pairs keep their digits; the quadrat
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sparse
 import torch
 from torch import Tensor
 
 from hf_stitch.errors import ManifoldError
+from hf_stitch.manifold.graphs import padded
 from hf_stitch.manifold.interpolation import BLOCK
 from hf_stitch.manifold.local_metric import LocalMetric
 
@@ -56,23 +58,13 @@ def projected(factors: Tensor, rows: Tensor, points: Tensor) -> Tensor:
     return (images - own[..., None]).square().sum(1)
 
 
-def pair_distances(points: Tensor, metric: LocalMetric, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """(p,) one-sided (y_i - y_j)^T A_i (y_i - y_j) for pairs (i, j) sorted by i, from the differences themselves."""
-    found = np.zeros(len(rows))
-    starts = np.searchsorted(rows, np.arange(len(points) + 1))
-    counts = np.diff(starts)
-    order = np.argsort(-counts, kind="stable")  # rows of like numbers of pairs share a block: little padding
-    order = order[counts[order] > 0]
-    begin = 0
-    while begin < len(order):
-        longest = int(counts[order[begin]])
-        size = max(1, BLOCK // (longest * points.shape[1]))
-        chosen = order[begin : begin + size]
-        begin += size
-        places = starts[chosen][:, None] + np.minimum(np.arange(longest), counts[chosen][:, None] - 1)
-        index = torch.from_numpy(chosen).to(points.device)
-        others = points[torch.from_numpy(columns[places]).long().to(points.device)]
-        found[places] = metric.distances(index, others - points[index][:, None]).cpu().numpy()
+def edge_distances(points: Tensor, metric: LocalMetric, graph: sparse.csr_matrix) -> np.ndarray:
+    """One-sided (y_i - y_j)^T A_i (y_i - y_j) for the stored entries (i, j) of a graph, from the differences."""
+    found = np.zeros(graph.nnz)
+    for rows, places, _ in padded(graph.indptr, max(points.shape[1], metric.rank)):
+        index = torch.from_numpy(rows).to(points.device)
+        others = torch.from_numpy(graph.indices[places]).to(points.device)
+        found[places] = metric.distances(index, points[others] - points[index][:, None]).cpu().numpy()
     return found
 
 
