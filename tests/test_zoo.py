@@ -20,6 +20,7 @@ from hf_stitch.zoo import (
     grammar,
     networks,
     packing,
+    paper,
     parabola,
     recognizer,
     speech,
@@ -46,8 +47,8 @@ def splits() -> dict[str, list[grammar.Sentence]]:
 
 # --- names and files ---
 def test_every_name_resolves_to_a_complete_folder() -> None:
-    assert len(zoo.model_names()) == 14
-    assert zoo.data_names() == ["opinions", "sentences", "parabola"]
+    assert len(zoo.model_names()) == 39
+    assert zoo.data_names() == ["opinions", "sentences", "parabola", "fold", "square", "warped"]
     for name in zoo.model_names():
         folder = zoo.resolve_model(f"zoo:{name}")
         assert {"config.json", "model.safetensors", "training.json", "README.md"} <= {p.name for p in folder.iterdir()}
@@ -75,7 +76,7 @@ def test_assets_fit_in_twenty_megabytes_and_are_float32_or_declared() -> None:
     assert sum(p.stat().st_size for p in files) <= 20e6
     for name in zoo.model_names():
         config = json.loads((zoo.resolve_model(name) / "config.json").read_text())
-        assert config["dtype"] == ("float64" if name in PARABOLAS else "float32")
+        assert config["dtype"] == ("float64" if name in PARABOLAS + paper.network_names() else "float32")
 
 
 @pytest.mark.parametrize("name", zoo.model_names())
@@ -253,6 +254,64 @@ def test_tanh_networks_round_trip_and_can_be_hooked(tmp_path: Path) -> None:
 
 def test_parabola_starts_differ() -> None:
     assert len({parabola.seed_of(name) for name in PARABOLAS}) == len(PARABOLAS)
+
+
+# --- networks and data of the paper ---
+ERRORS = {"fold-narrow": 1e-4, "fold-wide": 1e-6, "field": 1e-4, "warped": 1e-5, "identity": 1e-30}
+
+
+@pytest.mark.parametrize("name", paper.network_names())
+def test_the_papers_networks_are_accurate_where_they_were_trained(name: str) -> None:
+    folder = zoo.resolve_model(name)
+    limit = ERRORS[name if name in ERRORS else name.split("-")[0]]
+    [error] = paper.network_figures(name, folder).values()
+    assert error <= limit
+    assert error == pytest.approx(
+        json.loads((folder / training.RECORD).read_text())["figures"]["mean squared error"], rel=1e-4
+    )
+    assert paper.course(name).sizes == tuple(json.loads((folder / "config.json").read_text())["layer_sizes"])
+
+
+def test_only_the_wide_networks_output_folds() -> None:
+    x = torch.linspace(-1, 1, 2001, dtype=torch.float64)[:, None]
+    for name, turns in (("fold-narrow", 0), ("fold-wide", 1)):
+        slope = networks.TanhNetworkModel.from_pretrained(zoo.resolve_model(name))(x).logits[:, 0].diff()
+        assert int((slope[1:] * slope[:-1] < 0).sum()) == turns
+        assert bool((slope[:990] < 0).all()), "one to one where it was trained"
+
+
+def test_neighbours_are_carried_by_the_map_of_the_domains() -> None:
+    assert paper.warp(0) == 2
+    assert paper.warp(1) == pytest.approx(4)
+    for row in rows_of("warped", "fit")[::100]:
+        assert row["s"] == [paper.warp(row["x"][0])]
+        assert row["near_s"] == [[paper.warp(y)] for [y] in row["near_x"]]
+        assert len(row["near_x"]) == paper.WARPED_NEIGHBOURS
+        assert max(abs(y - row["x"][0]) for [y] in row["near_x"]) == pytest.approx(paper.WARPED_RADIUS)
+
+
+def test_bend_and_unbend_are_inverse_and_push_the_field() -> None:
+    x = torch.rand(50, 2, dtype=torch.float64) * 2 - 1
+    torch.testing.assert_close(paper.unbend(paper.bend(x)), x)
+    jacobian = torch.autograd.functional.jacobian(lambda points: paper.bend(points).sum(0), x).transpose(0, 1)
+    pushed = (jacobian @ paper.vector_field(x)[..., None])[..., 0]
+    torch.testing.assert_close(paper.bent_field(paper.bend(x)), pushed)
+
+
+def test_points_of_the_square_are_all_different() -> None:
+    rows = paper.data_rows("square")
+    points = {tuple(row["x"]) for part in rows.values() for row in part}
+    assert len(points) == 101_000
+    assert max(abs(value) for point in points for value in point) == paper.HALF
+    assert [row["x"] for row in rows["test"]] == [row["x"] for row in rows_of("square", "test")]
+    assert {row["group"] for row in rows["test"]} == {"edge", "interior"}
+
+
+def test_a_network_of_the_paper_is_made_anew(tmp_path: Path) -> None:
+    plan = paper.course("warped-a-0")._replace(points=50, adam_steps=5, lbfgs_steps=1)
+    first, second = (paper.train_network("warped-a-0", tmp_path / name, lambda text: None, plan) for name in "ab")
+    assert first == second
+    assert first["points"] == 50
 
 
 # --- builder ---

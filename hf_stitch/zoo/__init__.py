@@ -8,14 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from hf_stitch.errors import ZooError, nearest
+from hf_stitch.zoo.paper import network_names
 
 PREFIX = "zoo:"
 ROOT = Path(__file__).parent
 SENTIMENT_MODELS = ("xlnet-sentiment", "xlnet-sentiment-weak", "roberta-sentiment")
 PARABOLA_PAIRS = 5
 _MODELS = ("wav2vec2-speech", *SENTIMENT_MODELS,
-           *(f"parabola-{side}-{pair}" for pair in range(PARABOLA_PAIRS) for side in "ab"))  # fmt: skip
-_DATA = ("opinions", "sentences", "parabola")
+           *(f"parabola-{side}-{pair}" for pair in range(PARABOLA_PAIRS) for side in "ab"),
+           *network_names())  # fmt: skip
+_DATA = ("opinions", "sentences", "parabola", "fold", "square", "warped")
 
 
 def model_names() -> list[str]:
@@ -31,7 +33,7 @@ def data_names() -> list[str]:
 def resolve_model(name: str) -> Path:
     """Return the folder of a model, for `from_pretrained`; `name` may carry the `zoo:`.
 
-    Loading a `parabola-*` folder through an Auto class also needs `hf_stitch.zoo.networks.register()`.
+    Loading a small network, such as `parabola-a-0`, by an Auto class also needs `hf_stitch.zoo.networks.register()`.
     """
     return _resolve(name, _MODELS, "model", ROOT / "models")
 

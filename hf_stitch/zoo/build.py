@@ -72,14 +72,16 @@ def _build_part(name: str, root: Path, sentences: dict[str, list[Sentence]], pro
 
 
 def _make_data(name: str, folder: Path, root: Path, sentences: dict[str, list[Sentence]], progress: Progress) -> None:
-    from hf_stitch.zoo import packing, parabola
+    from hf_stitch.zoo import packing, paper, parabola
 
     if name == "opinions":
         packing.write_opinions(sentences, folder, progress)
     elif name == "sentences":
         packing.write_sentences(sentences, folder)
-    else:
+    elif name == "parabola":
         parabola.write_data(folder)
+    else:
+        paper.write_data(name, folder)
 
 
 def _make_model(name: str, folder: Path, root: Path, sentences: dict[str, list[Sentence]], progress: Progress) -> None:
@@ -99,7 +101,7 @@ def _train(
     name: str, folder: Path, sentences: dict[str, list[Sentence]], progress: Progress
 ) -> tuple[int, dict[str, float]]:
     """Train `name` and return its seed and what was done."""
-    from hf_stitch.zoo import classifiers, parabola, recognizer
+    from hf_stitch.zoo import classifiers, paper, parabola, recognizer
 
     if name == "wav2vec2-speech":
         texts = [sentence.text for sentence in sentences["train"]]
@@ -107,18 +109,22 @@ def _train(
     if name in classifiers.COURSES:
         course = classifiers.COURSES[name]
         return course.seed, classifiers.train_classifier(course, sentences["train"], folder, progress)
+    if name in paper.network_names():
+        return paper.course(name).seed, paper.train_network(name, folder, progress)
     return parabola.seed_of(name), parabola.train_network(name, folder, progress)
 
 
 def _figures(name: str, folder: Path, root: Path, sentences: dict[str, list[Sentence]]) -> dict[str, float]:
     """Measure a finished model on the data beside it, or else on the shipped data where that is present."""
-    from hf_stitch.zoo import figures
+    from hf_stitch.zoo import figures, paper
 
     opinions = _present(root, "data/opinions")
     if name == "wav2vec2-speech":
         return figures.recognizer_figures(folder, opinions) if opinions else {}
     if name.startswith("parabola"):
         return figures.parabola_figures(folder)
+    if name in paper.network_names():
+        return paper.network_figures(name, folder)
     listener = _present(root, "models/wav2vec2-speech")
     return figures.classifier_figures(folder, sentences["sentences/test"], opinions, listener)
 

@@ -9,6 +9,7 @@ from typing import Any
 from hf_stitch.zoo.training import RECORD
 
 _OPINIONS = "trained from scratch on short made-up opinions whose sentiment no single word decides."
+_REGISTER = "Call `hf_stitch.zoo.networks.register()` before `AutoModel.from_pretrained`."
 _WHAT = {
     "wav2vec2-speech": (
         "automatic-speech-recognition",
@@ -31,8 +32,29 @@ _WHAT = {
     "parabola": (
         None,
         "A network of 1-8-8-8-1 neurons with tanh, in double precision, that has learned y = x^2 on [-1, 1]. Ten of "
-        "them ship, in pairs `a` and `b`, each with its own initial weights. "
-        "Call `hf_stitch.zoo.networks.register()` before `AutoModel.from_pretrained`.",
+        "them ship, in pairs `a` and `b`, each with its own initial weights. " + _REGISTER,
+    ),
+    "fold": (
+        None,
+        "A tanh network (`fold-narrow` of 1-1-1 neurons, `fold-wide` of 1-8-8-8-1), in double precision, that has "
+        "learned y = x^2 on [-1, 0] alone. Beyond it the wide one's output folds back, the narrow one's does not "
+        f"(Bertalan et al. 2021, section 4.1). {_REGISTER}",
+    ),
+    "warped": (
+        None,
+        "A tanh network of 1-3-1 neurons, in double precision, that has learned y = -(x - 0.25)^2 - 1: those called "
+        f"`a` on [0, 1], those called `b` on [2, 4] (Bertalan et al. 2021, section 4.2). {_REGISTER}",
+    ),
+    "field": (
+        None,
+        "A tanh network of 2-5-5-5-5-2 neurons, in double precision, that has learned a vector field on "
+        "[-1.5, 1.5]^2: `a` one with a limit cycle, `b` the same pushed forward by a bend of the plane "
+        f"(after Bertalan et al. 2021, section 4.3). {_REGISTER}",
+    ),
+    "identity": (
+        None,
+        "A network without hidden neurons that gives its input back, in double precision. Nothing was trained. "
+        + _REGISTER,
     ),
 }
 
@@ -46,7 +68,7 @@ def write_card(folder: Path) -> None:
 def card(record: dict[str, Any]) -> str:
     """Return the card's Markdown for a training record."""
     name = record["name"]
-    task, what = _WHAT["parabola" if name.startswith("parabola") else name]
+    task, what = _WHAT[name if name in _WHAT else name.split("-")[0]]
     head = ["license: apache-2.0", "library_name: transformers", "tags:", "- hf-stitch", "- synthetic"]
     head += ["language: en", f"pipeline_tag: {task}"] if task else []
     done = ", ".join(f"{key.replace('_', ' ')} {_number(value)}" for key, value in record["training"].items())

@@ -37,13 +37,18 @@ def train_network(
     with seeded(seed_of(name)):
         model = TanhNetworkModel(TanhNetworkConfig()).double()
         x = torch.linspace(-1, 1, TRAINING_POINTS, dtype=torch.float64)[:, None]
-        _adam(model, x, x**2, adam_steps)
-        loss = _lbfgs(model, x, x**2, lbfgs_steps)
+        loss = fit_network(model, x, x**2, adam_steps, lbfgs_steps)
     progress(f"mean squared error {loss:.1e}")
     model.eval()
     model.config.dtype = torch.float64
     model.save_pretrained(folder)
     return {"adam_steps": adam_steps, "lbfgs_steps": lbfgs_steps, "loss": loss}
+
+
+def fit_network(model: TanhNetworkModel, x: torch.Tensor, y: torch.Tensor, adam_steps: int, lbfgs_steps: int) -> float:
+    """Fit y (n, d_out) at x (n, d_in) in place; return the final mean squared error."""
+    _adam(model, x, y, adam_steps)
+    return _lbfgs(model, x, y, lbfgs_steps)
 
 
 def _adam(model: TanhNetworkModel, x: torch.Tensor, y: torch.Tensor, steps: int) -> None:
