@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -17,12 +16,13 @@ from hf_stitch.loading import licence_of
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.output import claim, open_folder, save_model
 from hf_stitch.progress import Progress
-from hf_stitch.recipe import Recipe, Side
-from hf_stitch.references import make_references, reference_measures, task_of
+from hf_stitch.recipe import Recipe
+from hf_stitch.references import task_of
 from hf_stitch.report import Measure, Report, judge
 from hf_stitch.runtime import Runtime
 from hf_stitch.timing import Timings
-from hf_stitch.variants import Cutter, Fitted, error_by, fit_variant, measure_variant
+from hf_stitch.trial import Trial, choose, medians
+from hf_stitch.variants import Fitted, error_by
 from hf_stitch.workbench import Workbench
 
 
@@ -74,117 +74,52 @@ def fit(
 
 def _fit_all(asked: Recipe, bench: Workbench, folder: Path | None) -> tuple[Fitted, list[Measure], dict[str, Any]]:
     """The recipe's own method first, so that nothing of it is lost if a comparison fails; then all others."""
-    variants = asked.variants()
-    cutter = Cutter(bench)
-    main = fit_variant(*variants[0], bench, cutter)
+    (label, recipe), *others = asked.variants()
+    trial = Trial(bench)
+    main = trial.fit(label, recipe)
     if folder is not None and bench.runtime.is_main:
         save_model(folder, main.model, bench.source, bench.target)
-    references = {split: make_references(bench, split) for split in bench.frames if split != "fit"}
-    measures = [m for split, own in references.items() for m in reference_measures(bench, split, own)]
-    measures += measure_variant(main, bench, references)
+    measures = trial.reference_measures() + trial.measure(main)
     diagnostics: dict[str, Any] = {
         "fits": {main.label: main.diagnostics},
-        "licences": {side: licence_of(end) for side, end in _ends(asked)},
+        "licences": {"source": licence_of(asked.source), "target": licence_of(asked.target)},
         "task": task_of(bench.source, bench.target),
+        "warnings": [],
     }
-    if "test" in references:
-        diagnostics.update(error_by(main, bench, references["test"]))
-    for label, recipe in variants[1:]:
+    if "test" in trial.references:
+        diagnostics.update(error_by(main, bench, trial.references["test"]))
+    for label, recipe in others:
         bench.runtime.progress.note(f"comparing with {label}")
-        try:
-            found, facts = _compare(label, recipe, bench, cutter, references)
-        except StitchError as error:
-            diagnostics.setdefault("warnings", []).append(f"{label} could not be fitted: {error}")
-            continue
-        measures += found
-        diagnostics["fits"][label] = facts
+        with _kept_going(label, diagnostics):
+            other = trial if trial.serves(recipe) else Trial(Workbench.open(recipe, bench.runtime, Timings()).collect())
+            fitted = other.fit(label, recipe)
+            measures += other.measure(fitted)
+            diagnostics["fits"][label] = fitted.diagnostics
+            if recipe.directions == "both" and other is not trial:
+                back = other.swapped()
+                measures += back.measure(back.fit(label, recipe))
     if asked.directions == "both":
-        measures += _backward(asked, bench, diagnostics)
-    return main, measures + _medians(measures), diagnostics
+        measures += _backward(asked, trial.swapped(), diagnostics)
+    return main, measures + medians(measures), diagnostics
 
 
-def _ends(asked: Recipe) -> list[tuple[str, Side]]:
-    return [("source", asked.source), ("target", asked.target)]
-
-
-def _compare(
-    label: str, recipe: Recipe, bench: Workbench, cutter: Cutter, references: dict[str, Any]
-) -> tuple[list[Measure], dict[str, Any]]:
-    """Fit and measure one entry of `compare`; one with other models or data gets a bench of its own."""
-    if (recipe.source, recipe.target, recipe.data) == (bench.recipe.source, bench.recipe.target, bench.recipe.data):
-        fitted = fit_variant(label, recipe, bench, cutter)
-        return measure_variant(fitted, bench, references), fitted.diagnostics
-    other = Workbench.open(recipe, bench.runtime, Timings()).collect()
-    fitted = fit_variant(label, recipe, other, Cutter(other))
-    own = {split: make_references(other, split) for split in other.frames if split != "fit"}
-    measures = measure_variant(fitted, other, own)
-    if recipe.directions == "both":
-        measures += _one_way_back(label, recipe, other)
-    return measures, fitted.diagnostics
-
-
-def _backward(asked: Recipe, bench: Workbench, diagnostics: dict[str, Any]) -> list[Measure]:
+def _backward(asked: Recipe, back: Trial, diagnostics: dict[str, Any]) -> list[Measure]:
     """The variants that fitted, from target to source; only measured, not saved."""
-    back = bench.swapped()
-    references = {split: make_references(back, split) for split in back.frames if split != "fit"}
-    measures = [m for split, own in references.items() for m in reference_measures(back, split, own)]
-    cutter = Cutter(back)
+    measures = back.reference_measures()
     for label, recipe in asked.variants():
-        same = (recipe.source, recipe.target, recipe.data) == (asked.source, asked.target, asked.data)
-        if not same or label not in diagnostics["fits"]:  # others went both ways on benches of their own
-            continue
-        try:
-            measures += measure_variant(fit_variant(label, recipe, back, cutter), back, references)
-        except StitchError as error:
-            diagnostics.setdefault("warnings", []).append(f"{label} could not be fitted backward: {error}")
+        if back.serves(recipe) and label in diagnostics["fits"]:  # others went both ways on benches of their own
+            with _kept_going(label, diagnostics, " backward"):
+                measures += back.measure(back.fit(label, recipe))
     return measures
 
 
-def _one_way_back(label: str, recipe: Recipe, bench: Workbench) -> list[Measure]:
-    back = bench.swapped()
-    references = {split: make_references(back, split) for split in back.frames if split != "fit"}
-    return measure_variant(fit_variant(label, recipe, back, Cutter(back)), back, references)
-
-
-def _medians(measures: Sequence[Measure]) -> list[Measure]:
-    """For `compare` entries named `group/member`: the median over the members as `group/median`, with their range."""
-    groups: dict[tuple[str, str, str, str], list[Measure]] = {}
-    for m in measures:
-        if "/" in m.method and m.value is not None:
-            groups.setdefault((m.method.split("/")[0], m.name, m.split, m.direction), []).append(m)
-    found = []
-    for (group, *_), members in groups.items():
-        values = sorted(m.value for m in members if m.value is not None)
-        if len(values) > 1:
-            found.append(
-                dataclasses.replace(
-                    members[0],
-                    method=f"{group}/median",
-                    value=median(values),
-                    low=values[0],
-                    high=values[-1],
-                    n=len(values),
-                )
-            )
-    return found
-
-
-def choose(measures: Sequence[Measure], labels: Sequence[str]) -> dict[str, str] | None:
-    """The method that is best on validation; None where there is no validation split."""
-    for name, sign in (("agreement", 1), ("output_mse", -1)):
-        found = [
-            m
-            for m in measures
-            if (m.name, m.split, m.direction) == (name, "validation", "forward")
-            and m.method in labels
-            and m.value is not None
-        ]
-        if found:
-            best = max(
-                found, key=lambda m: sign * (m.value or 0.0)
-            )  # the first of equals: the recipe's own comes first
-            return {"method": best.method, "split": "validation", "measure": name}
-    return None
+@contextmanager
+def _kept_going(label: str, diagnostics: dict[str, Any], where: str = "") -> Iterator[None]:
+    """A comparison that cannot be fitted is reported and costs nothing else."""
+    try:
+        yield
+    except StitchError as error:
+        diagnostics["warnings"].append(f"{label} could not be fitted{where}: {error}")
 
 
 def _report(

@@ -17,7 +17,7 @@ from pico_recipes import XLNET_EMBEDDING, listening, reading, saved
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from hf_stitch import fitting, output
+from hf_stitch import fitting, output, trial
 from hf_stitch.errors import ActivationError, ArtifactError, FitError, HookError, RecipeError
 from hf_stitch.fitting import choose, fit
 from hf_stitch.measure import Measure
@@ -186,20 +186,20 @@ def test_both_directions(text: dict) -> None:
 
 
 def test_both_directions_need_a_source_that_answers(speech: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "fit_variant", lambda *args: pytest.fail("told only after a fit"))
+    monkeypatch.setattr(trial, "fit_variant", lambda *args: pytest.fail("told only after a fit"))
     with pytest.raises(ActivationError, match="directions: both needs a source with one output a sample"):
         run({**speech, "directions": "both"})
 
 
 def test_what_only_fails_backward_is_told(text: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    once = fitting.fit_variant
+    once = trial.fit_variant
 
     def forward_only(label: str, recipe: Recipe, bench: Any, cutter: Any) -> Any:
         if bench.direction == "backward" and label == "affine":
             raise FitError("no way back")
         return once(label, recipe, bench, cutter)
 
-    monkeypatch.setattr(fitting, "fit_variant", forward_only)
+    monkeypatch.setattr(trial, "fit_variant", forward_only)
     _, report = run({**text, "directions": "both", "compare": ["orthogonal"]})
     assert report.notes == ["affine could not be fitted backward: no way back"]
     assert measured(report, "affine") == measured(report, "orthogonal", direction="backward") == OWN

@@ -1,0 +1,70 @@
+"""Variants tried on one bench against the same references, and what can be said of all of them together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from statistics import median
+
+from hf_stitch.recipe import Recipe
+from hf_stitch.references import make_references, reference_measures
+from hf_stitch.report import Measure
+from hf_stitch.variants import Cutter, Fitted, fit_variant, measure_variant
+from hf_stitch.workbench import Workbench
+
+
+class Trial:
+    """A bench with its references: fits variants and measures them on validation and test."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+        self.cutter = Cutter(bench)
+        self.references = {split: make_references(bench, split) for split in bench.frames if split != "fit"}
+
+    def serves(self, recipe: Recipe) -> bool:
+        """True when a variant runs on this bench's models and data."""
+        own = self.bench.recipe
+        return (recipe.source, recipe.target, recipe.data) == (own.source, own.target, own.data)
+
+    def fit(self, label: str, recipe: Recipe) -> Fitted:
+        return fit_variant(label, recipe, self.bench, self.cutter)
+
+    def measure(self, fitted: Fitted) -> list[Measure]:
+        return measure_variant(fitted, self.bench, self.references)
+
+    def reference_measures(self) -> list[Measure]:
+        """What the references reach."""
+        return [m for split, own in self.references.items() for m in reference_measures(self.bench, split, own)]
+
+    def swapped(self) -> Trial:
+        """The same trial from target to source."""
+        return Trial(self.bench.swapped())
+
+
+def medians(measures: Sequence[Measure]) -> list[Measure]:
+    """For `compare` entries named `group/member`: the median over the members as `group/median`, with their range."""
+    groups: dict[tuple[str, str, str, str], list[Measure]] = {}
+    for m in measures:
+        if "/" in m.method and m.value is not None:
+            groups.setdefault((m.method.split("/")[0], m.name, m.split, m.direction), []).append(m)
+    found = []
+    for (group, *_), members in groups.items():
+        values = sorted(m.value for m in members if m.value is not None)
+        if len(values) > 1:
+            whole = dataclasses.replace(members[0], method=f"{group}/median", value=median(values), n=len(values))
+            found.append(dataclasses.replace(whole, low=values[0], high=values[-1]))
+    return found
+
+
+def choose(measures: Sequence[Measure], labels: Sequence[str]) -> dict[str, str] | None:
+    """The method that is best on validation, of equals the first; None where there is no validation split."""
+    for name, sign in (("agreement", 1), ("output_mse", -1)):
+        known = {
+            m.method: sign * m.value
+            for m in measures
+            if (m.name, m.split, m.direction) == (name, "validation", "forward") and m.value is not None
+        }
+        ranked = [label for label in labels if label in known]
+        if ranked:
+            return {"method": max(ranked, key=known.__getitem__), "split": "validation", "measure": name}
+    return None
