@@ -40,7 +40,7 @@ def evaluate(
     Args:
         model_or_dir: a StitchedModel or a folder that `fit` wrote.
         data: a `data.test` part (dataset, split, samples, columns) in place of the recipe's own; keys left out
-            are taken from there.
+            are taken from there, of another `dataset` only the columns.
 
     Raises:
         StitchError: no model there, no test data, or data that cannot be used.
@@ -78,6 +78,8 @@ def _with_data(model: StitchedModel, data: Mapping[str, Any] | None) -> Recipe:
     plain = {**content, "compare": []}
     if data is not None:
         base = plain["data"].get("test") or plain["data"]["fit"]
+        if "dataset" in data:  # another data set does not take over split and size of the old one
+            base = {key: value for key, value in base.items() if key not in ("split", "samples", "revision")}
         asked = {**base, **data, "columns": {**base["columns"], **data.get("columns", {})}}
         plain = {**plain, "data": {**plain["data"], "test": asked}}
     recipe = Recipe.parse(plain)

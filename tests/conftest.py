@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_EVALUATE_OFFLINE="1")  # before any import of them
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # pico models lose more by threads than they gain
 os.environ["HF_STITCH_CACHE"] = tempfile.mkdtemp(prefix="hf-stitch-tests-")
 atexit.register(shutil.rmtree, os.environ["HF_STITCH_CACHE"], ignore_errors=True)
 

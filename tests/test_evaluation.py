@@ -95,6 +95,7 @@ def test_a_model_in_memory(text: dict, tmp_path: Path) -> None:
 
 
 def test_other_data(text: dict, written: Path, tmp_path: Path) -> None:
+    text["data"]["test"] |= {"split": "train", "samples": 9}  # of no other data set
     run(text, tmp_path / "out")
     other = evaluate(tmp_path / "out", {"dataset": str(written / "validation.jsonl")}, device="cpu")
     assert other.measure("agreement").n == 12
