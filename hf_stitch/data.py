@@ -26,6 +26,7 @@ class Samples:
         name: fit, validation or test. `keys`: unique name of each sample.
         labels: class of each sample, None where the recipe names no label column; `label_names` by class number.
         texts: true transcripts. groups: names of groups that get rows of their own in the report.
+        near: columns with the neighbours of both models' inputs, where the data give them.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Samples:
     label_names: list[str] | None = None
     texts: list[str] | None = None
     groups: list[str] | None = None
+    near: tuple[str | None, str | None] = (None, None)
     remarks: list[str] = field(default_factory=list)
     changed: dict[str, set[str]] = field(default_factory=dict)
 
@@ -54,6 +56,21 @@ class Samples:
     def target(self, i: int) -> Any:
         """The target model's own raw input; as `source`."""
         return self._raw(i, 1)
+
+    def neighbours(self, i: int, side: int) -> list[np.ndarray]:
+        """Neighbours that the data give of sample i: (d,) numbers each, as model 0 (source) or 1 (target) takes them.
+
+        Raises:
+            DataError: none are given, or no lists of numbers.
+        """
+        column, name = self.near[side], f"{self.name} sample {self.keys[i]!r}"
+        given = None if column is None else self.table.value(column, i)
+        if column is None or not isinstance(given, list) or not given or self.preparers[side].modality != "vector":
+            raise DataError(
+                f"{name}: neighborhoods.kind: given needs a column with a list of neighbours, each a list of numbers "
+                f"for a model of numbers; got column {column!r} for a model of {self.preparers[side].modality}"
+            )
+        return [_vector(one, name, column) for one in given]
 
     @property
     def notes(self) -> list[str]:
@@ -78,7 +95,9 @@ class Samples:
 
     def swapped(self) -> Samples:
         """The same samples in the other direction: the target's inputs become the source's."""
-        return dataclasses.replace(self, columns=self.columns[::-1], preparers=self.preparers[::-1])
+        return dataclasses.replace(
+            self, columns=self.columns[::-1], preparers=self.preparers[::-1], near=self.near[::-1]
+        )
 
     def _raw(self, i: int, side: int) -> Any:
         column, preparer = self.columns[side], self.preparers[side]
@@ -137,6 +156,7 @@ def load_samples(data: Data, source: Preparer, target: Preparer, name: str, chec
         label_names=label_names,
         texts=[str(text or "") for text in rows[columns.text]] if columns.text else None,
         groups=[str(group) for group in rows[columns.group]] if columns.group else None,
+        near=(columns.source_neighbours, columns.target_neighbours),
         remarks=remarks,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,9 +12,10 @@ from torch import Tensor
 from hf_stitch.collection import Frames, store_at, to_device
 from hf_stitch.data import Samples
 from hf_stitch.ends import End
+from hf_stitch.errors import DataError
 from hf_stitch.manifold.local_metric import CovarianceSketch, LocalMetric, intrinsic_dimension
 from hf_stitch.masks import timestep_mask
-from hf_stitch.neighborhoods import Neighborhood, embedding_point, moves
+from hf_stitch.neighborhoods import Neighborhood, embedding_point, given_moves, moves
 from hf_stitch.pairing import Pairing
 from hf_stitch.recipe import Recipe, digest
 from hf_stitch.runtime import Runtime
@@ -33,7 +34,7 @@ def collect_metric(
     Returns:
         The metric on the selected features, and its summary: dimension (median, low, high), rank, neighbours.
     """
-    around = _neighborhood(recipe, end)
+    around = None if recipe.neighborhoods.kind == "given" else _neighborhood(recipe, end)
     asked = recipe.neighborhoods.model_dump(exclude={"rank", "eta"})
     windows = [p.source if role == "source" else p.target for p in pairing.pairs]
     shape = [w.tolist() for w in windows]
@@ -49,14 +50,18 @@ def collect_metric(
         for name, bucket in runtime.mine(work):
             if not store.has(name):
                 inputs = to_device(end.preparer.batch([raw(i) for i in bucket]), runtime)
-                sketch = _sketch(
-                    end, inputs, [windows[i] for i in bucket], [samples.keys[i] for i in bucket], around, recipe
-                )
+                if around is None:
+                    near = _given(recipe, role, end, samples, bucket, runtime)
+                    deviations = given_moves(end.model, end.selected, inputs, near)
+                else:
+                    keys = [samples.keys[i] for i in bucket]
+                    deviations = moves(end.model, end.selected, inputs, keys, around, _at_once(end, bucket))
+                sketch = _sketch(end, inputs, [windows[i] for i in bucket], deviations, recipe)
                 store.write(name, dict(zip(("directions", "variances", "trace"), sketch)))
             advance(len(bucket) * runtime.accelerator.num_processes)
     runtime.wait()
     parts = [store.read(name) for name, _ in work]
-    return _whole(recipe, parts, _order(buckets, windows), around)
+    return _whole(recipe, parts, _order(buckets, windows))
 
 
 def _neighborhood(recipe: Recipe, end: End) -> Neighborhood:
@@ -67,12 +72,31 @@ def _neighborhood(recipe: Recipe, end: End) -> Neighborhood:
     return Neighborhood(kind, asked.size, asked.delta / 4, recipe.seed, embedding)
 
 
+def _at_once(end: End, bucket: Sequence[int]) -> int:
+    """Neighbours of a batch that are run together."""
+    return max(1, SAMPLES_AT_ONCE.get(end.preparer.modality, SAMPLES_AT_ONCE["other"]) // len(bucket))
+
+
+def _given(
+    recipe: Recipe, role: Role, end: End, samples: Samples, bucket: Sequence[int], runtime: Runtime
+) -> Iterator[dict[str, Tensor]]:
+    """Batches of the first, second, ... neighbour of every sample; at most `size` of them."""
+    near = [samples.neighbours(i, ("source", "target").index(role)) for i in bucket]
+    counts = sorted({len(one) for one in near})
+    if len(counts) > 1:
+        raise DataError(
+            f"neighborhoods.kind: given: the samples have {counts[0]} to {counts[-1]} neighbours in column "
+            f"{samples.near[('source', 'target').index(role)]!r}; give all of them the same number"
+        )
+    for j in range(min(counts[0], recipe.neighborhoods.size)):
+        yield to_device(end.preparer.batch([one[j] for one in near]), runtime)
+
+
 def _sketch(
     end: End,
     inputs: dict[str, Tensor],
     windows: Sequence[np.ndarray],
-    keys: Sequence[str],
-    around: Neighborhood,
+    deviations: Iterator[Tensor],
     recipe: Recipe,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Principal directions of the moves of all rows of a batch, rows in sample order."""
@@ -83,8 +107,7 @@ def _sketch(
         padded[i, : len(w)], real[i, : len(w)] = w, True
     place = torch.from_numpy(padded)
     sketch: CovarianceSketch | None = None
-    budget = SAMPLES_AT_ONCE.get(end.preparer.modality, SAMPLES_AT_ONCE["other"])
-    for moved in moves(end.model, end.selected, inputs, keys, around, max(1, budget // len(keys))):
+    for moved in deviations:
         b, k = moved.shape[:2]
         # Windows count from a sample's first real timestep; padding on the left shifts them.
         mask = timestep_mask(end.model, inputs.get("attention_mask"), moved[:, 0])
@@ -105,9 +128,7 @@ def _order(buckets: Sequence[Sequence[int]], windows: Sequence[np.ndarray]) -> T
     return torch.from_numpy(np.concatenate(rows)).argsort()
 
 
-def _whole(
-    recipe: Recipe, parts: list[dict[str, Tensor]], order: Tensor, around: Neighborhood
-) -> tuple[LocalMetric, dict]:
+def _whole(recipe: Recipe, parts: list[dict[str, Tensor]], order: Tensor) -> tuple[LocalMetric, dict]:
     # A part of few neighbours in few features may have fewer directions: pad them with zero variance.
     most = max(part["variances"].shape[1] for part in parts)
     for part in parts:
@@ -118,7 +139,7 @@ def _whole(
         torch.cat([p[k] for p in parts])[order] for k in ("directions", "variances", "trace")
     )
     asked = recipe.neighborhoods
-    metric = LocalMetric.from_spectrum(directions, variances, trace, asked.eta, asked.rank, around.width)
+    metric = LocalMetric.from_spectrum(directions, variances, trace, asked.eta, asked.rank, asked.delta / 4)
     spectrum = (variances / variances[:, :1]).double().median(0).values.tolist()
     summary = {"dimension": list(intrinsic_dimension(variances)), "rank": metric.rank, "local_spectrum": spectrum}
     return metric, summary

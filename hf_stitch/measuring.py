@@ -113,6 +113,15 @@ def map_measures(method: str, mapped: Tensor, true: Tensor, scope: Scope, sample
     ]
 
 
+def correlation_measures(method: str, mapped: Tensor, true: Tensor, scope: Scope) -> list[Measure]:
+    """Correlation of the first aligned coordinate (n, l) with the target map's own; none where either is constant."""
+    a, b = (rows[:, 0].double().numpy() for rows in (mapped, true))
+    if not (a.std() > 0 and b.std() > 0):
+        return []
+    found = statistics.correlation(a, b, seed=scope.seed)
+    return [scope.measure("coordinate_correlation", method, scope.split, found)]
+
+
 def fit_measures(method: str, predicted: Tensor, true: Tensor, samples: np.ndarray, scope: Scope) -> list[Measure]:
     """How near predicted activations (n, m) come to the target's own; rows of one sample are resampled together."""
     x, y = predicted.double().numpy(), true.double().numpy()

@@ -107,6 +107,23 @@ def moves(
             yield (found.unflatten(0, (len(numbers), len(keys))) - centre).transpose(0, 1)
 
 
+def given_moves(
+    model: PreTrainedModel, point: HookPoint, inputs: Inputs, neighbours: Iterator[Inputs]
+) -> Iterator[Tensor]:
+    """How the activations of a batch move for neighbours that the data give (Bertalan et al., section 4.2).
+
+    Args:
+        neighbours: the j-th item holds the model inputs of the j-th neighbour of every sample.
+
+    Yields:
+        (b, 1, t, m), as `moves`.
+    """
+    with torch.no_grad():
+        centre = capture(model, [point], inputs)[0]
+        for moved in neighbours:
+            yield (capture(model, [point], moved)[0] - centre)[:, None]
+
+
 def _repeat(value: Tensor, times: int) -> Tensor:
     return value.repeat(times, *[1] * (value.ndim - 1))
 

@@ -58,6 +58,8 @@ class Columns(Part):
     text: str | None = Field(None, description="true transcript, for word errors and for matching recognised words")
     group: str | None = Field(None, description="a column whose values get rows of their own, as test/<value>")
     id: str | None = Field(None, description="unique sample ids; row numbers when absent")
+    source_neighbours: str | None = Field(None, description="lists of neighbours, for neighborhoods.kind: given")
+    target_neighbours: str | None = Field(None, description="the same neighbours as the target sees them")
 
 
 class Data(Part):
@@ -81,9 +83,9 @@ class Splits(Part):
 class Neighborhoods(Part):
     """How the local metric of a sample is found (ALGORITHMS: local covariance)."""
 
-    kind: Literal["gaussian", "jacobian", "none"] = "gaussian"
+    kind: Literal["gaussian", "jacobian", "given", "none"] = "gaussian"
     size: PositiveInt = 32
-    delta: float = Field(0.05, gt=0, description="radius covered; the Gaussian's standard deviation is delta / 4")
+    delta: float = Field(0.05, gt=0, description="radius covered; the neighbours' standard deviation is delta / 4")
     where: Literal["input", "embedding"] | None = Field(
         None, description="absent: input for numbers, embedding for text"
     )
@@ -154,6 +156,10 @@ class Recipe(Part):
         needs_metric = self.stitch.method == "diffusion"
         if needs_metric and self.neighborhoods.kind == "none" and self.stitch.neighbours is None:
             raise ValueError("stitch.method: diffusion needs neighborhoods of kind gaussian or jacobian; got none")
+        sides = ("source",) if self.stitch.sides == "source" else ("source", "target")
+        for side in sides if needs_metric and self.neighborhoods.kind == "given" else ():
+            if getattr(self.data.fit.columns, f"{side}_neighbours") is None:
+                raise ValueError(f"neighborhoods.kind: given needs data.fit.columns.{side}_neighbours; it is missing")
         return self
 
     @classmethod

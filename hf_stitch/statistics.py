@@ -190,6 +190,17 @@ def cosine(predictions: ArrayLike, references: ArrayLike, groups: ArrayLike | No
     return ratio(*_grouped(groups, cosines, np.ones_like(cosines)), seed=seed)
 
 
+def correlation(first: ArrayLike, second: ArrayLike, seed: int = 0) -> Interval:
+    """Pearson's correlation of two columns (n,); DataError where one of them is constant."""
+    return bootstrap(_pearson, first, second, bounds=(-1.0, 1.0), seed=seed)
+
+
+def _pearson(first: Array, second: Array, axis: int = -1) -> Array:
+    a, b = first - first.mean(axis, keepdims=True), second - second.mean(axis, keepdims=True)
+    size = np.sqrt((a**2).sum(axis) * (b**2).sum(axis))
+    return np.divide((a * b).sum(axis), size, out=np.full_like(size, np.nan), where=size > 0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Confusion:
     """Counts of (reference, prediction) pairs that occur: resampling samples is a multinomial draw over these cells."""

@@ -19,6 +19,7 @@ from hf_stitch.measuring import (
     accuracy_measures,
     agreement_measures,
     cascade_difference,
+    correlation_measures,
     fit_measures,
     map_measures,
     regression_measures,
@@ -163,6 +164,7 @@ def _activation_measures(fitted: Fitted, bench: Workbench, split: str, scope: Sc
             mapped = layer.coordinates(source.values.to(device)).cpu()
             coordinates = layer.target_coordinates(target.values.to(device)).cpu()
             measures += map_measures(fitted.label, mapped, coordinates, scope, samples)
+            measures += correlation_measures(fitted.label, mapped, coordinates, scope)
     return measures
 
 

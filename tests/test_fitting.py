@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from hf_stitch import fitting, output, trial
 from hf_stitch.errors import ActivationError, ArtifactError, FitError, HookError, RecipeError
+from hf_stitch.evaluation import evaluate
 from hf_stitch.fitting import choose, fit
 from hf_stitch.measure import Measure
 from hf_stitch.models.modeling_stitched import StitchedModel
@@ -54,7 +55,7 @@ def test_every_method_and_landing(text: dict) -> None:
     assert not model.training
     labels = ["affine", "affine+nearest", "orthogonal", "rbf", "rbf+nearest", "maps", "half"]
     for label in labels:
-        extra = {"map_mse"} if label == "maps" else set()
+        extra = {"map_mse", "coordinate_correlation"} if label == "maps" else set()
         assert measured(report, label) == OWN | extra, label
         assert measured(report, label, "test/a") >= {"agreement", "accuracy"}
         assert report.diagnostics["fits"][label]["rows"] == report.diagnostics["fits"]["affine"]["rows"]
@@ -141,15 +142,16 @@ def test_an_identity_stitch_agrees_with_itself(pico_xlnet: Path, written: Path) 
     assert report.value("accuracy") == report.value("accuracy", "target")
 
 
-def test_models_run_in_the_dtype_that_is_asked_for(pico_roberta: Path, written: Path, tmp_path: Path) -> None:
-    content = reading(pico_roberta, pico_roberta, written)
-    model, report = fit(Recipe.parse(content), tmp_path / "out", device="cpu", dtype="float64")
-    assert report.environment["dtype"] == "float64"
-    assert report.value("r2") == pytest.approx(1, abs=1e-9)
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
+def test_models_run_in_the_dtype_that_is_asked_for(text: dict, tmp_path: Path, dtype: str) -> None:
+    model, report = fit(Recipe.parse(text), tmp_path / "out", device="cpu", dtype=dtype)
+    assert report.environment["dtype"] == dtype
     again = StitchedModel.from_pretrained(tmp_path / "out")
     for one in (model, again):
-        assert {p.dtype for half in (one.prefix, one.suffix) for p in half.parameters()} == {torch.float64}
+        found = {p.dtype for half in (one.prefix, one.suffix) for p in half.parameters()}
+        assert found == {getattr(torch, dtype)}
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items())
+    assert evaluate(tmp_path / "out", device="cpu").measure("agreement").n == 18
 
 
 FAILING = [
@@ -373,7 +375,7 @@ def test_regression_targets(tmp_path: Path) -> None:
     _, report = run(merge(content, {"neighborhoods": {"kind": "jacobian", "rank": 2}}))
     wanted = {"output_mse", "r2", "cosine", "relative_error"}
     for direction in ("forward", "backward"):
-        assert measured(report, "diffusion", direction=direction) == wanted | {"map_mse"}
+        assert measured(report, "diffusion", direction=direction) == wanted | {"map_mse", "coordinate_correlation"}
         assert measured(report, "affine", direction=direction) == wanted
         assert measured(report, "majority", direction=direction) == {"output_mse"}
 

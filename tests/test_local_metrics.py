@@ -15,6 +15,7 @@ from hf_stitch import collection, local_metrics
 from hf_stitch.cache import cache_folder
 from hf_stitch.local_metrics import Role, collect_metric
 from hf_stitch.manifold.local_metric import CovarianceSketch, LocalMetric
+from hf_stitch.neighborhoods import moves
 from hf_stitch.recipe import merge
 from hf_stitch.workbench import Workbench
 
@@ -71,8 +72,9 @@ def test_one_metric_for_each_paired_row_in_their_order(speech: dict, monkeypatch
     inputs = opened.source.preparer.batch([opened.samples["fit"].source(lone)])
     windows = [pairing.pairs[lone].source]
     around = local_metrics._neighborhood(opened.recipe, opened.source)
-    key = [opened.samples["fit"].keys[lone]]
-    alone = local_metrics._sketch(opened.source, inputs, windows, key, around, opened.recipe)
+    key, end = [opened.samples["fit"].keys[lone]], opened.source
+    deviations = moves(end.model, end.selected, inputs, key, around, 64)
+    alone = local_metrics._sketch(end, inputs, windows, deviations, opened.recipe)
     asked = opened.recipe.neighborhoods
     alike(whole.take(rows), LocalMetric.from_spectrum(*alone, asked.eta, asked.rank, around.width))
 

@@ -24,6 +24,11 @@ MEASURES: dict[str, tuple[str, str, Scale]] = {
         "mean squared difference between the aligned coordinates, in units where phi_0 = 1",
         "error",
     ),
+    "coordinate_correlation": (
+        "First coordinate",
+        "correlation of the aligned first coordinate with the target map's own",
+        "signed",
+    ),
     "r2": ("R2", "share of the variance of the target's activations that is explained", "signed"),
     "cosine": ("Cosine", "mean cosine between predicted and true activations", "signed"),
     "relative_error": ("Relative error", "norm of the error over the norm of the target's activations", "error"),

@@ -12,6 +12,7 @@ from hf_stitch.activation_set import ActivationSet
 from hf_stitch.errors import FitError, ManifoldError
 from hf_stitch.manifold.alignment import Alignment, blocks, procrustes
 from hf_stitch.manifold.diffusion_map import DiffusionMap
+from hf_stitch.manifold.folding import TOLERATED, folded
 from hf_stitch.manifold.harmonics import harmonic_residuals, new_coordinates
 from hf_stitch.manifold.interpolation import Interpolator, interpolator
 from hf_stitch.manifold.local_metric import LocalMetric, whitney
@@ -74,11 +75,15 @@ class DiffusionLayer(StitchingLayer):
             pairs: only so many pairs, evenly spread, serve the alignment and the `aligned` inverse; absent: all.
 
         Raises:
+            FitError: a side of too few features folds the input, so that there is no one-to-one map.
             FitError, ManifoldError: see the parts; every message says which side it is about.
         """
         if inverse == "target" and sides == "source":
             raise FitError("inverse: target is learned from a map of the target: use sides: both, or inverse: aligned")
         count = coordinates if coordinates is not None else max(1, min(COORDINATES, len(source) // 2))
+        _check_unfolded("source", source, target)
+        if sides == "both":
+            _check_unfolded("target", target, source)
         spaced = _pairs(len(source), pairs).to(source.values.device)
         asked = (count, neighbours, bandwidth, harmonics)
         first, first_notes = _mapped("source", source, *asked)
@@ -149,6 +154,22 @@ def _pairs(rows: int, pairs: int | None) -> Tensor:
     if not 1 <= pairs <= rows:
         raise FitError(f"pairs: expected 1 to {rows}, the number of paired rows; got {pairs}")
     return torch.linspace(0, rows - 1, pairs, dtype=torch.float64).round().long()
+
+
+def _check_unfolded(side: str, rows: ActivationSet, others: ActivationSet) -> None:
+    """Refuse a side of fewer features than Whitney's theorem asks for, if its rows show that it is folded."""
+    dimension = None if rows.metric is None else rows.metric.dimension
+    if dimension is None or whitney(dimension[0], rows.values.shape[1]) is None:
+        return
+    share, (one, other) = folded(rows.values, others.values)
+    if share > TOLERATED:
+        partner = "target" if side == "source" else "source"
+        raise FitError(
+            f"the {side} hook folds its input: for {100 * share:.0f} % of {len(rows)} rows another row is near by "
+            f"there while their {partner} activations are far apart (such as rows {one} and {other}), so the hooks are "
+            f"not one to one; {whitney(dimension[0], rows.values.shape[1])}, of an inner layer, or take samples from "
+            "the part of the inputs where the hook is one to one"
+        )
 
 
 def _mapped(
