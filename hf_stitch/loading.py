@@ -84,9 +84,22 @@ def load_model(side: Side, *, dtype: Any = None, device: str | torch.device | No
             f"model {side.model!r}: {len(missing)} weights of {model_class.__name__} are not in the checkpoint and "
             f"would be random, the first {missing[0]!r}; it was saved from {own}: set `class` to that"
         )
+    uniform(model, pick_dtype(dtype))
     if device is not None:
         model = model.to(pick_device(device))
     return model.eval()
+
+
+def uniform(model: PreTrainedModel, dtype: torch.dtype | None) -> PreTrainedModel:
+    """Give all parameters the dtype that was asked for, in place: some of XLNet's come in float32 whatever is asked.
+
+    Models that keep chosen modules in float32 on purpose are left as they are.
+    """
+    if dtype is not None and not getattr(model, "_keep_in_fp32_modules", None):
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                parameter.data = parameter.data.to(dtype)
+    return model
 
 
 def class_named(name: str) -> Any:

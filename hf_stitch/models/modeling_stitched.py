@@ -14,7 +14,7 @@ from transformers.utils import ModelOutput
 
 from hf_stitch.errors import ArtifactError
 from hf_stitch.hooks import HookPoint, apply_prefix_plan, apply_suffix_plan, capture, run_suffix
-from hf_stitch.loading import class_of
+from hf_stitch.loading import class_of, uniform
 from hf_stitch.masks import timestep_mask
 from hf_stitch.models.configuration_stitched import FORMAT, StitchedConfig
 from hf_stitch.sequences.rule import LengthRule
@@ -188,6 +188,6 @@ def _check_config(config: StitchedConfig) -> None:
 
 def _build(config: Any, end: dict, apply_plan: Any) -> PreTrainedModel:
     """An empty model of one end, already cut."""
-    model = class_of(config, end["class"])._from_config(config)
+    model = uniform(class_of(config, end["class"])._from_config(config), config.dtype)
     apply_plan(model, end["plan"])
     return model
