@@ -8,7 +8,6 @@ import torch
 from clouds import circle, cosine, interval, normal, rectangle, same_up_to_sign, sphere, warped
 
 from hf_stitch.errors import FitError, ManifoldError
-from hf_stitch.manifold import spectrum
 from hf_stitch.manifold.diffusion_map import DiffusionMap
 from hf_stitch.manifold.local_metric import LocalMetric
 
@@ -110,18 +109,6 @@ def test_scale_and_paper_eigenvalues() -> None:
     assert torch.allclose(found.laplace, -8 * found.eigenvalues.log())
     assert found.solver == "dense"
     assert found.take(torch.tensor([2])).coordinates.shape == (200, 1)
-
-
-def test_lanczos_agrees_with_the_dense_solver(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = torch.cat([interval(200), 0.3 * interval(200).flip(0) ** 2], 1)
-    for rule in ("all", "grown"):
-        dense = euclidean(points, 4, rule)
-        monkeypatch.setattr(spectrum, "DENSE_ROWS", 10)
-        sparse = euclidean(points, 4, rule)
-        monkeypatch.undo()
-        assert (dense.solver, sparse.solver) == ("dense", "lanczos")
-        assert torch.allclose(dense.spectrum, sparse.spectrum, atol=1e-9)
-        assert torch.allclose(dense.coordinates, sparse.coordinates, atol=1e-6)
 
 
 def two_pieces() -> torch.Tensor:

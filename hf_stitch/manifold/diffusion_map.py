@@ -34,7 +34,7 @@ class DiffusionMap:
         coordinates: (n, l) float64, mean square 1 in the stationary distribution (the scale in which phi_0 = 1).
         log_density: (n,) float64, logarithm of the kernel's row sums.
         joined: (n, n) bool, pairs that the kernel joins, or None for all pairs.
-        solver: `dense` or `lanczos`.
+        solver: `dense`, `lanczos`, `shift-invert` or `lobpcg`.
         rounds: rounds in which `grown` neighbours settled.
     """
 
@@ -90,14 +90,14 @@ class DiffusionMap:
         width = _bandwidth(pairs, bandwidth, n)
         kernel = _kernel(pairs, width)
         _check_connected(kernel, neighbours)
-        spectrum, found, density = _markov(kernel, coordinates)
+        spectrum, found, density, solver = _markov(kernel, coordinates)
 
         def tensor(array: np.ndarray) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(array)).to(cloud.device)
 
         joined = None if pairs.dense else kernel > 0
         parts = tensor(spectrum), tensor(found), tensor(np.log(density))
-        return cls(cloud, metric, width, *parts, joined, solver_for(n, coordinates), pairs.rounds)
+        return cls(cloud, metric, width, *parts, joined, solver, pairs.rounds)
 
     def take(self, columns: Tensor) -> DiffusionMap:
         """The map with only some of its coordinates, such as those that are no harmonics."""
@@ -177,15 +177,17 @@ def _check_connected(kernel: np.ndarray | sparse.csr_matrix, neighbours: Rule) -
         )
 
 
-def _markov(kernel: np.ndarray | sparse.csr_matrix, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Eigenvalues (l,), coordinates (n, l) and kernel row sums (n,): Algorithm 1, step 3."""
+def _markov(kernel: np.ndarray | sparse.csr_matrix, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """Eigenvalues (l,), coordinates (n, l), kernel row sums (n,) and name of the solver: Algorithm 1, step 3."""
     density = np.asarray(kernel.sum(1)).ravel()
     weights = _scaled(kernel, 1 / density)
     degree = np.asarray(weights.sum(1)).ravel()
     root = np.sqrt(degree)
     known = root / np.sqrt(degree.sum())
-    spectrum, vectors = leading(_scaled(weights, 1 / root), known, count)
-    return spectrum, vectors / known[:, None], density
+    symmetric = _scaled(weights, 1 / root)
+    solver = solver_for(symmetric, count)
+    spectrum, vectors = leading(symmetric, known, count, solver)
+    return spectrum, vectors / known[:, None], density, solver
 
 
 def _scaled(matrix: np.ndarray | sparse.csr_matrix, by: np.ndarray) -> np.ndarray | sparse.csr_matrix:

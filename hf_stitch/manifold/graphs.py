@@ -18,6 +18,7 @@ from torch import Tensor
 from hf_stitch.manifold.interpolation import BLOCK, squared_euclidean
 
 TREE_FEATURES = 15  # a k-d tree beats matrix products in up to so many features
+TIE = 1e-6  # relative difference of squared distances below which partners are equally near
 HUBS = 1000  # two-step candidates a row above which the graph is full of hubs and only best partners are followed
 
 
@@ -94,12 +95,16 @@ def padded(pointers: np.ndarray, width: int = 1) -> Iterator[tuple[np.ndarray, n
 
 
 def best_partners(measured: sparse.csr_matrix, k: int) -> sparse.csr_matrix:
-    """Directed graph of the k nearest partners of every row; of equally near ones those with the lower numbers."""
+    """Directed graph of the k nearest partners of every row, and those as near as the k-th, 2 k at most.
+
+    Without them the order of rows would decide which way a regular grid leans.
+    """
     rows, columns = [], []
     for block, places, real in padded(measured.indptr):
         values = np.where(real, measured.data[places], np.inf)
-        order = np.argsort(values, axis=1, kind="stable")[:, :k]
-        kept = np.take_along_axis(real, order, 1)
+        order = np.argsort(values, axis=1, kind="stable")[:, : 2 * k]
+        ranked = np.take_along_axis(values, order, 1)
+        kept = np.take_along_axis(real, order, 1) & (ranked <= (1 + TIE) * ranked[:, min(k, ranked.shape[1]) - 1, None])
         rows.append(np.repeat(block, kept.sum(1)))
         columns.append(measured.indices[np.take_along_axis(places, order, 1)[kept]])
     n = measured.shape[0]

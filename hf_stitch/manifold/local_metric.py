@@ -63,9 +63,12 @@ class LocalMetric:
     def distances(self, index: Tensor, differences: Tensor) -> Tensor:
         """One-sided squared lengths (b, k) of differences (b, k, m) in the metrics of the rows `index` (b,)."""
         factors = self.factors[index].to(differences.dtype)
-        inside = torch.einsum("bkm,brm->bkr", differences, factors).square().sum(-1)
-        outside = self.scale[index].to(differences.dtype)[:, None] * differences.square().sum(-1)
-        return (outside + self.sign * inside).clamp_min(0)
+        images = differences @ factors.mT
+        inside = torch.linalg.vecdot(images, images)
+        scale = self.scale[index].to(differences.dtype)
+        if scale.any():
+            inside = torch.addcmul(self.sign * inside, scale[:, None], torch.linalg.vecdot(differences, differences))
+        return inside.clamp_min(0)
 
     @classmethod
     def euclidean(cls, rows: int, features: int, dtype: torch.dtype = torch.float64) -> LocalMetric:

@@ -24,7 +24,7 @@ START = 10  # neighbours a row in the growing graph; the kernel joins rows up to
 DISAGREEMENT = 4.0  # largest ratio of the two one-sided squared distances
 ROUNDS = 10
 DENSE_ROWS = 4000  # up to here one matrix product for all pairs is quicker than the pairs that are needed
-SETTLED = 1e-3  # share of edges that may still change
+SETTLED = 0.02  # share of edges that may still change: two steps along the graph reach past them
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,13 @@ def _grown(points: Tensor, metric: LocalMetric) -> Pairs:
     n = len(points)
     measures = _Measures(points, metric)
     k = min(START, n - 1)
-    graph, best = euclidean_graph(points, k), None
-    for rounds in range(1, ROUNDS + 1):
+    graph = euclidean_graph(points, k)
+    best: sparse.csr_matrix | None = None
+    rounds, settled = 0, False
+    while not settled and rounds < ROUNDS:
         best = best_partners(measures.of(two_steps(graph, best), DISAGREEMENT), k)
-        ranked = symmetric(*best.nonzero(), n)
-        changed = (ranked != graph).nnz
-        graph = ranked
-        if changed <= SETTLED * graph.nnz:
-            break
+        rows, columns = best.nonzero()
+        ranked = symmetric(rows, columns, n)
+        settled = (ranked != graph).nnz <= SETTLED * graph.nnz
+        graph, rounds = ranked, rounds + 1
     return Pairs(measures.of(two_steps(graph, best), DISAGREEMENT), rounds)

@@ -1,42 +1,108 @@
-"""Leading eigenpairs of a symmetric Markov kernel, apart from the constant one that is known."""
+"""Leading eigenpairs of a symmetric Markov kernel, apart from the constant one that is known.
+
+Four solvers, chosen by size and shape of the kernel alone. `known` (n,) is the unit eigenvector of eigenvalue 1; every
+solver keeps it out, so that nearly disconnected clouds, which have more eigenvalues near 1, cannot mix it into others.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sparse
 import scipy.sparse.linalg
+from scipy.sparse.csgraph import breadth_first_order
+
+from hf_stitch.manifold.aggregation import block_iteration
 
 DENSE_ROWS = 3000  # below, the dense solver is quicker whatever is asked for
 DENSE_SHARE = 0.1  # above this share of all eigenpairs too
+SHIFT = 1e-5  # 1 + SHIFT is just outside of the spectrum: the factorised matrix is positive definite
+SEPARATOR = 4000  # rows that cut the graph; factors need about its square
+FACTORS = 250_000  # rows above which factors of even a thin graph fill the memory
+FEW = 32  # eigenpairs that a block solver can hold together
+
+Matrix: TypeAlias = np.ndarray | sparse.csr_matrix
+Pairs: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 
-def solver_for(rows: int, count: int) -> str:
-    """`dense` (LAPACK, relatively robust representations) or `lanczos` (ARPACK), by size alone."""
-    return "dense" if rows <= DENSE_ROWS or count > DENSE_SHARE * rows else "lanczos"
+def solver_for(matrix: Matrix, count: int) -> str:
+    """Name of the solver that `leading` takes.
 
-
-def leading(matrix: np.ndarray | sparse.csr_matrix, known: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `count` largest eigenvalues, descending, and eigenvectors (n, count) orthogonal to `known`.
-
-    `known` (n,) is the unit eigenvector of eigenvalue 1. It is moved to -2, so that nearly disconnected clouds, which
-    have more eigenvalues near 1, cannot mix it into the others.
+    `dense`: LAPACK, few rows or many eigenpairs. `lanczos`: ARPACK, where pairs are dense or the cloud has many
+    dimensions: few gaps are small then, and factors would fill up. `shift-invert`: ARPACK on a sparse factorisation,
+    for clouds of one, two and few three dimensions, whose leading eigenvalues crowd at 1. `lobpcg`: block iteration
+    preconditioned on an aggregated cloud, for thin clouds too large to be factorised.
     """
-    n = len(known)
-    if solver_for(n, count) == "dense":
-        full = np.array(matrix) if isinstance(matrix, np.ndarray) else matrix.toarray()
-        full -= 3.0 * np.outer(known, known)
-        values, vectors = scipy.linalg.eigh(full, subset_by_index=[n - count, n - 1], overwrite_a=True)
-    else:
-        operator = scipy.sparse.linalg.LinearOperator(
-            (n, n), matvec=lambda x: matrix @ x - 3.0 * known * (known @ x), dtype=np.float64
-        )
-        start = np.random.default_rng(0).standard_normal(n)
-        steps = min(n - 1, max(2 * count + 1, 40))
-        values, vectors = scipy.sparse.linalg.eigsh(operator, count, which="LA", v0=start, ncv=steps)
+    n = matrix.shape[0]
+    if n <= DENSE_ROWS or count > DENSE_SHARE * n:
+        return "dense"
+    if isinstance(matrix, np.ndarray) or _separator(matrix) > SEPARATOR * max(1.0, (n / FACTORS) ** 0.5):
+        return "lanczos"
+    if n <= FACTORS:
+        return "shift-invert"
+    return "lobpcg" if count <= FEW else "lanczos"
+
+
+def _separator(graph: sparse.csr_matrix) -> int:
+    """Largest number of rows equally many steps from a row at the rim: removing them cuts the graph."""
+    rim = breadth_first_order(graph, 0, return_predecessors=False)[-1]
+    order, before = breadth_first_order(graph, rim)
+    depth = np.zeros(graph.shape[0], dtype=np.int64)
+    for row in order[1:]:
+        depth[row] = depth[before[row]] + 1
+    return int(np.bincount(depth).max())
+
+
+def leading(matrix: Matrix, known: np.ndarray, count: int, solver: str | None = None) -> Pairs:
+    """The `count` largest eigenvalues, descending, and eigenvectors (n, count) orthogonal to `known`."""
+    values, vectors = _SOLVERS[solver or solver_for(matrix, count)](matrix, known, count)
     order = np.argsort(-values, kind="stable")
     values, vectors = values[order], vectors[:, order]
     return values, vectors * signs(vectors)
+
+
+def _dense(matrix: Matrix, known: np.ndarray, count: int) -> Pairs:
+    n = len(known)
+    full = np.array(matrix) if isinstance(matrix, np.ndarray) else matrix.toarray()
+    full -= 3.0 * np.outer(known, known)  # its eigenvalue becomes -2
+    return scipy.linalg.eigh(full, subset_by_index=[n - count, n - 1], overwrite_a=True)
+
+
+def _arpack(
+    product: Callable[[np.ndarray], np.ndarray], n: int, count: int, steps: int, tolerance: float = 0.0
+) -> Pairs:
+    operator = scipy.sparse.linalg.LinearOperator((n, n), matvec=product, dtype=np.float64)
+    start = np.random.default_rng(0).standard_normal(n)
+    return scipy.sparse.linalg.eigsh(operator, count, which="LA", v0=start, ncv=min(n - 1, steps), tol=tolerance)
+
+
+def _lanczos(matrix: Matrix, known: np.ndarray, count: int) -> Pairs:
+    return _arpack(lambda x: matrix @ x - 3.0 * known * (known @ x), len(known), count, max(2 * count + 1, 40))
+
+
+def _shift_invert(matrix: sparse.csr_matrix, known: np.ndarray, count: int) -> Pairs:
+    factors = _factorised(matrix)
+
+    def product(x: np.ndarray) -> np.ndarray:
+        found = factors.solve(x - known * (known @ x))
+        return found - known * (known @ found)
+
+    vectors = _arpack(product, len(known), count, 2 * count + 4, 1e-10)[1]
+    return np.einsum("nl,nl->l", vectors, matrix @ vectors), vectors
+
+
+def _lobpcg(matrix: sparse.csr_matrix, known: np.ndarray, count: int) -> Pairs:
+    return block_iteration(matrix, known, count, leading, lambda small: _factorised(small).solve)
+
+
+def _factorised(matrix: sparse.csr_matrix) -> Any:
+    """SuperLU of (1 + SHIFT) I - T, which is symmetric and positive definite: no pivoting, minimum degree ordering."""
+    shifted = sparse.csc_matrix((1 + SHIFT) * sparse.identity(matrix.shape[0], format="csc") - matrix)
+    options = {"SymmetricMode": True, "Equil": False}
+    return scipy.sparse.linalg.splu(shifted, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
 
 
 def signs(vectors: np.ndarray) -> np.ndarray:
@@ -49,3 +115,11 @@ def signs(vectors: np.ndarray) -> np.ndarray:
     first = (large >= (1 - 1e-6) * large.max(0)).argmax(0)
     entry = vectors[first, np.arange(vectors.shape[1])]
     return np.where(np.abs(skew) > 1e-6 * (large**3).sum(0), np.sign(skew), np.sign(entry))
+
+
+_SOLVERS: dict[str, Callable[[Matrix, np.ndarray, int], Pairs]] = {
+    "dense": _dense,
+    "lanczos": _lanczos,
+    "shift-invert": _shift_invert,
+    "lobpcg": _lobpcg,
+}
