@@ -120,6 +120,7 @@ class Stitch(Part):
     smoothing: float | None = Field(None, ge=0)
     harmonics: Literal["keep", "drop"] | None = None
     pairs: PositiveInt | None = None
+    landmarks: PositiveInt | None = None
 
     def options(self) -> dict[str, Any]:
         """The method's own options that were given."""
@@ -179,7 +180,7 @@ class Recipe(Part):
         if not isinstance(content, dict):
             raise RecipeError(f"{path}: expected a mapping of recipe keys, got {type(content).__name__}")
         content.setdefault("name", path.stem)
-        return cls.parse(apply_overrides(content, overrides))
+        return cls.parse(apply_overrides(_without_foreign_options(content, overrides), overrides))
 
     @classmethod
     def parse(cls, content: Mapping[str, Any]) -> Recipe:
@@ -245,6 +246,17 @@ def _variant(entry: Compare, base: Recipe) -> tuple[str, Recipe]:
     recipe = Recipe.parse(content)
     oracle = recipe.sequence.target_length == "oracle" and "@" not in name
     return name + ("@oracle" if oracle else ""), recipe
+
+
+def _without_foreign_options(content: Mapping[str, Any], overrides: Sequence[str]) -> Mapping[str, Any]:
+    """Leave out the file's options of another method than the one that an override asks for."""
+    stitch = content.get("stitch")
+    asked = apply_overrides({}, overrides).get("stitch")
+    if not isinstance(stitch, Mapping) or not isinstance(asked, Mapping):
+        return content
+    if asked.get("method", stitch.get("method")) == stitch.get("method"):
+        return content
+    return {**content, "stitch": {key: value for key, value in stitch.items() if key == "landing"}}
 
 
 def _method_of(label: str) -> dict[str, str]:
