@@ -25,8 +25,8 @@ def test_registry() -> None:
     assert layer_class("rbf").method == "rbf"
     with pytest.raises(RecipeError, match="did you mean 'affine'"):
         layer_class("afine")
-    assert list(options_of("affine")) == ["ridge"]
-    assert not options_of("orthogonal")
+    assert list(options_of("affine")) == ["ridge", "pairs"]
+    assert list(options_of("orthogonal")) == ["pairs"]
     for method in methods():
         for name, option in options_of(method).items():
             assert option.default is not inspect.Parameter.empty, name

@@ -11,7 +11,7 @@ from hf_stitch import recipe as module
 from hf_stitch.errors import RecipeError
 from hf_stitch.recipe import Recipe, apply_overrides, digest, find, merge, shipped
 
-SHIPPED = 3
+SHIPPED = 8
 TEXT = """
 # a comment
 source: {model: "zoo:a", hook: layers.1, features: {every: 2}}
@@ -89,6 +89,10 @@ UNKNOWN = {
     "type": ({"seed": "x"}, "`seed`: input should be a valid integer"),
     "zero": ({"data": {"fit": {"samples": 0}}}, "`data.fit.samples`: input should be greater than 0; got 0"),
     "ctc": ({"sequence": {"target_length": "ctc"}}, "needs sequence.length: ctc; got trim"),
+    "no neighbours": (
+        {"stitch": {"method": "diffusion"}, "neighborhoods": {"kind": "given"}},
+        "needs data.fit.columns.source_neighbours",
+    ),
     "no metric": ({"stitch": {"method": "diffusion"}, "neighborhoods": {"kind": "none"}}, "gaussian or jacobian"),
 }
 
@@ -174,12 +178,16 @@ def test_the_true_length_shows_in_the_label(path: Path) -> None:
 
 BAD_COMPARE = {
     "twice": ("[affine, affine]", "affine occurs more than once"),
-    "itself": ("[rbf]", "rbf occurs more than once"),
     "unknown": ("[afine]", "unknown method 'afine'; did you mean 'affine'"),
     "landing": ("[rbf+close]", "unknown method"),
     "nameless": ("[{stitch: {method: affine}}]", "with `name:`"),
     "key": ("[{name: x, sequence: {lenght: trim}}]", "did you mean 'length'"),
 }
+
+
+def test_the_recipes_own_method_among_its_comparisons_is_no_other(path: Path) -> None:
+    """An override such as stitch.method=affine must not clash with `compare: [affine]`."""
+    assert [label for label, _ in Recipe.load(path, ["compare=[rbf, affine]"]).variants()] == ["rbf", "affine"]
 
 
 @pytest.mark.parametrize(("entry", "message"), BAD_COMPARE.values(), ids=BAD_COMPARE.keys())
@@ -190,7 +198,7 @@ def test_wrong_comparisons_are_refused_before_the_fit(path: Path, entry: str, me
 
 def test_options_are_those_given(path: Path) -> None:
     assert Recipe.load(path).stitch.options() == {"smoothing": 1.0}
-    words = ["stitch.method=affine", "stitch.smoothing=null", "compare=[]"]
+    words = ["stitch.method=affine", "compare=[]"]
     assert Recipe.load(path, words).stitch.options() == {}
 
 

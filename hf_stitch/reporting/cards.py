@@ -18,9 +18,9 @@ TABLE = re.compile(r"(<!-- table: (?P<name>[\w/]+) -->\n).*?(<!-- end -->)", re.
 
 
 def keep(report: Report, cards: Path) -> None:
-    """Write the slim report and the card that is made from it."""
+    """Write the slim report and the card that is made from it, under the recipe's name (`paper/parabola`, ...)."""
     kept = slim(report)
-    cards.mkdir(parents=True, exist_ok=True)
+    (cards / report.name).parent.mkdir(parents=True, exist_ok=True)
     kept.save(cards / f"{report.name}.json")
     (cards / f"{report.name}.md").write_text(card_for(kept), encoding="utf-8", newline="\n")
 

@@ -13,7 +13,9 @@ import jinja2
 import yaml
 from markupsafe import Markup, escape
 
+from hf_stitch.errors import RecipeError
 from hf_stitch.measure import REFERENCES, Measure, find
+from hf_stitch.recipe import Recipe
 from hf_stitch.report import Report
 from hf_stitch.reporting import plots, words
 from hf_stitch.reporting.facts import SIDES, clouds_of, notes_of, part, warnings_of
@@ -126,7 +128,7 @@ def page_for(report: Report) -> str:
         by_length=_profile(report, "error_by_length"),
         by_class=_profile(report, "error_by_class"),
         mapped=label,
-        figures=_figures(clouds),
+        figures=_figures(clouds) + _few_pairs(report),
         sides=_sides(clouds),
         alignment=_alignment(fit),
         warnings=warnings_of(report),
@@ -235,6 +237,23 @@ def _figures(sides: dict[str, dict[str, Any]]) -> list[tuple[Markup, str, str]]:
         values = {side: facts.get(key) or [] for side, facts in sides.items()}
         drawn.append((plots.spectra(values, ylabel, caption), caption, "spectrum"))
     return [(Markup(svg), caption, kind) for svg, caption, kind in drawn if svg]
+
+
+def _few_pairs(report: Report) -> list[tuple[Markup, str, str]]:
+    """Held-out error against the number of pairs, where the compared variants differ in it."""
+    lines: dict[str, list[tuple[float, float]]] = {}
+    try:
+        variants = Recipe.parse(report.recipe).variants()
+    except RecipeError:  # written by another version, or by hand
+        return []
+    for label, recipe in variants:
+        m = find(report.measures, "relative_error", label)
+        if recipe.stitch.pairs is not None and m is not None and m.value is not None:
+            lines.setdefault(recipe.stitch.method, []).append((recipe.stitch.pairs, m.value))
+    caption = "Few pairs: relative error on the test against the number of corresponding pairs"
+    drawn = {method: points for method, points in lines.items() if len(points) > 1}
+    svg = plots.curves(drawn, "pairs", "relative error", caption)
+    return [(Markup(svg), caption, "spectrum")] if svg else []
 
 
 def _sides(clouds: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:

@@ -97,6 +97,24 @@ def spectra(values: Mapping[str, Sequence[float]], ylabel: str, title: str) -> s
     return _svg(draw, title, salt="spectra")
 
 
+def curves(lines: Mapping[str, Sequence[tuple[float, float]]], xlabel: str, ylabel: str, title: str) -> str:
+    """Points (x, y) above 0 of up to four named lines, both axes logarithmic."""
+    drawn = {name: [p for p in sorted(points) if min(p) > 0] for name, points in lines.items()}
+    drawn = {name: points for name, points in drawn.items() if points}
+    if not drawn:
+        return ""
+
+    def draw(axes: Axes) -> None:
+        looks = ((SOURCE, "o", "-"), (TARGET, "s", "-"), (MUTED, "^", "--"), (INK, "v", ":"))
+        for (name, points), (colour, marker, style) in zip(drawn.items(), looks):
+            x, y = zip(*points)
+            axes.plot(x, y, color=colour, marker=marker, ls=style, ms=3.5, lw=1.4, label=name)
+        axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log", yscale="log")
+        axes.legend(frameon=False, labelcolor="linecolor", handlelength=1.8)
+
+    return _svg(draw, title, salt="curves")
+
+
 def _svg(draw: Any, title: str, salt: str) -> str:
     """Run `draw(axes)` on a fresh figure (no pyplot, no global state) and return SVG that can stand inside HTML."""
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": f"hf_stitch-{salt}"}):

@@ -71,7 +71,7 @@ def verdict_words(code: str) -> tuple[str, str]:
 
 def folder_of(name: str) -> str:
     """The folder into which a recipe of that name is written by default, harmless on a command line."""
-    return "stitched/" + re.sub(r"[^\w.+/-]+", "-", name)
+    return "stitched/" + re.sub(r"[^\w.-]+", "-", name)
 
 
 def size(count: float, units: tuple[str, ...] = ("B", "kB", "MB", "GB", "TB"), step: float = 1000.0) -> str:

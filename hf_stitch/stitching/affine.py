@@ -10,7 +10,7 @@ from torch import Tensor
 from hf_stitch.activation_set import ActivationSet
 from hf_stitch.errors import FitError
 from hf_stitch.manifold.linalg import eigh
-from hf_stitch.stitching.layer import StitchingLayer, outputs
+from hf_stitch.stitching.layer import StitchingLayer, outputs, spaced
 
 RIDGES = tuple(10.0 ** (half / 2) for half in range(-24, 7))  # candidates of `auto`, relative to the mean variance
 
@@ -104,24 +104,31 @@ class AffineLayer(StitchingLayer):
 
     @classmethod
     def fit(
-        cls, source: ActivationSet, target: ActivationSet, *, ridge: float | Literal["auto"] = "auto"
+        cls,
+        source: ActivationSet,
+        target: ActivationSet,
+        *,
+        ridge: float | Literal["auto"] = "auto",
+        pairs: int | None = None,
     ) -> AffineLayer:
         """Fit on paired rows.
 
         Args:
             ridge: see `NormalEquations.solve`.
+            pairs: only so many pairs, evenly spread, are used; absent: all.
 
         Raises:
             FitError: fewer than two rows, constant features, or a ridge of 0 that leaves the map undetermined.
         """
-        x, y = source.values, outputs(target)
+        chosen = spaced(len(source), pairs).to(source.values.device)
+        x, y = source.values[chosen], outputs(target)[chosen]
         if len(x) < 2:
             raise FitError(f"an affine map needs at least two rows; got {len(x)}: take more samples")
         equations = NormalEquations(x.shape[1], y.shape[1])
         for begin in range(0, len(x), 8192):
             equations.add(x[begin : begin + 8192], y[begin : begin + 8192])
         weight, bias, used = equations.solve(ridge)
-        layer = cls(linear_tensors(x, y, weight, bias), x.shape[1], y.shape[1], {"ridge": ridge})
+        layer = cls(linear_tensors(x, y, weight, bias), x.shape[1], y.shape[1], {"ridge": ridge, "pairs": pairs})
         layer.diagnostics = {"ridge": used, "warnings": _warnings(len(x), x.shape[1])}
         return layer
 

@@ -155,6 +155,15 @@ def outputs(target: ActivationSet) -> Tensor:
     return target.values if target.full is None else target.full
 
 
+def spaced(rows: int, pairs: int | None) -> Tensor:
+    """Numbers of `pairs` rows, evenly spread over all `rows` of them (all when None); FitError for other counts."""
+    if pairs is None:
+        return torch.arange(rows)
+    if not 1 <= pairs <= rows:
+        raise FitError(f"pairs: expected 1 to {rows}, the number of paired rows; got {pairs}")
+    return torch.linspace(0, rows - 1, pairs, dtype=torch.float64).round().long()
+
+
 def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names start with `prefix.`, without it."""
     return {name.removeprefix(f"{prefix}."): one for name, one in tensors.items() if name.startswith(f"{prefix}.")}

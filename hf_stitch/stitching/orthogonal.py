@@ -8,7 +8,7 @@ from torch import Tensor
 from hf_stitch.activation_set import ActivationSet
 from hf_stitch.errors import FitError
 from hf_stitch.stitching.affine import linear_tensors
-from hf_stitch.stitching.layer import StitchingLayer, outputs
+from hf_stitch.stitching.layer import StitchingLayer, outputs, spaced
 
 
 class OrthogonalLayer(StitchingLayer):
@@ -23,9 +23,14 @@ class OrthogonalLayer(StitchingLayer):
     bias: Tensor
 
     @classmethod
-    def fit(cls, source: ActivationSet, target: ActivationSet) -> OrthogonalLayer:
-        """Fit on paired rows; FitError for fewer than two rows or constant features."""
-        x, y = source.values.double(), outputs(target).double()
+    def fit(cls, source: ActivationSet, target: ActivationSet, *, pairs: int | None = None) -> OrthogonalLayer:
+        """Fit on paired rows; FitError for fewer than two rows or constant features.
+
+        Args:
+            pairs: only so many pairs, evenly spread, are used; absent: all.
+        """
+        chosen = spaced(len(source), pairs).to(source.values.device)
+        x, y = source.values[chosen].double(), outputs(target)[chosen].double()
         if len(x) < 2:
             raise FitError(f"an orthogonal map needs at least two rows; got {len(x)}: take more samples")
         centre_x, centre_y = x.mean(0), y.mean(0)
@@ -37,7 +42,7 @@ class OrthogonalLayer(StitchingLayer):
         scale = sizes.sum() / spread
         weight = scale * (left @ right)
         tensors = linear_tensors(source.values, outputs(target), weight, centre_y - centre_x @ weight)
-        layer = cls(tensors, x.shape[1], y.shape[1])
+        layer = cls(tensors, x.shape[1], y.shape[1], {"pairs": pairs})
         total = y.square().sum()
         residual = float((y - x @ weight).norm() / total.sqrt()) if total > 0 else 0.0
         alignment = {"residual": residual, "coordinates": min(weight.shape)}

@@ -1,0 +1,209 @@
+"""The recipes of the paper's experiments show what they claim; neighbours from data, folded hooks, few pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+import torch
+
+from hf_stitch.activation_set import ActivationSet
+from hf_stitch.data import load_samples
+from hf_stitch.errors import DataError, FitError, RecipeError
+from hf_stitch.fitting import fit
+from hf_stitch.manifold.folding import folded
+from hf_stitch.manifold.local_metric import LocalMetric
+from hf_stitch.recipe import Recipe
+from hf_stitch.report import Report
+from hf_stitch.reporting.html import page_for
+from hf_stitch.runtime import Runtime
+from hf_stitch.stitching.layer import fit_layer
+from hf_stitch.timing import Timings
+from hf_stitch.workbench import Workbench
+
+CARDS = Path(__file__).parent.parent / "model_cards"
+PAIRS = 10
+
+
+def kept(name: str) -> Report:
+    return Report.load(CARDS / f"paper/{name}.json")
+
+
+def run(name: str, *overrides: str) -> Report:
+    return fit(f"paper/{name}", overrides=overrides, device="cpu")[1]
+
+
+# --- section 4.1 ---
+@pytest.fixture(scope="module")
+def fold() -> Report:
+    return run("output_fold", "neighborhoods.size=64")
+
+
+def test_outputs_can_be_mapped_inside_the_training_range_both_ways(fold: Report) -> None:
+    assert fold.verdict.code == "regression-holds"
+    for direction in ("forward", "backward"):
+        assert fold.value("output_mse", direction=direction) <= 1e-6
+        assert fold.value("map_mse", direction=direction) <= 1e-4
+
+
+def test_outputs_on_the_whole_range_are_refused_with_the_reason(fold: Report) -> None:
+    [note] = [note for note in fold.notes if "could not be fitted" in note]
+    assert note.startswith("output on [-1, 1] could not be fitted: the source hook folds its input")
+    assert "Whitney's theorem asks for 3" in note
+    assert not [m for m in fold.measures if m.method == "output on [-1, 1]"]
+    whole = ["data.fit.split=whole_fit", "data.test.split=whole_test", "neighborhoods.size=64"]
+    with pytest.raises(FitError, match="source hook folds"):
+        run("output_fold", "compare=[]", *whole)
+    backward = ["source={model: 'zoo:fold-narrow', hook: layers.1}", "target={model: 'zoo:fold-wide', hook: layers.3}"]
+    with pytest.raises(FitError, match="target hook folds"):
+        run("output_fold", "compare=[]", *whole, *backward)
+
+
+def test_inner_neurons_can_be_mapped_on_the_whole_range(fold: Report) -> None:
+    for direction in ("forward", "backward"):
+        for split in ("test", "test/beyond", "test/trained"):
+            assert fold.value("output_mse", "neurons on [-1, 1]", split, direction) <= 1e-5
+
+
+def test_two_pairs_are_enough_for_the_maps_of_the_parabola() -> None:
+    report = run("parabola", "neighborhoods.size=64", "data.fit.samples=512")
+    assert report.verdict.code == "regression-holds"
+    few = report.value("relative_error", "diffusion from 2 pairs")
+    assert few <= 0.005
+    for method in ("affine", "orthogonal"):
+        errors = [report.value("relative_error", f"{method} from {n} pairs") for n in (2, 8, 32, 512)]
+        assert min(error for error in errors if error is not None) >= 4 * few
+    assert "Few pairs: relative error" in page_for(report)
+
+
+# --- section 4.2 ---
+def correlations(report: Report, metric: str) -> list[float]:
+    return [report.value("coordinate_correlation", f"{metric}/{k}") or 0.0 for k in range(PAIRS)]
+
+
+@pytest.mark.parametrize("make", [lambda: kept("warped_inputs"), lambda: run("warped_inputs", "data.fit.samples=990")])
+def test_mahalanobis_maps_agree_up_to_a_sign_and_euclidean_maps_do_not(make: Any) -> None:
+    report = make()
+    near, far = correlations(report, "mahalanobis"), correlations(report, "euclidean")
+    assert min(near) >= 0.999
+    assert median(1 - r for r in far) >= 20 * median(1 - r for r in near)
+    assert report.diagnostics["fits"]["mahalanobis/0"]["alignment"]["coordinates"] == 1, "the orthogonal map is a sign"
+    assert report.diagnostics["fits"]["euclidean/0"]["source"]["metric"] == "euclidean"
+
+
+def test_given_neighbours_are_what_jacobians_say() -> None:
+    content = Recipe.load("paper/warped_inputs", ["compare=[]", "data.fit.samples=40"])
+    bench = Workbench.open(content, Runtime.start("cpu"), Timings(), ("fit",)).collect()
+    pairing = bench.pairing(content, bench.rule(content), "fit")
+    exact = content.model_copy(update={"neighborhoods": content.neighborhoods.model_copy(update={"kind": "jacobian"})})
+    given, _ = bench.metric(content, "source", pairing)
+    jacobian, _ = bench.metric(exact, "source", pairing)
+    torch.testing.assert_close(given.factors.abs(), jacobian.factors.abs(), rtol=0.01, atol=0)
+    assert bench.swapped().samples["fit"].near == ("near_s", "near_x")
+
+
+def test_given_neighbours_must_be_there() -> None:
+    with pytest.raises(RecipeError, match=r"needs data\.fit\.columns\.target_neighbours"):
+        Recipe.load("paper/warped_inputs", ["data.fit.columns.target_neighbours=null"])
+    with pytest.raises(DataError, match="no column 'near_y'"):
+        run("warped_inputs", "data.fit.columns.target_neighbours=near_y")
+    with pytest.raises(DataError, match="list of neighbours"):
+        run("warped_inputs", "compare=[]", "data.fit.columns.target_neighbours=id")
+
+
+def test_all_samples_have_the_same_number_of_neighbours(tmp_path: Path) -> None:
+    rows = [f'{{"x": [{k / 9}], "near": {[[k / 9 + 0.01]] * (1 + k % 2)}}}' for k in range(10)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    columns = "{source: x, source_neighbours: near, target_neighbours: near}"
+    data = f"data.fit={{dataset: {tmp_path / 'rows.jsonl'}, split: null, columns: {columns}}}"
+    ids = ["data.fit.columns.id=null", "data.fit.columns.target=null"]
+    with pytest.raises(DataError, match="have 1 to 2 neighbours in column 'near'"):
+        run("warped_inputs", "compare=[]", data, *ids)
+
+
+def test_neighbours_are_of_numbers_only() -> None:
+    recipe = Recipe.load("paper/warped_inputs")
+    bench = Workbench.open(recipe, Runtime.start("cpu"), Timings(), ("test",))
+    with pytest.raises(DataError, match="given needs a column"):
+        bench.samples["test"].neighbours(0, 0)
+    again = load_samples(recipe.data.fit, bench.source.preparer, bench.target.preparer, "fit")
+    assert [len(again.neighbours(3, side)) for side in (0, 1)] == [11, 11]
+
+
+# --- section 4.3 ---
+@pytest.mark.parametrize("tolerance", [0.01, 0.03], ids=["kept", "small"])
+def test_maps_of_two_vector_fields_are_those_of_one_square(tolerance: float) -> None:
+    small = ("compare=[]", "data.fit.samples=1000")
+    report = kept("vector_fields") if tolerance == 0.01 else run("vector_fields", *small)
+    found = report.diagnostics["fits"]["diffusion"]
+    source, target = (torch.tensor(found[side]["laplace"]) for side in ("source", "target"))
+    torch.testing.assert_close(source, target, rtol=tolerance, atol=0)
+    torch.testing.assert_close(source / source[0], torch.tensor([1.0, 1, 2, 4, 4]), rtol=0.12, atol=0)
+    assert found["alignment"]["residual"] <= 5 * tolerance, "from ten pairs"
+    assert report.value("coordinate_correlation") >= 0.999
+    assert report.value("map_mse", split="test/interior") <= 0.2 * tolerance
+
+
+def test_all_pairs_join_false_neighbours() -> None:
+    fits = kept("vector_fields").diagnostics["fits"]
+    assert fits["all pairs"]["alignment"]["residual"] >= 5 * fits["diffusion"]["alignment"]["residual"]
+
+
+# --- partial observations ---
+@pytest.mark.parametrize(
+    "make", [lambda: kept("partial_observations"), lambda: run("partial_observations", "data.fit.samples=400")]
+)
+def test_five_neurons_hold_the_input_and_the_output(make: Any) -> None:
+    report = make()
+    for labels in (["rbf", *(f"input from {n}" for n in (4, 3, 2, 1))], [f"output from {n}" for n in (5, 4, 3, 2, 1)]):
+        errors = [report.value("output_mse", label, "test/interior") or 0.0 for label in labels]
+        assert errors == sorted(errors)
+        assert errors[0] <= 1e-5
+        assert errors[-2] >= 1e-2
+    assert report.value("output_mse", "input from 3 luckier", "test/interior") <= 1e-5
+
+
+# --- folded ---
+def test_only_dense_clouds_that_lie_on_themselves_count_as_folded() -> None:
+    x = torch.linspace(-1, 1, 400, dtype=torch.float64)[:, None]
+    share, (one, other) = folded(x**2, x)
+    assert share > 0.8
+    assert abs(float(x[one] + x[other])) < 0.02
+    assert folded(x**2, x.cos())[0] == 0, "folded alike: still one to one"
+    for cloud in (x, x**3, torch.cat([x**2, x + x**3], 1)):
+        assert folded(cloud, x)[0] == 0
+    sparse = torch.randn(30, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert folded(sparse, x[:30])[0] == 0, "nothing is near, so nothing is shown"
+    assert folded(x[:3], x[:3]) == (0.0, (0, 0))
+
+
+def test_a_fold_is_refused_only_below_whitneys_bound() -> None:
+    x = torch.linspace(-1, 1, 300, dtype=torch.float64)[:, None]
+    keys = torch.stack([torch.arange(300), torch.zeros(300, dtype=torch.long)], 1)
+    slope = torch.cat([2 * x, 3 * x**2, torch.ones_like(x)], 1)[..., None]
+    target = ActivationSet(x, keys, LocalMetric.from_jacobian(slope[:, 2:]))
+    whole = torch.cat([x**2, x**3, x], 1)
+    options = {"neighbours": "all", "coordinates": 1, "sides": "source"}
+    fit_layer("diffusion", ActivationSet(whole, keys, LocalMetric.from_jacobian(slope)), target, options=options)
+    source = ActivationSet(whole[:, :1].contiguous(), keys, LocalMetric.from_jacobian(slope[:, :1] + 1e-3))
+    with pytest.raises(FitError, match="source hook folds its input"):
+        fit_layer("diffusion", source, target, options=options)
+
+
+# --- few pairs ---
+@pytest.mark.parametrize("method", ["affine", "orthogonal"])
+def test_few_pairs_are_the_spread_rows(method: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(41, 3, generator=generator, dtype=torch.float64)
+    y = torch.randn(41, 3, generator=generator, dtype=torch.float64)
+
+    def layer(rows: slice, **options: Any) -> torch.Tensor:
+        keys = torch.stack([torch.arange(41)[rows], torch.zeros(41, dtype=torch.long)[rows]], 1)
+        sets = (ActivationSet(values[rows], keys, None) for values in (x, y))
+        return fit_layer(method, *sets, options=options)(x)
+
+    torch.testing.assert_close(layer(slice(None), pairs=5), layer(slice(None, None, 10)))
+    with pytest.raises(FitError, match="expected 1 to 41"):
+        layer(slice(None), pairs=42)
