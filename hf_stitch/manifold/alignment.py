@@ -1,7 +1,8 @@
 """Orthogonal maps between the coordinates of two diffusion maps, constant coordinate left out.
 
 Diffusion coordinates of isometric clouds agree up to an orthogonal map that mixes only coordinates of equal eigenvalues
-(Bertalan et al. 2021, section 3). All functions take a (p, l) and b (p, l') rows of the same p samples.
+(Bertalan et al. 2021, section 3). All functions take a (p, l) and b (p, l) rows of the same p samples; only
+`closest_points.py` does without them. With few pairs: `blocks`, or `sign` where no eigenvalues are near each other.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from hf_stitch.errors import FitError, ManifoldError
 from hf_stitch.manifold.graphs import components
-from hf_stitch.manifold.interpolation import Interpolator, interpolator
+from hf_stitch.manifold.interpolation import Interpolator
 from hf_stitch.manifold.local_metric import LocalMetric
+from hf_stitch.manifold.local_spline import fit_interpolator
 from hf_stitch.manifold.mahalanobis import check_cloud
 from hf_stitch.manifold.neighbours import Pairs, Rule, find_pairs
 from hf_stitch.manifold.nystroem import Nystroem
@@ -103,15 +104,19 @@ class DiffusionMap:
         """The map with only some of its coordinates, such as those that are no harmonics."""
         return replace(self, spectrum=self.spectrum[columns], coordinates=self.coordinates[:, columns])
 
-    def extension(self, kind: str = "thin_plate", smoothing: float = 0.0) -> Interpolator:
-        """A module (b, m) -> (b, l) that gives coordinates of new activations.
+    def extension(self, kind: str = "thin_plate", smoothing: float = 0.0, landmarks: int | None = None) -> Interpolator:
+        """A module (b, m) -> (b, l) that gives coordinates of new activations; `landmarks`: see `fit_interpolator`.
 
         Raises:
             ManifoldError: `nystroem` with eigenvalues that are nothing but rounding.
-            FitError: the interpolation cannot be fitted.
+            FitError: the interpolation cannot be fitted, or is `nystroem` with landmarks.
         """
         if kind != "nystroem":
-            return interpolator(kind).fit(self.points, self.coordinates, smoothing)
+            return fit_interpolator(kind, self.points, self.coordinates, smoothing, landmarks)
+        if landmarks is not None:
+            raise FitError(
+                "nystroem needs the kernel of all rows: leave landmarks out, or use interpolation thin_plate"
+            )
         if self.spectrum.min() < SMALLEST:
             good = int((self.spectrum >= SMALLEST).sum())
             raise ManifoldError(
@@ -128,7 +133,8 @@ class DiffusionMap:
             "bandwidth": torch.tensor(self.bandwidth, dtype=torch.float64, device=self.points.device),
         }
         if self.joined is not None:
-            tensors["joined"] = torch.from_numpy(self.joined.toarray()).to(self.points.device)
+            joined = {"pointers": self.joined.indptr, "partners": self.joined.indices}
+            tensors |= {name: torch.from_numpy(part).long().to(self.points.device) for name, part in joined.items()}
         return Nystroem(tensors)
 
     def extend(self, rows: Tensor, kind: str = "thin_plate", smoothing: float = 0.0) -> Tensor:

@@ -2,7 +2,8 @@
 
 Each is a module whose tensors are its whole state, so a stitching layer can carry it in one safetensors file. All take
 rows (b, m) and give (b, l) in float64; all but `nearest` are differentiable. Rows are taken in blocks, so that memory
-does not grow with b. (Nystroem, which needs a kernel and not only values, is in `nystroem.py`.)
+does not grow with b. (`nystroem.py` needs a kernel, not only
+values; `local_spline.py` is for many centres.)
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from hf_stitch.manifold.linalg import eigh
 BLOCK = 1 << 22  # entries of one block of pairwise numbers (32 MB in float64)
 INTERPOLATORS: dict[str, type[Interpolator]] = {}
 DENSE_LIMIT = 16_000  # centres; the dense solve needs about 24 bytes a pair
+HARMONICS_LIMIT = 6_000  # rows; all their eigenfunctions take minutes
 
 
 def in_blocks(function: Callable[[Tensor], Tensor], rows: Tensor, width: int) -> Tensor:
@@ -32,11 +34,8 @@ def in_blocks(function: Callable[[Tensor], Tensor], rows: Tensor, width: int) ->
 def squared_euclidean(rows: Tensor, points: Tensor) -> Tensor:
     """(b, n) squared distances by one matrix product; exact to rounding of |point|^2, never negative."""
     inner = torch.addmm(points.square().sum(1), rows, points.T, alpha=-2)
-    return inner.add_(rows.square().sum(1, keepdim=True)) if not inner.requires_grad else _plus(inner, rows)
-
-
-def _plus(inner: Tensor, rows: Tensor) -> Tensor:
-    return inner + rows.square().sum(1, keepdim=True)
+    lengths = rows.square().sum(1, keepdim=True)
+    return inner + lengths if inner.requires_grad else inner.add_(lengths)
 
 
 def nearest_rows(rows: Tensor, points: Tensor) -> Tensor:
@@ -52,6 +51,7 @@ class Interpolator(nn.Module):
 
     kind: ClassVar[str] = ""
     coefficients: ClassVar[tuple[str, ...]] = ()
+    loss: float | None = None  # what keeping only landmarks cost; see `fit_interpolator`
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -145,7 +145,7 @@ class ThinPlate(Interpolator):
                 "take more samples, fewer features, or method affine"
             )
         if n > DENSE_LIMIT:
-            raise FitError(f"a thin-plate spline takes at most {DENSE_LIMIT} rows, got {n}: take fewer samples")
+            raise FitError(f"a thin-plate spline takes at most {DENSE_LIMIT} rows, got {n}: set landmarks")
         shift = points.mean(0)
         scale = (points - shift).square().mean().sqrt()
         if not scale > 0:
@@ -159,11 +159,11 @@ class ThinPlate(Interpolator):
 
     def _block(self, rows: Tensor) -> Tensor:
         scaled = (rows - self.shift) / self.scale
-        kernel = _thin_plate_kernel(squared_euclidean(scaled, self.centres))
+        kernel = thin_plate_kernel(squared_euclidean(scaled, self.centres))
         return kernel @ self.weights + torch.addmm(self.polynomial[0], scaled, self.polynomial[1:])
 
 
-def _thin_plate_kernel(squared: Tensor) -> Tensor:
+def thin_plate_kernel(squared: Tensor) -> Tensor:
     # The floor keeps the logarithm and its gradient finite at a centre, where the kernel is 0 to rounding.
     safe = squared.clamp_min(1e-30)
     return safe.log().mul(safe).mul(0.5)
@@ -179,7 +179,7 @@ def _solve_thin_plate(centres: Tensor, values: Tensor, smoothing: float) -> tupl
     basis, sizes, right = torch.linalg.svd(torch.cat([ones, centres], 1), full_matrices=False)
     kept = sizes > 1e-10 * sizes[0]  # constant or dependent features have no slope of their own
     basis, sizes, right = basis[:, kept], sizes[kept], right[kept]
-    kernel = _thin_plate_kernel(squared_euclidean(centres, centres))
+    kernel = thin_plate_kernel(squared_euclidean(centres, centres))
     kernel = (kernel + kernel.T).mul_(0.5)
     kernel.fill_diagonal_(smoothing)
     half = kernel @ basis
@@ -221,6 +221,8 @@ class GeometricHarmonics(Interpolator):
         points, values = merge_duplicates(points.double(), values.double())
         if len(points) < 2:
             raise FitError(f"geometric harmonics need two distinct rows; got {len(points)}: take more samples")
+        if len(points) > HARMONICS_LIMIT:
+            raise FitError(f"geometric harmonics take at most {HARMONICS_LIMIT} rows, got {len(points)}: set landmarks")
         squared = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist").square()
         near = squared.kthvalue(min(11, len(points)), dim=1).values.median()
         bandwidth = 4 * near

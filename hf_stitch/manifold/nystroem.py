@@ -18,8 +18,11 @@ class Nystroem(Interpolator):
     row's partners are its partners. Both one-sided distances enter; with one alone the extension of a fitted row would
     not be its own coordinates.
 
+    Where the kernel is sparse only those partners are looked at; memory is bounded by blocks of rows either way.
+
     Tensors: points (n, m), scale (n,), factors (n, r, m), sign (), log_density (n,), weights (n, l) = phi / a,
-    bandwidth (), joined (n, n) bool or absent when all pairs are joined.
+    bandwidth (); pointers (n + 1,) and partners (e,) int64, the rows that each row is joined to in CSR form, or absent
+    when all pairs are joined.
     """
 
     kind = "nystroem"
@@ -33,23 +36,46 @@ class Nystroem(Interpolator):
     bandwidth: Tensor
 
     def forward(self, rows: Tensor) -> Tensor:
-        n, rank, _ = self.factors.shape
-        size = max(1, BLOCK // (n * max(rank, 1)))
-        return torch.cat([self._block(block) for block in rows.double().split(size)])
-
-    def _block(self, rows: Tensor) -> Tensor:
+        rows = rows.double()
         near = nearest_rows(rows, self.points)
+        n, rank, m = self.factors.shape
+        if "pointers" in self._buffers:
+            most = int(self.get_buffer("pointers").diff().max())
+            block, size = self._sparse, BLOCK // (most * max(rank, 1) * m)
+        else:
+            block, size = self._dense, BLOCK // (n * max(rank, 1))
+        size = max(1, size)
+        return torch.cat([block(part, place) for part, place in zip(rows.split(size), near.split(size))])
+
+    def _sparse(self, rows: Tensor, near: Tensor) -> Tensor:
+        """(b, l) from the partners of the nearest rows, padded to the most there are."""
+        pointers = self.get_buffer("pointers")
+        counts = pointers[near + 1] - pointers[near]
+        steps = torch.arange(int(counts.max()) if len(counts) else 1, device=rows.device)
+        places = pointers[near, None] + torch.minimum(steps, counts[:, None] - 1)
+        partners = self.get_buffer("partners")[places]
+        steps_to = rows[:, None] - self.points[partners]
+        plain = steps_to.square().sum(2)
+        inside = torch.einsum("bkm,brm->bkr", steps_to, self.factors[near].double()).square().sum(2)
+        theirs = torch.einsum("bkm,bkrm->bkr", steps_to, self.factors[partners].double()).square().sum(2)
+        scale = self.scale.double()
+        here = plain * scale[near, None] + self.sign * inside
+        there = plain * scale[partners] + self.sign * theirs
+        logits = self._logits(here, there, self.log_density[partners])
+        shares = logits.masked_fill(steps >= counts[:, None], -torch.inf).softmax(1)
+        return torch.einsum("bk,bkl->bl", shares, self.weights[partners])
+
+    def _dense(self, rows: Tensor, near: Tensor) -> Tensor:
         shift = self.points.mean(0)
         points, rows = self.points - shift, rows - shift
         scale = self.scale.double()
         plain = torch.cdist(rows, points, compute_mode="donot_use_mm_for_euclid_dist").square()
         here = plain * scale[near, None] + self.sign * projected(self.factors[near].double(), rows, points)
         there = plain * scale + self.sign * self._theirs(rows, points)
-        logits = -(here.clamp_min(0) + there.clamp_min(0)) / (2 * self.bandwidth) - self.log_density
-        joined = getattr(self, "joined", None)
-        if joined is not None:
-            logits = logits.masked_fill(~joined[near], -torch.inf)
-        return logits.softmax(1) @ self.weights
+        return self._logits(here, there, self.log_density).softmax(1) @ self.weights
+
+    def _logits(self, here: Tensor, there: Tensor, log_density: Tensor) -> Tensor:
+        return -(here.clamp_min(0) + there.clamp_min(0)) / (2 * self.bandwidth) - log_density
 
     def _theirs(self, rows: Tensor, points: Tensor) -> Tensor:
         """(b, n): |W_j (x_i - y_j)|^2 in the metrics of the fitted rows."""

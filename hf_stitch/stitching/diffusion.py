@@ -16,8 +16,9 @@ from hf_stitch.manifold.folding import TOLERATED, folded
 from hf_stitch.manifold.harmonics import harmonic_residuals, new_coordinates
 from hf_stitch.manifold.interpolation import Interpolator, interpolator
 from hf_stitch.manifold.local_metric import LocalMetric, whitney
+from hf_stitch.manifold.local_spline import fit_interpolator
 from hf_stitch.manifold.neighbours import Rule
-from hf_stitch.stitching.layer import StitchingLayer, outputs, spaced, under
+from hf_stitch.stitching.layer import StitchingLayer, outputs, under
 
 Interpolation = Literal["nearest", "linear", "thin_plate", "nystroem", "harmonics"]
 COORDINATES = 256  # default, where there are at least twice as many rows
@@ -57,6 +58,7 @@ class DiffusionLayer(StitchingLayer):
         bandwidth: float | None = None,
         harmonics: Literal["keep", "drop"] = "keep",
         pairs: int | None = None,
+        landmarks: int | None = None,
     ) -> DiffusionLayer:
         """Fit on paired rows with local metrics (Euclidean where a set has none).
 
@@ -72,6 +74,7 @@ class DiffusionLayer(StitchingLayer):
                 goes back by thin-plate spline.
             smoothing: of the way back (thin_plate: on the diagonal, in units of one global standard deviation).
             harmonics: `drop` leaves out those of the first 20 coordinates that are functions of earlier ones.
+            landmarks: keep so many rows of each interpolation, far from each other; the loss is in the diagnostics.
             pairs: only so many pairs, evenly spread, serve the alignment and the `aligned` inverse; absent: all.
 
         Raises:
@@ -84,32 +87,39 @@ class DiffusionLayer(StitchingLayer):
         _check_unfolded("source", source, target)
         if sides == "both":
             _check_unfolded("target", target, source)
-        chosen = spaced(len(source), pairs).to(source.values.device)
+        spaced = _pairs(len(source), pairs).to(source.values.device)
         asked = (count, neighbours, bandwidth, harmonics)
         first, first_notes = _mapped("source", source, *asked)
         second, second_notes = _mapped("target", target, *asked) if sides == "both" else (None, {})
         found, alignment = first.coordinates, None
         if second is not None:
-            found, alignment = _aligned(first, second, chosen, pairs is not None)
+            found, alignment = _aligned(first, second, spaced, pairs is not None)
         kinds = _kinds(interpolation, source.values.shape[1], target.values.shape[1], second is not None)
         if inverse == "target" and second is not None:
             known, wanted = second.coordinates[:, : found.shape[1]], outputs(target)
         else:
-            known, wanted = found[chosen], outputs(target)[chosen]
+            known, wanted = found[spaced], outputs(target)[spaced]
         parts: dict[str, Interpolator] = {
-            "extension": first.extension(kinds["extension"]),
-            "inverse": _way_back(kinds["inverse"], known, wanted, smoothing),
+            "extension": first.extension(kinds["extension"], landmarks=landmarks),
+            "inverse": _way_back(kinds["inverse"], known, wanted, smoothing, landmarks),
         }
         if second is not None:
-            parts["target_extension"] = second.extension(kinds["target_extension"])
+            parts["target_extension"] = second.extension(kinds["target_extension"], landmarks=landmarks)
+        kinds = {part: module.kind for part, module in parts.items()}
         tensors = {f"{part}.{name}": one for part, module in parts.items() for name, one in module.state_dict().items()}
         if alignment is not None:
             tensors["rotation"] = alignment.rotation
         options: dict[str, Any] = {"sides": sides, "inverse": inverse, "interpolation": interpolation}
-        options |= {"smoothing": smoothing, "bandwidth": bandwidth, "pairs": pairs}
+        options |= {"smoothing": smoothing, "bandwidth": bandwidth, "pairs": pairs, "landmarks": landmarks}
         options |= {"coordinates": found.shape[1], "neighbours": neighbours, "harmonics": harmonics, "kinds": kinds}
         layer = cls(tensors, source.values.shape[1], wanted.shape[1], options)
         layer.diagnostics = _diagnostics(first_notes, second_notes, alignment, layer, len(known), smoothing)
+        if landmarks is not None:
+            loss = {part: module.loss or 0.0 for part, module in parts.items()}
+            layer.diagnostics |= {
+                "landmarks": {"rows": len(source), "loss": loss},
+                "centres": min(landmarks, len(known)),
+            }
         return layer
 
     def coordinates(self, x: Tensor) -> Tensor:
@@ -164,6 +174,14 @@ def _check_unfolded(side: str, rows: ActivationSet, others: ActivationSet) -> No
         )
 
 
+def _pairs(rows: int, pairs: int | None) -> Tensor:
+    if pairs is None:
+        return torch.arange(rows)
+    if not 1 <= pairs <= rows:
+        raise FitError(f"pairs: expected 1 to {rows}, the number of paired rows; got {pairs}")
+    return torch.linspace(0, rows - 1, pairs, dtype=torch.float64).round().long()
+
+
 def _mapped(
     side: str, rows: ActivationSet, count: int, neighbours: Rule, bandwidth: float | None, harmonics: str
 ) -> tuple[DiffusionMap, dict[str, Any]]:
@@ -196,21 +214,21 @@ def _mapped(
     return found, notes
 
 
-def _aligned(first: DiffusionMap, second: DiffusionMap, chosen: Tensor, few: bool) -> tuple[Tensor, Alignment]:
-    """Source coordinates of all rows, rotated into the target's, from the rows `chosen`; the smaller l of the two."""
+def _aligned(first: DiffusionMap, second: DiffusionMap, spaced: Tensor, few: bool) -> tuple[Tensor, Alignment]:
+    """Source coordinates of all rows, rotated into the target's, from the rows `spaced`; the smaller l of the two."""
     count = min(first.coordinates.shape[1], second.coordinates.shape[1])
     a, b = first.coordinates[:, :count], second.coordinates[:, :count]
-    if few and len(chosen) < 2 * count:
+    if few and len(spaced) < 2 * count:
         mean = (first.laplace[:count] / first.laplace[0] + second.laplace[:count] / second.laplace[0]) / 2
-        alignment = blocks(a[chosen], b[chosen], mean)
+        alignment = blocks(a[spaced], b[spaced], mean)
     else:
-        alignment = procrustes(a[chosen], b[chosen])
+        alignment = procrustes(a[spaced], b[spaced])
     return a @ alignment.rotation, alignment
 
 
-def _way_back(kind: str, known: Tensor, wanted: Tensor, smoothing: float) -> Interpolator:
+def _way_back(kind: str, known: Tensor, wanted: Tensor, smoothing: float, landmarks: int | None) -> Interpolator:
     try:
-        return interpolator(kind).fit(known, wanted, smoothing)
+        return fit_interpolator(kind, known, wanted, smoothing, landmarks)
     except FitError as error:
         raise FitError(f"from {known.shape[1]} coordinates back to activations: {error}") from None
 

@@ -7,35 +7,45 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from hf_stitch.activation_set import ActivationSet
-from hf_stitch.manifold.interpolation import ThinPlate
+from hf_stitch.manifold.interpolation import interpolator
+from hf_stitch.manifold.local_spline import fit_interpolator
 from hf_stitch.stitching.layer import StitchingLayer, outputs, under
 
 
 class RBFLayer(StitchingLayer):
-    """A thin-plate spline (r^2 log r) with a centre at every fitted row, in float64."""
+    """A thin-plate spline (r^2 log r) in float64 with a centre at every fitted row or landmark.
+
+    With more centres than one solve takes, each row is predicted from its nearest ones.
+    """
 
     method = "rbf"
 
     def place(self, tensors: Mapping[str, Tensor]) -> None:
-        self.spline = ThinPlate(under(tensors, "spline"))
+        self.spline = interpolator(self.options.get("kind", "thin_plate"))(under(tensors, "spline"))
         super().place({name: tensor for name, tensor in tensors.items() if not name.startswith("spline.")})
 
     @classmethod
-    def fit(cls, source: ActivationSet, target: ActivationSet, *, smoothing: float = 1.0) -> RBFLayer:
+    def fit(
+        cls, source: ActivationSet, target: ActivationSet, *, smoothing: float = 1.0, landmarks: int | None = None
+    ) -> RBFLayer:
         """Fit on paired rows.
 
         Args:
             smoothing: added to the diagonal, with the source features divided by one global standard deviation; 0
                 interpolates.
+            landmarks: keep only so many rows, far from each other, as centres; the loss is in the diagnostics.
 
         Raises:
             FitError: fewer than m + 1 rows for m source features, no spread, or rows too close for smoothing 0.
         """
         y = outputs(target)
-        spline = ThinPlate.fit(source.values, y, smoothing)
+        spline = fit_interpolator("thin_plate", source.values, y, smoothing, landmarks)
         tensors = {f"spline.{name}": tensor for name, tensor in spline.state_dict().items()}
-        layer = cls(tensors, source.values.shape[1], y.shape[1], {"smoothing": smoothing})
-        layer.diagnostics = {"centres": len(spline.centres), "smoothing": smoothing, "warnings": []}
+        options = {"smoothing": smoothing, "landmarks": landmarks, "kind": spline.kind}
+        layer = cls(tensors, source.values.shape[1], y.shape[1], options)
+        layer.diagnostics = {"centres": len(spline.get_buffer("centres")), "smoothing": smoothing, "warnings": []}
+        if landmarks is not None:
+            layer.diagnostics["landmarks"] = {"rows": len(y), "loss": {"spline": spline.loss or 0.0}}
         return layer
 
     def predict(self, rows: Tensor) -> Tensor:
