@@ -18,7 +18,7 @@ from hf_stitch.manifold.interpolation import Interpolator, interpolator
 from hf_stitch.manifold.local_metric import LocalMetric, whitney
 from hf_stitch.manifold.local_spline import fit_interpolator
 from hf_stitch.manifold.neighbours import Rule
-from hf_stitch.stitching.layer import StitchingLayer, outputs, under
+from hf_stitch.stitching.layer import StitchingLayer, outputs, spaced, under
 
 Interpolation = Literal["nearest", "linear", "thin_plate", "nystroem", "harmonics"]
 COORDINATES = 256  # default, where there are at least twice as many rows
@@ -87,18 +87,18 @@ class DiffusionLayer(StitchingLayer):
         _check_unfolded("source", source, target)
         if sides == "both":
             _check_unfolded("target", target, source)
-        spaced = _pairs(len(source), pairs).to(source.values.device)
+        chosen = spaced(len(source), pairs).to(source.values.device)
         asked = (count, neighbours, bandwidth, harmonics)
         first, first_notes = _mapped("source", source, *asked)
         second, second_notes = _mapped("target", target, *asked) if sides == "both" else (None, {})
         found, alignment = first.coordinates, None
         if second is not None:
-            found, alignment = _aligned(first, second, spaced, pairs is not None)
+            found, alignment = _aligned(first, second, chosen, pairs is not None)
         kinds = _kinds(interpolation, source.values.shape[1], target.values.shape[1], second is not None)
         if inverse == "target" and second is not None:
             known, wanted = second.coordinates[:, : found.shape[1]], outputs(target)
         else:
-            known, wanted = found[spaced], outputs(target)[spaced]
+            known, wanted = found[chosen], outputs(target)[chosen]
         parts: dict[str, Interpolator] = {
             "extension": first.extension(kinds["extension"], landmarks=landmarks),
             "inverse": _way_back(kinds["inverse"], known, wanted, smoothing, landmarks),
@@ -174,14 +174,6 @@ def _check_unfolded(side: str, rows: ActivationSet, others: ActivationSet) -> No
         )
 
 
-def _pairs(rows: int, pairs: int | None) -> Tensor:
-    if pairs is None:
-        return torch.arange(rows)
-    if not 1 <= pairs <= rows:
-        raise FitError(f"pairs: expected 1 to {rows}, the number of paired rows; got {pairs}")
-    return torch.linspace(0, rows - 1, pairs, dtype=torch.float64).round().long()
-
-
 def _mapped(
     side: str, rows: ActivationSet, count: int, neighbours: Rule, bandwidth: float | None, harmonics: str
 ) -> tuple[DiffusionMap, dict[str, Any]]:
@@ -214,15 +206,15 @@ def _mapped(
     return found, notes
 
 
-def _aligned(first: DiffusionMap, second: DiffusionMap, spaced: Tensor, few: bool) -> tuple[Tensor, Alignment]:
-    """Source coordinates of all rows, rotated into the target's, from the rows `spaced`; the smaller l of the two."""
+def _aligned(first: DiffusionMap, second: DiffusionMap, chosen: Tensor, few: bool) -> tuple[Tensor, Alignment]:
+    """Source coordinates of all rows, rotated into the target's, from the rows `chosen`; the smaller l of the two."""
     count = min(first.coordinates.shape[1], second.coordinates.shape[1])
     a, b = first.coordinates[:, :count], second.coordinates[:, :count]
-    if few and len(spaced) < 2 * count:
+    if few and len(chosen) < 2 * count:
         mean = (first.laplace[:count] / first.laplace[0] + second.laplace[:count] / second.laplace[0]) / 2
-        alignment = blocks(a[spaced], b[spaced], mean)
+        alignment = blocks(a[chosen], b[chosen], mean)
     else:
-        alignment = procrustes(a[spaced], b[spaced])
+        alignment = procrustes(a[chosen], b[chosen])
     return a @ alignment.rotation, alignment
 
 
