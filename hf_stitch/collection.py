@@ -25,7 +25,7 @@ from hf_stitch.recipe import digest
 from hf_stitch.runtime import Runtime
 from hf_stitch.store import PartStore
 
-SEQUENCE_BATCH, VECTOR_BATCH = 16, 512
+SEQUENCE_BATCH, VECTOR_BATCH = 16, 2048  # at most the rows whose draws `neighborhoods` keeps
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,13 @@ def collect(source: End, target: End, samples: Samples, split: str, runtime: Run
     Raises:
         ActivationError: NaN or infinite activations (the layer and sample are named), or no space left.
     """
-    key = digest({"source": source.identity, "target": target.identity, "data": data, "n": len(samples)})
+    size = min(batch_size(source), batch_size(target))
+    ends = {"source": source.identity, "target": target.identity}
+    key = digest({**ends, "data": data, "n": len(samples), "bucket": size})
     store = PartStore(cache_folder() / key)
-    lengths = [source.preparer.length(samples.source(i)) for i in range(len(samples))]
-    buckets = buckets_of(lengths, min(batch_size(source), batch_size(target)))
+    vectors = source.preparer.modality == "vector"
+    lengths = [1 if vectors else source.preparer.length(samples.source(i)) for i in range(len(samples))]
+    buckets = buckets_of(lengths, size)
     work = [(f"{split}-{i:05d}", bucket) for i, bucket in enumerate(buckets)]
     with runtime.progress.stage(f"activations ({split})", len(samples)) as advance:
         for name, bucket in runtime.mine(work):
@@ -97,8 +100,8 @@ def collect(source: End, target: End, samples: Samples, split: str, runtime: Run
 
 def _part(source: End, target: End, samples: Samples, bucket: Sequence[int], runtime: Runtime) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
-    for role, end, raw in (("source", source, samples.source), ("target", target, samples.target)):
-        inputs = to_device(end.preparer.batch([raw(i) for i in bucket]), runtime)
+    for side, (role, end) in enumerate((("source", source), ("target", target))):
+        inputs = to_device(end.preparer.batch(samples.batch(bucket, side)), runtime)
         points = [end.point] + ([end.head] if role == "source" and end.head else [])
         with torch.no_grad():
             found, output = observe(end.model, points, inputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,15 @@ class Samples:
     def target(self, i: int) -> Any:
         """The target model's own raw input; as `source`."""
         return self._raw(i, 1)
+
+    def batch(self, indices: Sequence[int], side: int) -> list[Any]:
+        """Raw inputs of several samples of model 0 (source) or 1 (target); numbers are read in one query."""
+        if self.preparers[side].modality == "vector":
+            with suppress(TypeError, ValueError):  # told below, by sample
+                rows = np.asarray(self.table.values(self.columns[side], indices), dtype=np.float64)
+                if np.isfinite(rows).all():
+                    return list(rows.reshape(len(indices), -1) if rows.ndim == 1 else rows)
+        return [self._raw(i, side) for i in indices]
 
     def neighbours(self, i: int, side: int) -> list[np.ndarray]:
         """Neighbours that the data give of sample i: (d,) numbers each, as model 0 (source) or 1 (target) takes them.

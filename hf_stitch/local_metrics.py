@@ -23,6 +23,7 @@ from hf_stitch.sequences.windows import pool_windows
 from hf_stitch.store import PartStore
 
 Role = Literal["source", "target"]
+SIDES: tuple[Role, Role] = ("source", "target")
 SAMPLES_AT_ONCE = {"vector": 65536, "other": 64}
 
 
@@ -45,11 +46,10 @@ def collect_metric(
     # A batch may have no row at all: none of its words was recognised.
     buckets = [bucket for bucket in frames.buckets if any(len(windows[i]) for i in bucket)]
     work = [(f"metric-{key}-{i:05d}", bucket) for i, bucket in enumerate(buckets)]
-    raw = samples.source if role == "source" else samples.target
     with runtime.progress.stage(f"neighbourhoods ({role})", sum(map(len, buckets))) as advance:
         for name, bucket in runtime.mine(work):
             if not store.has(name):
-                inputs = to_device(end.preparer.batch([raw(i) for i in bucket]), runtime)
+                inputs = to_device(end.preparer.batch(samples.batch(bucket, SIDES.index(role))), runtime)
                 if around is None:
                     near = _given(recipe, role, end, samples, bucket, runtime)
                     deviations = given_moves(end.model, end.selected, inputs, near)
@@ -81,12 +81,12 @@ def _given(
     recipe: Recipe, role: Role, end: End, samples: Samples, bucket: Sequence[int], runtime: Runtime
 ) -> Iterator[dict[str, Tensor]]:
     """Batches of the first, second, ... neighbour of every sample; at most `size` of them."""
-    near = [samples.neighbours(i, ("source", "target").index(role)) for i in bucket]
+    near = [samples.neighbours(i, SIDES.index(role)) for i in bucket]
     counts = sorted({len(one) for one in near})
     if len(counts) > 1:
         raise DataError(
             f"neighborhoods.kind: given: the samples have {counts[0]} to {counts[-1]} neighbours in column "
-            f"{samples.near[('source', 'target').index(role)]!r}; give all of them the same number"
+            f"{samples.near[SIDES.index(role)]!r}; give all of them the same number"
         )
     for j in range(min(counts[0], recipe.neighborhoods.size)):
         yield to_device(end.preparer.batch([one[j] for one in near]), runtime)

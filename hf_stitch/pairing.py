@@ -18,6 +18,7 @@ from hf_stitch.ends import End
 from hf_stitch.errors import FitError, RecipeError
 from hf_stitch.manifold.local_metric import LocalMetric
 from hf_stitch.offsets import Offsets, offsets, token_spans, tokens_within, word_offsets
+from hf_stitch.ragged import Ragged
 from hf_stitch.recipe import Recipe
 from hf_stitch.sequences.ctc import CtcAlphabet
 from hf_stitch.sequences.rule import DEFAULT_LENGTH, LengthRule, Pairs, RuleState, SampleShape
@@ -144,6 +145,10 @@ def pair_rows(recipe: Recipe, rule: LengthRule, frames: Frames, keys: Sequence[s
     Raises:
         FitError: no row corresponds.
     """
+    if _single(frames, texts) and rule.state.length in ("trim", "resample", "pool") and rule.join == 1:
+        one = rule.pairs(SampleShape(source_length=1, target_length=1))
+        places = torch.stack([torch.arange(len(frames)), torch.zeros(len(frames), dtype=torch.long)], 1)
+        return Pairing((one,) * len(frames), places, 0)
     found, rows, dropped = [], [], 0
     for i in range(len(frames)):
         shape = SampleShape(
@@ -166,6 +171,12 @@ def pair_rows(recipe: Recipe, rule: LengthRule, frames: Frames, keys: Sequence[s
     return Pairing(tuple(found), torch.tensor(rows), dropped)
 
 
+def _single(frames: Frames, texts: Texts | None) -> bool:
+    """True when every sample has one timestep on both sides, as flat activations have: all pair alike."""
+    lengths = torch.cat([frames.source.lengths, frames.target.lengths])
+    return texts is None and frames.path is None and bool((lengths == 1).all())
+
+
 def _capped(pairs: Pairs, most: int | None, seed: int, key: str) -> Pairs:
     if most is None or len(pairs.position) <= most:
         return pairs
@@ -176,6 +187,9 @@ def _capped(pairs: Pairs, most: int | None, seed: int, key: str) -> Pairs:
 
 def rows_of(frames: Any, windows: Sequence[np.ndarray]) -> Tensor:
     """Rows (n, K * m) of all samples from their windows (r, K, 2)."""
+    flat = all(w is windows[0] for w in windows) and windows[0].tolist() == [[[0, 1]]]
+    if flat and isinstance(frames, Ragged) and len(frames.values) == len(frames):
+        return frames.values
     return torch.cat(
         [pool_windows(frames[i][None], torch.from_numpy(w)[None])[0] for i, w in enumerate(windows) if len(w)]
     )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,9 +39,16 @@ class Table:
 
     def value(self, column: str, row: int) -> Any:
         """One cell; a view of the column alone is kept, since decoding the other columns of a row costs more."""
+        return self._alone(column)[row][column]
+
+    def values(self, column: str, rows: Sequence[int]) -> list[Any]:
+        """Several cells in one query."""
+        return list(self._alone(column)[list(rows)][column])
+
+    def _alone(self, column: str) -> Dataset:
         if column not in self._columns:
             self._columns[column] = self.rows.select_columns([column])
-        return self._columns[column][row][column]
+        return self._columns[column]
 
 
 def open_table(data: Data, name: str) -> Table:

@@ -6,15 +6,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from hf_stitch import pairing
 from hf_stitch.activation_set import ActivationSet
 from hf_stitch.data import load_samples
 from hf_stitch.errors import DataError, FitError, RecipeError
 from hf_stitch.fitting import fit
 from hf_stitch.manifold.folding import folded
 from hf_stitch.manifold.local_metric import LocalMetric
+from hf_stitch.pairing import activation_sets
 from hf_stitch.recipe import Recipe
 from hf_stitch.report import Report
 from hf_stitch.reporting.html import page_for
@@ -190,6 +193,36 @@ def test_a_fold_is_refused_only_below_whitneys_bound() -> None:
     source = ActivationSet(whole[:, :1].contiguous(), keys, LocalMetric.from_jacobian(slope[:, :1] + 1e-3))
     with pytest.raises(FitError, match="source hook folds its input"):
         fit_layer("diffusion", source, target, options=options)
+
+
+# --- many flat samples ---
+def test_flat_samples_pair_as_any_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe.load("paper/vector_fields", ["compare=[]", "data.fit.samples=5000"])
+    bench = Workbench.open(recipe, Runtime.start("cpu"), Timings(), ("fit",)).collect()
+    frames, rule = bench.frames["fit"], bench.rule(recipe)
+    quick = bench.pairing(recipe, rule, "fit")
+    rows = activation_sets(bench.source, bench.target, frames, quick, (None, None))
+    monkeypatch.setattr(pairing, "_single", lambda frames, texts: False)
+    slow = bench.pairing(recipe, rule, "fit")
+    assert torch.equal(quick.keys, slow.keys)
+    assert [p.source.tolist() for p in quick.pairs] == [p.source.tolist() for p in slow.pairs]
+    for one, other in zip(rows, activation_sets(bench.source, bench.target, frames, slow, (None, None))):
+        assert torch.equal(one.values, other.values)
+    samples = bench.samples["fit"]
+    assert len(frames.buckets) == 3
+    inputs = torch.tensor(np.stack(samples.batch(range(5000), 0)))
+    assert inputs[4321].tolist() == samples.source(4321).tolist()
+    with torch.no_grad():
+        torch.testing.assert_close(bench.source.model(inputs).logits, frames.source_output)
+
+
+def test_a_bad_sample_among_many_is_named(tmp_path: Path) -> None:
+    for bad, message in (("[1, null]", "NaN or infinite"), ("[1, NaN]", "NaN or infinite"), ("null", "is empty")):
+        (tmp_path / "rows.jsonl").write_text(f'{{"x": [1, 2], "k": "good"}}\n{{"x": {bad}, "k": "bad"}}\n')
+        data = {"fit": {"dataset": str(tmp_path / "rows.jsonl"), "columns": {"source": "x", "id": "k"}}}
+        recipe = Recipe.parse({**Recipe.load("paper/vector_fields", ["compare=[]"]).plain(), "data": data})
+        with pytest.raises(DataError, match=f"fit sample 'bad': .*{message}"):
+            Workbench.open(recipe, Runtime.start("cpu"), Timings(), ("fit",)).collect()
 
 
 # --- few pairs ---
