@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from hf_stitch.errors import HookError
+from hf_stitch.errors import ArtifactError, HookError
 from hf_stitch.hooks import HookPoint, make_inputs_for, probe, select_features
 from hf_stitch.loading import fingerprint_of, load_model
 from hf_stitch.preparation import Preparer
@@ -54,11 +54,15 @@ def open_end(side: Side, runtime: Runtime) -> End:
         StitchError: the model cannot be loaded, the hook point does not exist, or it fires twice or never.
     """
     model = load_model(side, dtype=runtime.dtype, device=runtime.device)
+    _check_weights(side, model)
     preparer = Preparer.for_model(side, model)
     make_inputs = make_inputs_for(model)
     point = probe(model, side.hook, make_inputs, output=side.output)
     wanted = side.features.model_dump() if isinstance(side.features, Every) else side.features
-    features = select_features(wanted, point.width)
+    try:
+        features = select_features(wanted, point.width)
+    except HookError as error:
+        raise HookError(f"{side.model}, {side.hook}: {error}") from None
     head = None
     if type(model).__name__.endswith("ForCTC"):
         try:
@@ -73,3 +77,12 @@ def open_end(side: Side, runtime: Runtime) -> End:
         "device": runtime.device.type,
     }
     return End(side, model, preparer, point, features, head, identity)
+
+
+def _check_weights(side: Side, model: PreTrainedModel) -> None:
+    bad = [name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())]
+    if bad:
+        raise ArtifactError(
+            f"{side.model}: {len(bad)} weights hold NaN or infinite numbers (the first: {bad[0]}); "
+            "get the checkpoint again, or load it in --dtype float32"
+        )

@@ -65,7 +65,7 @@ def evaluate(
         memory_peak_bytes=peak_memory(),
         parameters=count_parameters(model, bench.source, bench.target),
         measures=measures,
-        verdict=judge(measures, recipe.label),
+        verdict=judge(measures, recipe.label, asked=recipe.plain()),
         chosen=None,
         notes=samples.notes,
     )

@@ -77,6 +77,7 @@ def _fit_all(asked: Recipe, bench: Workbench, folder: Path | None) -> tuple[Fitt
     (label, recipe), *others = asked.variants()
     trial = Trial(bench)
     main = trial.fit(label, recipe)
+    main.model.config.fingerprint = asked.fingerprint()  # of all that was asked, comparisons included
     if folder is not None and bench.runtime.is_main:
         save_model(folder, main.model, bench.source, bench.target)
     measures = trial.reference_measures() + trial.measure(main)
@@ -145,7 +146,7 @@ def _report(
         memory_peak_bytes=peak_memory(),
         parameters=count_parameters(main.model, bench.source, bench.target),
         measures=measures,
-        verdict=judge(measures, main.label),
+        verdict=judge(measures, main.label, asked=asked.plain()),
         chosen=chosen or {"method": main.label, "split": "none", "measure": "the recipe's own"},
         diagnostics=diagnostics,
         notes=notes,

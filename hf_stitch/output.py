@@ -57,6 +57,8 @@ def save_model(folder: Path, model: StitchedModel, source: End, target: End) -> 
     """Weights, config, and what prepares the inputs."""
     with room(folder):
         model.save_pretrained(folder)
+        for weights in folder.glob("*.safetensors"):  # safetensors makes files that only their owner may read
+            weights.chmod((folder / "config.json").stat().st_mode & 0o666)
         needs_target = model.rule.state.length == "spans"
         preparer = source.preparer.with_target_tokenizer(target.tokenizer) if needs_target else source.preparer
         preparer.save(folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,54 +37,60 @@ class Predictor:
         with quiet():
             self.model = StitchedModel.from_pretrained(folder).to(self.device).eval()
         self.preparer = Preparer.load(folder, self.model.config)
+        self.notes: list[str] = []  # what was done to inputs: resampled, cut
 
     @property
     def modality(self) -> str:
         """What the source takes: audio, text, image or vector."""
         return self.preparer.modality
 
-    def __call__(self, inputs: Iterable[Input]) -> Iterator[dict[str, Any]]:
+    def __call__(
+        self, inputs: Iterable[Input], on_error: Callable[[DataError], None] | None = None
+    ) -> Iterator[dict[str, Any]]:
         """Predict in batches of 8, in order, reading inputs as they come.
 
         Args:
             inputs: for sound paths or the bytes of a file; for text strings, or paths of files with one text a line;
                 for vectors strings of numbers or such files; for pictures paths.
+            on_error: told of an input that cannot be used, which is then left out; absent: the error is raised.
 
         Yields:
             {"input", "label", "score", "scores"} of a classifier (scores by label, from softmax, or from a sigmoid each
-            where several labels may hold), {"input", "values"} of a regression.
+            where several labels may hold), {"input", "values"} of a regression. What was done to inputs is in `notes`.
 
         Raises:
             DataError: an input that cannot be used; what came before it has been yielded.
         """
         batch: list[tuple[str, Any]] = []
-        pending = self._read(inputs)
-        while True:
+        for given in inputs:
             try:
-                named = next(pending, None)
-            except DataError:
-                yield from self._predict(batch)
-                raise
-            if named is not None:
-                batch.append(named)
-            if named is None or len(batch) == BATCH:
+                for named in self._read(given):
+                    batch.append(named)
+                    if len(batch) == BATCH:
+                        yield from self._predict(batch)
+                        batch = []
+            except DataError as error:
                 yield from self._predict(batch)
                 batch = []
-            if named is None:
-                return
+                if on_error is None:
+                    raise
+                on_error(error)
+        yield from self._predict(batch)
 
-    def _read(self, inputs: Iterable[Input]) -> Iterator[tuple[str, Any]]:
-        """Names and raw inputs."""
-        for given in inputs:
-            if self.modality == "audio":
-                name = "stdin" if isinstance(given, bytes) else str(given)
-                sound = read_audio(given, self.preparer.rate, name=name, minimum=self.preparer.minimum)
-                yield name, sound.samples
-            elif self.modality == "image":
-                yield str(given), _picture(given)
-            else:
-                for line in _lines(given):
-                    yield line, line if self.modality == "text" else _numbers(line)
+    def _read(self, given: Input) -> Iterator[tuple[str, Any]]:
+        """Names and raw inputs of what was given."""
+        if self.modality == "audio":
+            name = "stdin" if isinstance(given, bytes) else str(given)
+            sound = read_audio(given, self.preparer.rate, name=name, minimum=self.preparer.minimum)
+            self.notes += [f"{name}: {note}" for note in sound.notes]
+            yield name, sound.samples
+        elif self.modality == "image":
+            yield str(given), _picture(given)
+        else:
+            for line in _lines(given):
+                if self.modality == "text" and (cut := self.preparer.cut(line)):
+                    self.notes.append(f"{line[:40]!r}: {cut}")
+                yield line, line if self.modality == "text" else _numbers(line)
 
     def _predict(self, batch: list[tuple[str, Any]]) -> list[dict[str, Any]]:
         if not batch:

@@ -137,6 +137,12 @@ class Preparer:
             return len(raw)
         return len(self.tool(raw)["input_ids"]) if self.modality == "text" else 1
 
+    def cut(self, raw: Any) -> str | None:
+        """What is lost of a text that is longer than the model reads, in words; None where nothing is."""
+        if self.modality != "text" or self.max_length is None or (length := self.length(raw)) <= self.max_length:
+            return None
+        return f"{length} tokens, the model reads {self.max_length}, the rest is left out"
+
     def batch(self, raws: Sequence[Any]) -> dict[str, Tensor]:
         """Keyword arguments of the forward.
 

@@ -8,7 +8,8 @@ against what the target scores on its own input. Regressions are weighed against
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from pydantic.dataclasses import dataclass
 
@@ -22,6 +23,7 @@ UNEXPLAINED = 0.01  # share of the output's variance that a regression that hold
 UNEXPLAINED_PARTLY = 0.5
 
 CODES = (
+    "comparison-only",
     "holds",
     "holds-partly",
     "fails",
@@ -48,9 +50,19 @@ class Verdict:
 Lookup = Callable[[str, str], Measure | None]
 
 
-def judge(measures: Iterable[Measure], method: str, split: str = "test", direction: str = "forward") -> Verdict:
-    """The verdict on one method, from the measures of one split; see `CODES`."""
-    measures = list(measures)
+def judge(
+    measures: Iterable[Measure],
+    method: str,
+    split: str = "test",
+    direction: str = "forward",
+    asked: Mapping[str, Any] | None = None,
+) -> Verdict:
+    """The verdict on one method, from the measures of one split; see `CODES`.
+
+    Args:
+        asked: the recipe as plain data; advice that it already follows is then left out.
+    """
+    measures, sequence = list(measures), (asked or {}).get("sequence", {})
 
     def get(name: str, of: str) -> Measure | None:
         found = find(measures, name, of, split, direction)
@@ -59,10 +71,18 @@ def judge(measures: Iterable[Measure], method: str, split: str = "test", directi
     for name, weigh in (("agreement", _classes), ("output_mse", _regression)):
         if (found := get(name, method)) is not None:
             rival = _rival(found, measures)
-            verdict = weigh(found, get)
-            return verdict if rival is None else _with_rival(verdict, rival)
+            verdict = weigh(found, get, asked or {})
+            verdict = verdict if rival is None else _with_rival(verdict, rival)
+            return _for_comparison(verdict) if sequence.get("target_length") == "oracle" else verdict
     text = f"Nothing is known of {method}: neither agreement nor an output error was measured on {split}."
-    return Verdict("not-measured", text, "Give the recipe a `data.test` part, then run `hf-stitch evaluate` again.")
+    advice = "Give the recipe a `data.test` part, or run `hf-stitch evaluate DIR dataset=FILE` with data of your own."
+    return Verdict("not-measured", text, advice)
+
+
+def _for_comparison(verdict: Verdict) -> Verdict:
+    told = "it was told the true target lengths, which nobody knows at run time"
+    advice = "Set `sequence.target_length` to ratio, constant or ctc for a model that predicts."
+    return Verdict("comparison-only", f"For comparison only, since {told}: {verdict.text}", advice)
 
 
 def _rival(own: Measure, measures: list[Measure]) -> Measure | None:
@@ -86,7 +106,7 @@ def _with_rival(verdict: Verdict, rival: Measure) -> Verdict:
     return Verdict(verdict.code, text, f"Consider {rival.method}, choosing on validation. {verdict.next}")
 
 
-def _classes(agreement: Measure, get: Lookup) -> Verdict:
+def _classes(agreement: Measure, get: Lookup, asked: Mapping[str, Any]) -> Verdict:
     method = agreement.method
     kappa, majority = get("kappa", method), get("agreement", "majority")
     if kappa is None and majority is None:
@@ -96,17 +116,17 @@ def _classes(agreement: Measure, get: Lookup) -> Verdict:
     common = majority is not None and _value(agreement) <= _value(majority)
     if chance or common:
         why = "which is no better than always giving its commonest answer" if common else "which chance alone explains"
-        return Verdict("no-better-than-majority", f"{_found(agreement, get)}, {why}.", _remedy(get, method))
+        return Verdict("no-better-than-majority", f"{_found(agreement, get)}, {why}.", _remedy(get, method, asked))
     if kappa is None:
         text = f"{_found(agreement, get)}, which beats the commonest answer, but kappa was not measured."
         return Verdict("unscaled", text, "Measure kappa on the same samples.")
     if _value(kappa) < KAPPA_FAIR:
         text = f"{_found(agreement, get)}, which is better than chance, but too little to be of use."
-        return Verdict("fails", text, _remedy(get, method))
+        return Verdict("fails", text, _remedy(get, method, asked))
     faults = _faults(agreement, kappa, get)
     if faults:
         text = f"{_found(agreement, get)}, which is better than chance, but {_join(faults)}."
-        return Verdict("holds-partly", text, _remedy(get, method))
+        return Verdict("holds-partly", text, _remedy(get, method, asked))
     text = f"The two halves fit: {_found(agreement, get)}{_company(get, method)}."
     return Verdict(
         "holds", text, "Try it on data of your own, from another source than the test's, before relying on it."
@@ -165,19 +185,28 @@ def _penalty(get: Lookup, method: str) -> float | None:
     return None if own is None or stitched is None else _value(own) - _value(stitched)
 
 
-def _remedy(get: Lookup, method: str) -> str:
-    cascade = get("agreement", "cascade")
-    reached = get("agreement", method)
-    landing = "" if method.endswith("+nearest") else "`stitch.landing: nearest`, "
+def _remedy(get: Lookup, method: str, asked: Mapping[str, Any]) -> str:
+    """What to try next, without what the recipe does already."""
+    cascade, reached = get("agreement", "cascade"), get("agreement", method)
+    sequence, stitch = asked.get("sequence", {}), asked.get("stitch", {})
+    tries = ["more pairs (`data.fit.samples`)"]
+    if sequence.get("length") == "ctc":
+        tries.append("more `sequence.parts`")
+    elif cascade is not None:
+        tries.append("better time alignment (`sequence.length: ctc`)")
+    else:
+        tries.append("another length rule")
+    if stitch.get("landing") != "nearest" and not method.endswith("+nearest"):
+        tries.append("`stitch.landing: nearest`")
+    if "embedding" not in str(asked.get("target", {}).get("hook")):
+        tries.append("an earlier target hook")
+    advice = f"Try {', '.join(tries[:-1])}, or {tries[-1]}."
     if cascade is not None and reached is not None and _value(cascade) > _value(reached):
-        return (
-            f"Use the cascade ({_percent(cascade.value)}), or align time better (`sequence.length: ctc`, "
-            f"more `sequence.parts`), try {landing}an earlier target hook, or more pairs."
-        )
-    return f"Try {landing}another length rule, an earlier target hook, or more pairs."
+        return f"Use the cascade ({_percent(cascade.value)}). {advice}"
+    return advice
 
 
-def _regression(error: Measure, get: Lookup) -> Verdict:
+def _regression(error: Measure, get: Lookup, asked: Mapping[str, Any]) -> Verdict:
     method = error.method
     constant = get("output_mse", "majority")
     found = f"{method} gives the target's own output up to a squared error of {error.write(error.value)}{_span(error)}"

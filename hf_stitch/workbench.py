@@ -50,6 +50,8 @@ class Workbench:
         """
         with timings.stage("load.models"):
             source, target = open_end(recipe.source, runtime), open_end(recipe.target, runtime)
+        if recipe.data.test is None and "test" in splits:
+            runtime.progress.note("the recipe has no data.test part: the map is fitted, but nothing will be measured")
         samples = {}
         with timings.stage("load.data"):
             for split in splits:
@@ -64,9 +66,22 @@ class Workbench:
             with self.timings.stage(f"activations.{split}"):
                 data = described(getattr(self.recipe.data, split))
                 self.frames[split] = collect(self.source, self.target, samples, split, self.runtime, data)
+            samples.remarks += self._cut_texts(split)
             for note in samples.notes:
                 self.runtime.progress.note(note)
         return self
+
+    def _cut_texts(self, split: str) -> list[str]:
+        """Notes about texts that are longer than a model reads."""
+        samples, notes = self.samples[split], []
+        for raw, end in ((samples.source, self.source), (samples.target, self.target)):
+            preparer = end.preparer
+            if preparer.modality == "text" and preparer.max_length is not None:
+                count = sum(preparer.cut(raw(i)) is not None for i in range(len(samples)))
+                if count:
+                    most = f"the {preparer.max_length} tokens that {end.side.model} reads"
+                    notes.append(f"{split}: {count} texts are longer than {most}; the rest of them is left out")
+        return notes
 
     def swapped(self) -> Workbench:
         """The same bench from target to source; nothing is collected anew."""

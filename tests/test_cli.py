@@ -17,6 +17,7 @@ from conftest import SENTENCES
 from hf_stitch import cache
 from hf_stitch.cli import bars, evaluate, main, predict
 from hf_stitch.cli.inspect import folded
+from hf_stitch.errors import DataError
 from hf_stitch.recipe import digest, shipped
 
 VERBS = ["fit", "evaluate", "predict", "inspect"]
@@ -383,11 +384,12 @@ def test_other_data_take_no_split_from_the_old() -> None:
 
 class FakePredictor:
     modality = "audio"
+    notes = ("a.wav: resampled",)
 
     def __init__(self, folder: Path, device: str | None = None) -> None:
         self.folder = folder
 
-    def __call__(self, inputs):
+    def __call__(self, inputs, on_error=None):
         for given in inputs:
             yield {"input": "stdin" if isinstance(given, bytes) else str(given), "values": [float(len(str(given)))]}
 
@@ -397,12 +399,29 @@ def test_predict_reads_sound_from_stdin_as_bytes(
 ) -> None:
     monkeypatch.setattr("hf_stitch.prediction.Predictor", FakePredictor)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"RIFF")))
-    status, out, _ = run(capsys, "predict", tmp_path, "a.wav", "-")
+    status, out, told = run(capsys, "predict", tmp_path, "a.wav", "-")
     assert status == 0
+    assert told == "note: a.wav: resampled\n"
     assert [json.loads(line)["input"] for line in out.splitlines()] == ["a.wav", "stdin"]
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     assert run(capsys, "predict", tmp_path, "a.wav")[1].split() == ["input", "0", "a.wav", "5.0000"]
     assert predict.EXAMPLE.startswith("hf-stitch predict")
+
+
+def test_predict_goes_on_after_a_bad_file(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Half(FakePredictor):
+        def __call__(self, inputs, on_error=None):
+            for given in inputs:
+                if given.name == "bad.wav":
+                    on_error(DataError(f"{given}: not audio"))
+                else:
+                    yield {"input": str(given), "values": [0.0]}
+
+    monkeypatch.setattr("hf_stitch.prediction.Predictor", Half)
+    status, out, told = run(capsys, "predict", "somewhere", "a.wav", "bad.wav", "b.wav")
+    assert status == 2
+    assert [json.loads(line)["input"] for line in out.splitlines()] == ["a.wav", "b.wav"]
+    assert "bad.wav: not audio" in told
 
 
 def test_lines_tell_begin_end_and_every_ten_seconds(

@@ -210,7 +210,25 @@ def test_verdicts(code: str, measures: list[Measure], words: list[str]) -> None:
 
 
 def test_every_code_has_a_case_and_words() -> None:
-    assert {code for code, _, _ in CASES} == set(CODES) == set(VERDICTS)
+    assert {code for code, _, _ in CASES} | {"comparison-only"} == set(CODES) == set(VERDICTS)
+
+
+def test_a_model_that_needs_the_true_lengths_is_for_comparison_only() -> None:
+    measures = _classes((0.95, 0.91, 0.97), (0.9, 0.85, 0.95), 0.5)
+    verdict = judge(measures, "m", asked={"sequence": {"target_length": "oracle"}})
+    assert verdict.code == "comparison-only"
+    assert "ratio" in verdict.next
+
+
+def test_advice_leaves_out_what_was_done() -> None:
+    measures = _classes((0.53, 0.46, 0.6), (0.06, -0.08, 0.2), 0.5, 0.975)
+    asked = {"sequence": {"length": "ctc"}, "stitch": {"landing": "nearest"}, "target": {"hook": "a.word_embedding"}}
+    assert "length: ctc" in judge(measures, "m").next
+    done = judge(measures, "m", asked=asked).next
+    assert "length: ctc" not in done
+    assert "landing" not in done
+    assert "earlier" not in done
+    assert "more pairs" in done
 
 
 def test_agreement_alone_never_decides() -> None:

@@ -36,4 +36,6 @@ def run(
     hush()
     _, report = fit(asked, folder, device=device, dtype=dtype, progress=progress())
     tell(report)
-    console().print(f"\n{folder}: {files_in(folder)}\nnext: hf-stitch predict {folder} INPUT", markup=False)
+    console().print(f"\n{folder}: {files_in(folder)}", markup=False)
+    if report.verdict.code != "comparison-only":
+        console().print(f"next: hf-stitch predict {folder} INPUT", markup=False)

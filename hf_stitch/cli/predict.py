@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hf_stitch.cli.words import Device
+from hf_stitch.errors import DataError
 
 if TYPE_CHECKING:
     from hf_stitch.prediction import Predictor
@@ -36,12 +37,17 @@ def run(
 
     hush()
     predictor = Predictor(folder, device=device)
-    found = predictor(_inputs(inputs or ["-"], predictor))
+    bad: list[str] = []
+    found = predictor(_inputs(inputs or ["-"], predictor), lambda error: bad.append(str(error)))
     if sys.stdout.isatty():
         _show(found)
     else:
         for row in found:
             print(json.dumps(row, ensure_ascii=False), flush=True)
+    for note in predictor.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if bad:
+        raise DataError("; ".join(bad))
 
 
 def _inputs(words: list[str], predictor: Predictor) -> Iterator[Path | str | bytes]:

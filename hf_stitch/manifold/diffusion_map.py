@@ -15,7 +15,7 @@ from hf_stitch.manifold.interpolation import Interpolator
 from hf_stitch.manifold.local_metric import LocalMetric
 from hf_stitch.manifold.local_spline import fit_interpolator
 from hf_stitch.manifold.mahalanobis import check_cloud
-from hf_stitch.manifold.neighbours import Pairs, Rule, find_pairs
+from hf_stitch.manifold.neighbours import ALL_ROWS, Pairs, Rule, find_pairs
 from hf_stitch.manifold.nystroem import Nystroem
 from hf_stitch.manifold.spectrum import leading, solver_for
 
@@ -176,7 +176,9 @@ def _kernel(pairs: Pairs, bandwidth: float) -> np.ndarray | sparse.csr_matrix:
 def _check_connected(kernel: np.ndarray | sparse.csr_matrix, neighbours: Rule) -> None:
     pieces = components(kernel)
     if pieces > 1:
-        more = "a larger bandwidth" if neighbours == "all" else "neighbours: all, more neighbours, a larger bandwidth"
+        more = "a larger bandwidth"
+        if neighbours != "all":
+            more = ("neighbours: all, " if kernel.shape[0] <= ALL_ROWS else "") + f"more neighbours, {more}"
         raise ManifoldError(
             f"the cloud of {kernel.shape[0]} rows falls into {pieces} pieces that no neighbours join, so it has no "
             f"common coordinates: use {more}, or more samples"

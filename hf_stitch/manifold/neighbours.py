@@ -23,6 +23,7 @@ Rule = Literal["grown", "all"] | int
 START = 10  # neighbours a row in the growing graph; the kernel joins rows up to two steps of it apart
 DISAGREEMENT = 4.0  # largest ratio of the two one-sided squared distances
 ROUNDS = 10
+ALL_ROWS = 20_000  # all pairs of more fill the memory: three matrices of float64
 DENSE_ROWS = 4000  # up to here one matrix product for all pairs is quicker than the pairs that are needed
 SETTLED = 0.02  # share of edges that may still change: two steps along the graph reach past them
 
@@ -52,10 +53,12 @@ def find_pairs(points: Tensor, metric: LocalMetric, rule: Rule) -> Pairs:
     """Pairs of a checked float64 cloud.
 
     Raises:
-        ManifoldError: a rule that is neither `grown`, `all` nor a number from 1 to n - 1.
+        ManifoldError: a rule that is neither `grown`, `all` nor a number from 1 to n - 1; `all` for too many rows.
     """
     n = len(points)
     if rule == "all":
+        if n > ALL_ROWS:
+            raise ManifoldError(f"neighbours: all takes at most {ALL_ROWS} rows; got {n} rows: use neighbours: grown")
         single = one_sided(points, metric).cpu().numpy()
         both = single + single.T
         np.fill_diagonal(both, 0.0)

@@ -79,7 +79,11 @@ class StitchedModel(PreTrainedModel):
             frames (b, t, m), mask (b, t) bool, and the greedy CTC path (b, t) int64 where the length rule needs it.
         """
         points = [self.source_point] + ([self.ctc_point] if self.ctc_point else [])
-        found = capture(self.prefix, points, inputs)
+        dtype = next((p.dtype for p in self.prefix.parameters() if p.is_floating_point()), torch.float32)
+        # Feature extractors give float32 whatever the model's dtype is.
+        found = capture(
+            self.prefix, points, {k: v.to(dtype) if v.is_floating_point() else v for k, v in inputs.items()}
+        )
         frames = found[0]
         mask = timestep_mask(self.prefix, inputs.get("attention_mask"), frames)
         path = found[1].argmax(-1) if self.ctc_point else None

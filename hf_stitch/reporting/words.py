@@ -46,6 +46,7 @@ REFERENCES = {
 }
 
 VERDICTS: dict[str, tuple[str, str]] = {
+    "comparison-only": ("For comparison only", "none"),
     "holds": ("The halves fit", "good"),
     "holds-partly": ("The halves fit in part", "mixed"),
     "fails": ("The halves do not fit", "bad"),
