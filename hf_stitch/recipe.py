@@ -13,123 +13,15 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from hf_stitch.errors import RecipeError, nearest
 from hf_stitch.recipe_errors import explain
+from hf_stitch.recipe_parts import Data, Every, Method, Neighborhoods, Part, Sequence_, Side, Splits, Stitch
+
+__all__ = ["Data", "Every", "Recipe", "Side", "digest", "find", "merge", "shipped"]
 
 FORMAT = 1  # raised when the meaning of a recipe key changes: old caches and outputs are then not reused
-
-Method = Literal["affine", "diffusion", "orthogonal", "rbf"]
-LengthRuleName = Literal["trim", "resample", "pool", "ctc", "spans"]
-
-
-class Part(BaseModel):
-    """Base of all parts: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Every(Part):
-    """Every k-th feature."""
-
-    every: PositiveInt
-
-
-class Side(Part):
-    """One model and its hook point."""
-
-    model: str = Field(description="Hub id, local folder, or zoo: name")
-    class_: str | None = Field(None, alias="class", description="transformers class; found from the config when absent")
-    revision: str | None = Field(None, description="branch, tag or commit of a Hub id")
-    hook: str = Field(description="dotted name of a submodule")
-    output: int | str | None = Field(
-        None, description="which element of a tuple or ModelOutput; the first tensor if absent"
-    )
-    features: Literal["all"] | Every | list[int] = "all"
-
-
-class Columns(Part):
-    """Names of the dataset columns."""
-
-    source: str
-    target: str | None = Field(None, description="the target's own input; the source's column when absent")
-    label: str | None = None
-    text: str | None = Field(None, description="true transcript, for word errors and for matching recognised words")
-    group: str | None = Field(None, description="a column whose values get rows of their own, as test/<value>")
-    id: str | None = Field(None, description="unique sample ids; row numbers when absent")
-    source_neighbours: str | None = Field(None, description="lists of neighbours, for neighborhoods.kind: given")
-    target_neighbours: str | None = Field(None, description="the same neighbours as the target sees them")
-
-
-class Data(Part):
-    """One set of samples."""
-
-    dataset: str = Field(description="Hub dataset id, local Parquet/JSONL/CSV file, folder of audio, or zoo: name")
-    split: str | None = None
-    revision: str | None = None
-    samples: PositiveInt | None = Field(None, description="the first n; all when absent")
-    columns: Columns
-
-
-class Splits(Part):
-    """`fit` makes the map, `validation` chooses the method, `test` is only reported."""
-
-    fit: Data
-    validation: Data | None = None
-    test: Data | None = None
-
-
-class Neighborhoods(Part):
-    """How the local metric of a sample is found (ALGORITHMS: local covariance)."""
-
-    kind: Literal["gaussian", "jacobian", "given", "none"] = "gaussian"
-    size: PositiveInt = 32
-    delta: float = Field(0.05, gt=0, description="radius covered; the neighbours' standard deviation is delta / 4")
-    where: Literal["input", "embedding"] | None = Field(
-        None, description="absent: input for numbers, embedding for text"
-    )
-    rank: Literal["auto"] | PositiveInt = "auto"
-    max_rank: PositiveInt = 32
-    eta: float | None = Field(None, gt=0, description="regularisation; absent: pseudo-inverse truncated at `rank`")
-
-
-class Sequence_(Part):
-    """How source timesteps become target timesteps."""
-
-    length: LengthRuleName = "trim"
-    target_length: Literal["ratio", "constant", "ctc", "oracle"] | None = None
-    slice: PositiveInt = Field(1, description="consecutive timesteps joined into one row")
-    parts: PositiveInt = Field(1, description="parts per word for ctc")
-    per_sample: PositiveInt | None = Field(64, description="at most this many rows of one sample in the fit")
-    fill: Literal["predict", "mean", "zero"] = "predict"
-
-
-class Stitch(Part):
-    """The stitching layer. Only the options that the method takes may be given."""
-
-    method: Method = "affine"
-    landing: Literal["none", "nearest"] = "none"
-    ridge: Literal["auto"] | float | None = None
-    sides: Literal["both", "source"] | None = None
-    coordinates: PositiveInt | None = None
-    neighbours: Literal["grown", "all"] | PositiveInt | None = None
-    bandwidth: float | None = None
-    inverse: Literal["aligned", "target"] | None = None
-    interpolation: Literal["nearest", "linear", "thin_plate", "nystroem", "harmonics"] | None = None
-    smoothing: float | None = Field(None, ge=0)
-    harmonics: Literal["keep", "drop"] | None = None
-    pairs: PositiveInt | None = None
-    landmarks: PositiveInt | None = None
-
-    def options(self) -> dict[str, Any]:
-        """The method's own options that were given."""
-        given = self.model_dump(exclude_none=True)
-        return {key: value for key, value in given.items() if key not in ("method", "landing")}
-
-    @property
-    def label(self) -> str:
-        return self.method + ("+nearest" if self.landing == "nearest" else "")
 
 
 Compare = str | dict[str, Any]
@@ -138,17 +30,17 @@ Compare = str | dict[str, Any]
 class Recipe(Part):
     """What was asked: two hook points, data, and how to map one into the other."""
 
-    name: str = ""
-    description: str = ""
-    source: Side
-    target: Side
-    data: Splits
-    neighborhoods: Neighborhoods = Neighborhoods()
-    sequence: Sequence_ = Sequence_()
-    stitch: Stitch = Stitch()
-    directions: Literal["forward", "both"] = "forward"
-    compare: list[Compare] = []
-    seed: int = 0
+    name: str = Field("", description="absent: the file's name")
+    description: str = Field("", description="one line for the report")
+    source: Side = Field(description="the model whose first half runs")
+    target: Side = Field(description="the model whose second half runs")
+    data: Splits = Field(description="the samples")
+    neighborhoods: Neighborhoods = Field(Neighborhoods(), description="for diffusion")
+    sequence: Sequence_ = Field(Sequence_(), description="lengths")
+    stitch: Stitch = Field(Stitch(), description="the map")
+    directions: Literal["forward", "both"] = Field("forward", description="both: measured from target to source too")
+    compare: list[Compare] = Field([], description="method names such as rbf+nearest, or `name:` with overrides")
+    seed: int = Field(0, description="of every draw")
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Recipe:

@@ -46,15 +46,16 @@ def known_keys(root: type[BaseModel], path: list[str]) -> list[str]:
         fields = {(field.alias or name): field for name, field in model.model_fields.items()}
         if key not in fields:
             break
-        model = _model_in(fields[key].annotation) or model
+        model = model_in(fields[key].annotation) or model
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def model_in(annotation: Any) -> type[BaseModel] | None:
+    """The part that a field holds, if it holds one."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for part in getattr(annotation, "__args__", ()):
-        inside = _model_in(part)
+        inside = model_in(part)
         if inside is not None:
             return inside
     return None

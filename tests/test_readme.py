@@ -192,4 +192,4 @@ def test_tables_are_those_of_the_kept_reports() -> None:
 def test_the_example_recipe_parses() -> None:
     [example] = blocks("yaml")
     recipe = Recipe.parse(yaml.safe_load(example))
-    assert [label for label, _ in recipe.variants()] == ["rbf+nearest", "affine", "diffusion"]
+    assert [label for label, _ in recipe.variants()] == ["rbf+nearest", "affine", "orthogonal"]

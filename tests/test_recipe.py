@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hf_stitch import recipe as module
 from hf_stitch.errors import RecipeError
 from hf_stitch.recipe import Recipe, apply_overrides, digest, find, merge, shipped
+from hf_stitch.recipe_keys import recipe_keys
 
 SHIPPED = 8
 TEXT = """
@@ -213,3 +214,11 @@ def test_shipped_recipes_are_found_inside_an_installed_package(monkeypatch: pyte
     monkeypatch.setattr(module, "__file__", str(tmp_path / "recipe.py"))
     assert list(shipped()) == ["paper/one"]
     assert Recipe.load("paper/one").name == "one"
+
+
+def test_every_key_is_explained() -> None:
+    rows = recipe_keys()
+    assert len(rows) >= 50
+    assert [key for key, values, _, meaning in rows if not values or not meaning] == []
+    known = {key for key, *_ in rows}
+    assert {"source.hook", "data.fit.columns.label", "neighborhoods.eta", "sequence.parts", "stitch.landing"} <= known

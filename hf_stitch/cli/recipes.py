@@ -69,6 +69,18 @@ def check(
     recipe = Recipe.load(path, overrides or ())
     labels = ", ".join(label for label, _ in recipe.variants())
     typer.echo(f"{path} is a recipe; it fits {labels}\nfingerprint {recipe.fingerprint()}")
+    typer.echo("only keys and values were checked: no model and no data were opened")
+
+
+def keys() -> None:
+    """Every key of a recipe: what it may hold, what it holds when absent, and what it means."""
+    from hf_stitch.cli.words import console, table
+    from hf_stitch.recipe_keys import recipe_keys
+
+    shown = table("key", "values", "default", "meaning")
+    for row in recipe_keys():
+        shown.add_row(*(cell.replace("[", "\\[") for cell in row))
+    console().print(shown)
 
 
 VERBS = {
@@ -76,4 +88,5 @@ VERBS = {
     show: "hf-stitch recipes show parabola",
     copy: "hf-stitch recipes copy parabola mine.yaml",
     check: "hf-stitch recipes check mine.yaml stitch.method=rbf",
+    keys: "hf-stitch recipes keys",
 }

@@ -1,0 +1,133 @@
+"""The parts of a recipe: what each key means, may hold, and holds when it is absent."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+Method = Literal["affine", "diffusion", "orthogonal", "rbf"]
+LengthRuleName = Literal["trim", "resample", "pool", "ctc", "spans"]
+
+
+class Part(BaseModel):
+    """Base of all parts: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Every(Part):
+    """Every k-th feature."""
+
+    every: PositiveInt = Field(description="take features 0, k, 2k, ...")
+
+
+class Side(Part):
+    """One model and its hook point."""
+
+    model: str = Field(description="Hub id, local folder, or zoo: name")
+    class_: str | None = Field(None, alias="class", description="transformers class; found from the config when absent")
+    revision: str | None = Field(None, description="branch, tag or commit of a Hub id")
+    hook: str = Field(description="dotted name of a submodule; `hf-stitch inspect MODEL` lists them")
+    output: int | str | None = Field(None, description="element of a tuple or ModelOutput; absent: its first tensor")
+    features: Literal["all"] | Every | list[int] = Field("all", description="selected features of the hook point")
+
+
+class Columns(Part):
+    """Names of the dataset columns."""
+
+    source: str = Field(description="the source's input: audio, text or numbers")
+    target: str | None = Field(None, description="the target's own input; absent: the source's column")
+    label: str | None = Field(None, description="true class, for accuracy")
+    text: str | None = Field(None, description="true transcript, for word errors; absent: the target's text")
+    group: str | None = Field(None, description="a column whose values get rows of their own, as test/<value>")
+    id: str | None = Field(None, description="unique sample ids; absent: row numbers")
+    source_neighbours: str | None = Field(None, description="lists of neighbours, for neighborhoods.kind: given")
+    target_neighbours: str | None = Field(None, description="the same neighbours as the target sees them")
+
+
+class Data(Part):
+    """One set of samples."""
+
+    dataset: str = Field(description="Hub dataset id, Parquet/JSONL/CSV file, folder of audio, or zoo: name")
+    split: str | None = Field(None, description="split of a Hub or zoo dataset, slices such as train[:80%] too")
+    revision: str | None = Field(None, description="branch, tag or commit of a Hub dataset")
+    samples: PositiveInt | None = Field(None, description="the first n; absent: all")
+    columns: Columns = Field(description="which column holds what; a folder of audio has audio, file_name, label")
+
+
+class Splits(Part):
+    """`fit` makes the map, `validation` chooses the method, `test` is only reported."""
+
+    fit: Data = Field(description="samples that make the map")
+    validation: Data | None = Field(None, description="samples that choose among the methods")
+    test: Data | None = Field(None, description="samples that are only reported")
+
+
+class Neighborhoods(Part):
+    """How the local metric of a sample is found, for `diffusion`."""
+
+    kind: Literal["gaussian", "jacobian", "given", "none"] = Field(
+        "gaussian", description="drawn, exact derivatives, from the data, or none (Euclidean)"
+    )
+    size: PositiveInt = Field(32, description="neighbours of a sample")
+    delta: float = Field(0.05, gt=0, description="radius covered; the neighbours' standard deviation is delta / 4")
+    where: Literal["input", "embedding"] | None = Field(
+        None, description="absent: input for numbers, embedding for text"
+    )
+    rank: Literal["auto"] | PositiveInt = Field("auto", description="of the local metrics; auto: the largest gap")
+    max_rank: PositiveInt = Field(32, description="most directions kept of a sample")
+    eta: float | None = Field(None, gt=0, description="regularisation; absent: pseudo-inverse truncated at `rank`")
+
+
+class Sequence_(Part):
+    """How source timesteps become target timesteps."""
+
+    length: LengthRuleName = Field("trim", description="the length rule")
+    target_length: Literal["ratio", "constant", "ctc", "oracle"] | None = Field(
+        None, description="where the length comes from at run time; absent: what suits the rule"
+    )
+    slice: PositiveInt = Field(1, description="consecutive timesteps joined into one row, for trim and resample")
+    parts: PositiveInt = Field(1, description="averages taken of each word, for ctc")
+    per_sample: PositiveInt | None = Field(64, description="at most this many rows of one sample in the fit")
+    fill: Literal["predict", "mean", "zero"] = Field(
+        "predict", description="target features that were not selected: predicted, or filled as the thesis did"
+    )
+
+
+class Stitch(Part):
+    """The stitching layer. Only the options that the method takes may be given."""
+
+    method: Method = Field("affine", description="ridge, diffusion maps, Procrustes, or thin-plate spline")
+    landing: Literal["none", "nearest"] = Field("none", description="nearest: snap to a target activation of the fit")
+    ridge: Literal["auto"] | float | None = Field(None, description="affine: penalty; auto: cross-validation")
+    sides: Literal["both", "source"] | None = Field(
+        None, description="diffusion: a map of both clouds, or of the source's only"
+    )
+    coordinates: PositiveInt | None = Field(None, description="diffusion: how many; absent: at most 256")
+    neighbours: Literal["grown", "all"] | PositiveInt | None = Field(
+        None, description="diffusion: grown along the graph (default), all pairs, or k nearest"
+    )
+    bandwidth: float | None = Field(None, gt=0, description="diffusion: kernel epsilon; absent: the 10th neighbour")
+    inverse: Literal["aligned", "target"] | None = Field(
+        None, description="diffusion: way back learned from pairs (default), or from the target's own map"
+    )
+    interpolation: Literal["nearest", "linear", "thin_plate", "nystroem", "harmonics"] | None = Field(
+        None, description="diffusion: of coordinates at new activations; default thin_plate"
+    )
+    smoothing: float | None = Field(None, ge=0, description="rbf, diffusion: of the spline, in standard deviations")
+    harmonics: Literal["keep", "drop"] | None = Field(
+        None, description="diffusion: drop leaves out coordinates that are functions of earlier ones"
+    )
+    pairs: PositiveInt | None = Field(None, description="only so many corresponding pairs serve the fit")
+    landmarks: PositiveInt | None = Field(None, description="rbf, diffusion: rows kept as centres; absent: all")
+    engine: Literal["torch"] | None = Field(None, description="diffusion: what computes the maps")
+
+    def options(self) -> dict[str, Any]:
+        """The method's own options that were given."""
+        given = self.model_dump(exclude_none=True)
+        return {key: value for key, value in given.items() if key not in ("method", "landing", "engine")}
+
+    @property
+    def label(self) -> str:
+        return self.method + ("+nearest" if self.landing == "nearest" else "")
