@@ -7,6 +7,8 @@ from torch import Tensor
 
 from hf_stitch.errors import FitError
 
+SAME = 1e-13  # squared distance, as a share of the largest squared length, that is rounding
+
 
 def farthest_points(points: Tensor, count: int) -> Tensor:
     """(count,) numbers of rows of (n, m), ascending: each next one is farthest from those chosen (Gonzalez 1985).
@@ -20,13 +22,16 @@ def farthest_points(points: Tensor, count: int) -> Tensor:
     if not 1 <= count <= len(points):
         raise FitError(f"landmarks: expected 1 to {len(points)}, the number of rows; got {count}")
     rows = points.detach().double()
-    gap = (rows - rows.mean(0)).square().sum(1)
-    chosen = [int(gap.argmax())]
-    gap = torch.full_like(gap, torch.inf)
+    rows = rows - rows.mean(0)
+    lengths = rows.square().sum(1)
+    gap, same = torch.full_like(lengths, torch.inf), SAME * lengths.max()
+    chosen = [int(lengths.argmax())]
     while len(chosen) < count:
-        gap = torch.minimum(gap, (rows - rows[chosen[-1]]).square().sum(1))
+        newest = rows[chosen[-1]]
+        # One matrix-vector product a landmark: differences would take ten times as long.
+        torch.minimum(gap, torch.addmv(lengths, rows, newest, alpha=-2).add_(newest @ newest), out=gap)
         place = int(gap.argmax())
-        if not gap[place] > 0:
+        if not gap[place] > same:
             break
         chosen.append(place)
     return torch.tensor(sorted(chosen), device=points.device)
