@@ -210,13 +210,16 @@ def _tangents(
     exact = wide <= around.size
     for j in range(wide if exact else around.size):
         if exact:
-            # sqrt: the mean of `wide` second moments is then width^2 J J^T, as for Gaussian draws
+            # sqrt: the mean of `wide` + 1 second moments is then width^2 J J^T, as for Gaussian draws
             tangent = torch.zeros(len(keys), wide).to(place.like)
-            tangent[:, j] = wide**0.5
+            tangent[:, j] = (wide + 1) ** 0.5
             tangent = tangent.reshape(len(keys), *place.shape)
         else:
             tangent = place.draw(keys, around, j)
-        yield _jvp(model, point, inputs, tangent * around.width, place)[:, None]
+        moved = _jvp(model, point, inputs, tangent * around.width, place)[:, None]
+        yield moved
+    if exact:  # nothing moves beyond these: without this row no gap could show that the dimension is `wide`
+        yield torch.zeros_like(moved)
 
 
 def _jvp(model: PreTrainedModel, point: HookPoint, inputs: Inputs, tangent: Tensor, place: _Place) -> Tensor:

@@ -172,7 +172,7 @@ def _groups(report: Report) -> list[Group]:
 
 def _group(report: Report, name: str, direction: str, measures: list[Measure]) -> Group:
     scale = Scale.around(measures, _kind(name))
-    splits = sorted({m.split for m in measures}, key=lambda split: (split != "validation", split))
+    splits = sorted({m.split for m in measures}, key=lambda split: (not split.startswith("test"), split))
     present = dict.fromkeys(m.method for m in measures)
     order = sorted(present, key=lambda method: (method in REFERENCES, method != report.method))
     rows: list[tuple[str, str, list[Cell | None]]] = []
