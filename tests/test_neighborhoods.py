@@ -107,7 +107,9 @@ def test_exact_moves_have_the_covariance_of_the_jacobian(tanh: tf.PreTrainedMode
     point, x = point_of(tanh, "activations.1"), torch.randn(3, 2, dtype=torch.float64)
     around = Neighborhood("jacobian", size, 0.1, 0)
     found = gathered(moves(tanh, point, {"inputs": x}, KEYS, around, chunk=1))[:, :, 0]
-    assert found.shape[1] == 3  # the input has two numbers: two tangents say everything, and a third that nothing is left
+    assert (
+        found.shape[1] == 3
+    )  # the input has two numbers: two tangents say everything, and a third that nothing is left
     assert not found[:, 2].any()
     assert not found.requires_grad
     for i in range(3):
