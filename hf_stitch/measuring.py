@@ -12,7 +12,7 @@ from torch import Tensor
 from hf_stitch import statistics
 from hf_stitch.metrics import metric_path
 from hf_stitch.report import Measure
-from hf_stitch.sequences.ctc import edit_distance
+from hf_stitch.spelling import edit_distance
 from hf_stitch.statistics import Interval
 
 Better = Literal["higher", "lower"] | None

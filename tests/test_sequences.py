@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hf_stitch.errors import ActivationError, RecipeError
-from hf_stitch.sequences.ctc import CtcAlphabet, Word, edit_distance, match_words, words_of
+from hf_stitch.sequences.ctc import CtcAlphabet, Word, match_words, words_of
 from hf_stitch.sequences.rule import LengthRule, RuleState, SampleShape, masked_mean
 from hf_stitch.sequences.special import SpecialTokens
 from hf_stitch.sequences.windows import MAPPED, MEAN, PADDING, SPECIAL, Plan, pool_windows, split_evenly, steps
+from hf_stitch.spelling import edit_distance
 
 BLANK, DELIMITER = 0, 4
 ALPHABET = CtcAlphabet(BLANK, DELIMITER, {5: "a", 6: "b", 7: "c"})

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hf_stitch.spelling import edit_distance
+
 
 @dataclass(frozen=True)
 class Word:
@@ -77,16 +79,6 @@ def _with_borders(spelled: list[tuple[str, int, int]], frames: int, margin: int 
         end = min(frames, last + 1 + margin) if i == len(spelled) - 1 else (last + spelled[i + 1][1] + 1) // 2
         words.append(Word(text, start, max(end, start + 1)))
     return words
-
-
-def edit_distance(a: Sequence, b: Sequence) -> int:
-    """Levenshtein distance between two sequences."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        diagonal, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (x != y))
-    return row[-1]
 
 
 def match_words(heard: Sequence[str], true: Sequence[str]) -> list[tuple[int, int]]:

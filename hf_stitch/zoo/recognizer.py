@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hf_stitch.spelling import edit_distance
 from hf_stitch.zoo import augmentation, speech
 from hf_stitch.zoo.training import Progress, seeded, train
 
@@ -188,14 +189,5 @@ def transcribe(
 
 def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:
     """Return word substitutions, insertions and deletions over the number of reference words."""
-    edits = sum(_edit_distance(r.split(), h.split()) for r, h in zip(references, hypotheses, strict=True))
+    edits = sum(edit_distance(r.split(), h.split()) for r, h in zip(references, hypotheses, strict=True))
     return edits / sum(len(reference.split()) for reference in references)
-
-
-def _edit_distance(first: Sequence[str], second: Sequence[str]) -> int:
-    row = list(range(len(second) + 1))
-    for i, a in enumerate(first, 1):
-        diagonal, row[0] = row[0], i
-        for j, b in enumerate(second, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (a != b))
-    return row[-1]
