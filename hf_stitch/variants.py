@@ -91,6 +91,9 @@ def fit_variant(label: str, recipe: Recipe, bench: Workbench, cutter: Cutter) ->
             options=_options(recipe),
         )
         rule = fit_special(rule, bench.source, bench.frames["fit"], bench.texts(recipe, "fit"))
+    for mapped in ("source", "target"):  # of the first variant that has maps: the recipe's own, where it is one
+        if "seconds" in (notes := layer.diagnostics.get(mapped, {})):
+            timings.setdefault(f"diffusion_map.{mapped}", notes["seconds"])
     model = assemble(recipe, cutter.halves(recipe.sequence.length == "ctc"), layer, rule)
     found = {**layer.diagnostics, "neighbourhoods": summaries, "rows": len(pairing), "dropped_words": pairing.dropped}
     return Fitted(label, recipe, model.to(bench.runtime.device), pairing, found)

@@ -19,6 +19,7 @@ from hf_stitch.manifold.local_metric import LocalMetric, whitney
 from hf_stitch.manifold.local_spline import fit_interpolator
 from hf_stitch.manifold.neighbours import Rule
 from hf_stitch.stitching.layer import StitchingLayer, outputs, spaced, under
+from hf_stitch.timing import Timings
 
 Interpolation = Literal["nearest", "linear", "thin_plate", "nystroem", "harmonics"]
 COORDINATES = 256  # default, where there are at least twice as many rows
@@ -180,8 +181,10 @@ def _mapped(
     """The diffusion map of one side and what the report says about it."""
     n, m = rows.values.shape
     metric = rows.metric if rows.metric is not None else LocalMetric.euclidean(n, m)
+    clock = Timings()
     try:
-        found = DiffusionMap.fit(rows.values, metric, count, neighbours, bandwidth)
+        with clock.stage("map"):
+            found = DiffusionMap.fit(rows.values, metric, count, neighbours, bandwidth)
     except ManifoldError as error:
         raise ManifoldError(f"{side} activations: {error}") from None
     residuals = harmonic_residuals(found.coordinates)
@@ -200,6 +203,7 @@ def _mapped(
         "residuals": residuals.tolist(),
         "coordinates": found.coordinates[shown.to(found.points.device), :3].tolist(),
         "solver": found.solver,
+        "seconds": clock["map"],
         "rounds": found.rounds,
         "metric": "euclidean" if rows.metric is None else ("regularised" if metric.sign < 0 else "truncated"),
     }
