@@ -88,7 +88,7 @@ def fit_variant(label: str, recipe: Recipe, bench: Workbench, cutter: Cutter) ->
             target,
             landing=recipe.stitch.landing,
             fill=recipe.sequence.fill,
-            options=_options(recipe),
+            options=recipe.stitch.options(),
         )
         rule = fit_special(rule, bench.source, bench.frames["fit"], bench.texts(recipe, "fit"))
     for mapped in ("source", "target"):  # of the first variant that has maps: the recipe's own, where it is one
@@ -105,10 +105,6 @@ def _mapped_sides(recipe: Recipe) -> list[Role]:
         return []
     sides = recipe.stitch.sides or options_of("diffusion")["sides"].default
     return ["source", "target"] if sides == "both" else ["source"]
-
-
-def _options(recipe: Recipe) -> dict[str, Any]:
-    return recipe.stitch.options()
 
 
 def _enough(recipe: Recipe, bench: Workbench, rule: LengthRule, pairing: Pairing) -> None:

@@ -21,7 +21,7 @@ from hf_stitch.manifold.linalg import eigh
 NEAREST = 50  # centres of a local spline, or twice what a linear function needs
 FEATURES = 256  # above, a local spline needs too many centres to be solved anew for every row
 # Spread of the centres in a direction, as a share of the largest, below which it gets no slope: across a thin sheet a
-# slope says nothing, and a row that lies a little off the sheet would be thrown far away (R2 -120 instead of 0.999).
+# slope says nothing, and a row that lies a little off the sheet would be thrown far away.
 FLAT = 0.05
 CHECKED = 4000  # rows at which landmarks are compared with the values of all rows
 
