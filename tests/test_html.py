@@ -11,7 +11,7 @@ import reports
 
 from hf_stitch.report import Measure, Report
 from hf_stitch.reporting import page_for, plots, write_report
-from hf_stitch.reporting.html import Scale
+from hf_stitch.reporting.bars import Scale
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 REPORTS = {
