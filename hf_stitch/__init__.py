@@ -32,12 +32,14 @@ __all__ = ["Recipe", "Report", "StitchedConfig", "StitchedModel", "evaluate", "f
 
 
 def register() -> None:
-    """Make transformers' Auto classes and pipelines know stitched models and the zoo's small networks."""
+    """Make transformers' Auto classes and pipelines know stitched models, the zoo's networks, and Speech2Text2."""
     from hf_stitch.models.registration import register as register_stitched
+    from hf_stitch.speech_to_text_2 import register as register_decoder
     from hf_stitch.zoo.networks import register as register_networks
 
     register_stitched()
     register_networks()
+    register_decoder()
 
 
 def __getattr__(name: str) -> Any:

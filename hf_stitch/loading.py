@@ -55,7 +55,7 @@ def load_config(side: Side) -> PretrainedConfig:
     place = resolve(side.model)
     with _explained(side):
         plain, _ = PretrainedConfig.get_config_dict(place, revision=side.revision)
-        _register_ours(str(plain.get("model_type")))
+        register_ours(plain)
         return AutoConfig.from_pretrained(place, revision=side.revision, trust_remote_code=False)
 
 
@@ -194,19 +194,36 @@ def _stamp(path: Path, folder: Path) -> list[Any]:
         return [*stamp, hashlib.sha256(file.read(2**20)).hexdigest(), status.st_mtime_ns]
 
 
-def _register_ours(model_type: str) -> None:
-    """Make AutoConfig know the zoo's networks, when transformers does not know the type itself."""
+def register_ours(plain: dict) -> None:
+    """Make AutoConfig know those model types in a plain configuration (parts included) that only we have."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    if model_type not in CONFIG_MAPPING:
+    from hf_stitch import speech_to_text_2
+
+    unknown = {kind for kind in _model_types(plain) if kind not in CONFIG_MAPPING}
+    if speech_to_text_2.MODEL_TYPE in unknown:
+        speech_to_text_2.register()
+    if unknown - {speech_to_text_2.MODEL_TYPE}:
         from hf_stitch.zoo.networks import register
 
         register()
 
 
+def _model_types(plain: dict) -> Iterator[str]:
+    for key, value in plain.items():
+        if key == "model_type":
+            yield str(value)
+        elif isinstance(value, dict):
+            yield from _model_types(value)
+
+
 def _our_class(name: str) -> Any:
     from hf_stitch.zoo import networks
 
+    if name == "Speech2Text2ForCausalLM":
+        from hf_stitch.speech_to_text_2.modeling_speech_to_text_2 import Speech2Text2ForCausalLM
+
+        return Speech2Text2ForCausalLM
     return getattr(networks, name, None)
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
 
+from hf_stitch.loading import register_ours
+
 FORMAT = 1  # raised when a saved model can no longer be read by the code before
 
 
@@ -66,9 +68,5 @@ def _config(value: Any) -> PretrainedConfig | None:
     if not isinstance(value, dict):
         return value
     content = dict(value)
-    model_type = content.pop("model_type")
-    if model_type == "hf_stitch_tanh":
-        from hf_stitch.zoo.networks import register
-
-        register()
-    return AutoConfig.for_model(model_type, **content)
+    register_ours(content)
+    return AutoConfig.for_model(content.pop("model_type"), **content)
