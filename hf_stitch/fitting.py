@@ -126,8 +126,8 @@ def _kept_going(label: str, diagnostics: dict[str, Any], where: str = "") -> Ite
 def _report(
     asked: Recipe, bench: Workbench, main: Fitted, measures: list[Measure], diagnostics: dict[str, Any]
 ) -> Report:
-    labels = [label for label, _ in asked.variants()]
-    comparable = [label for label in labels if "@oracle" not in label]  # nobody has the true length at run time
+    rivals = [label for label, recipe in asked.variants() if _same_question(asked, recipe)]
+    comparable = [label for label in rivals if "@oracle" not in label]  # nobody has the true length at run time
     chosen = choose(measures, comparable)
     notes = [note for samples in bench.samples.values() for note in samples.notes]
     notes += diagnostics.get("warnings", [])
@@ -146,8 +146,13 @@ def _report(
         memory_peak_bytes=peak_memory(),
         parameters=count_parameters(main.model, bench.source, bench.target),
         measures=measures,
-        verdict=judge(measures, main.label, asked=asked.plain()),
+        verdict=judge(measures, main.label, asked=asked.plain(), rivals=rivals),
         chosen=chosen or {"method": main.label, "split": "none", "measure": "the recipe's own"},
         diagnostics=diagnostics,
         notes=notes,
     )
+
+
+def _same_question(asked: Recipe, other: Recipe) -> bool:
+    """True where a compared variant maps between the same ends on the same data, and so is a rival."""
+    return (asked.source, asked.target, asked.data) == (other.source, other.target, other.data)

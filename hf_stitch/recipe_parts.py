@@ -120,6 +120,9 @@ class Stitch(Part):
         None, description="diffusion: drop leaves out coordinates that are functions of earlier ones"
     )
     pairs: PositiveInt | None = Field(None, description="only so many corresponding pairs serve the fit")
+    alignment: Literal["procrustes", "sign", "kabsch", "blocks", "closest_points"] | None = Field(
+        None, description="diffusion: of the two maps; absent: procrustes, or blocks below 2 pairs a coordinate"
+    )
     landmarks: PositiveInt | None = Field(None, description="rbf, diffusion: rows kept as centres; absent: all")
     engine: Literal["torch"] | None = Field(None, description="diffusion: what computes the maps")
 

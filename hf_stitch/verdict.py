@@ -8,7 +8,7 @@ against what the target scores on its own input. Regressions are weighed against
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from pydantic.dataclasses import dataclass
@@ -56,11 +56,14 @@ def judge(
     split: str = "test",
     direction: str = "forward",
     asked: Mapping[str, Any] | None = None,
+    rivals: Collection[str] | None = None,
 ) -> Verdict:
     """The verdict on one method, from the measures of one split; see `CODES`.
 
     Args:
         asked: the recipe as plain data; advice that it already follows is then left out.
+        rivals: methods that answer the same question, from the same source to the same target on the same data; absent:
+            all that were measured.
     """
     measures, sequence = list(measures), (asked or {}).get("sequence", {})
 
@@ -70,7 +73,7 @@ def judge(
 
     for name, weigh in (("agreement", _classes), ("output_mse", _regression)):
         if (found := get(name, method)) is not None:
-            rival = _rival(found, measures)
+            rival = _rival(found, [m for m in measures if rivals is None or m.method in rivals])
             verdict = weigh(found, get, asked or {})
             verdict = verdict if rival is None else _with_rival(verdict, rival)
             return _for_comparison(verdict) if sequence.get("target_length") == "oracle" else verdict

@@ -265,3 +265,15 @@ def test_judging_another_split_or_direction() -> None:
     report = reports.speech_report()
     assert judge(report.measures, "trim", split="test/known").code == "no-better-than-majority"
     assert judge(reports.parabola_report().measures, "diffusion", direction="backward").code == "regression-holds"
+
+
+def test_only_answers_to_the_same_question_are_rivals() -> None:
+    errors = [
+        Measure("output_mse", "majority", value=1.0),
+        Measure("output_mse", "m", value=1e-3, low=9e-4, high=1.1e-3),
+        Measure("output_mse", "another target", value=1e-9, low=0.9e-9, high=1.1e-9),
+        Measure("output_mse", "affine", value=1e-4, low=0.9e-4, high=1.1e-4),
+    ]
+    assert "another target does clearly better" in judge(errors, "m").text
+    assert "affine does clearly better" in judge(errors, "m", rivals=["m", "affine"]).text
+    assert "clearly better" not in judge(errors, "m", rivals=["m"]).text

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from hf_stitch.activation_set import ActivationSet
 from hf_stitch.errors import FitError, ManifoldError
-from hf_stitch.manifold.alignment import Alignment, blocks, procrustes
 from hf_stitch.manifold.diffusion_map import DiffusionMap
 from hf_stitch.manifold.folding import TOLERATED, folded
 from hf_stitch.manifold.harmonics import harmonic_residuals, new_coordinates
@@ -18,6 +17,7 @@ from hf_stitch.manifold.interpolation import Interpolator, interpolator
 from hf_stitch.manifold.local_metric import LocalMetric, whitney
 from hf_stitch.manifold.local_spline import fit_interpolator
 from hf_stitch.manifold.neighbours import Rule
+from hf_stitch.stitching.aligning import Aligned, Kind, align
 from hf_stitch.stitching.layer import StitchingLayer, outputs, spaced, under
 from hf_stitch.timing import Timings
 
@@ -59,6 +59,7 @@ class DiffusionLayer(StitchingLayer):
         bandwidth: float | None = None,
         harmonics: Literal["keep", "drop"] = "keep",
         pairs: int | None = None,
+        alignment: Kind | None = None,
         landmarks: int | None = None,
     ) -> DiffusionLayer:
         """Fit on paired rows with local metrics (Euclidean where a set has none).
@@ -77,6 +78,7 @@ class DiffusionLayer(StitchingLayer):
             harmonics: `drop` leaves out those of the first 20 coordinates that are functions of earlier ones.
             landmarks: keep so many rows of each interpolation, far from each other; the loss is in the diagnostics.
             pairs: only so many pairs, evenly spread, serve the alignment and the `aligned` inverse; absent: all.
+            alignment: of the two maps, see `align`; `closest_points` needs no pairs.
 
         Raises:
             FitError: a side of too few features folds the input, so that there is no one-to-one map.
@@ -84,6 +86,7 @@ class DiffusionLayer(StitchingLayer):
         """
         if inverse == "target" and sides == "source":
             raise FitError("inverse: target is learned from a map of the target: use sides: both, or inverse: aligned")
+        _check_alignment(alignment, sides, inverse, pairs)
         count = coordinates if coordinates is not None else max(1, min(COORDINATES, len(source) // 2))
         _check_unfolded("source", source, target)
         if sides == "both":
@@ -92,9 +95,10 @@ class DiffusionLayer(StitchingLayer):
         asked = (count, neighbours, bandwidth, harmonics)
         first, first_notes = _mapped("source", source, *asked)
         second, second_notes = _mapped("target", target, *asked) if sides == "both" else (None, {})
-        found, alignment = first.coordinates, None
+        found, aligned = first.coordinates, None
         if second is not None:
-            found, alignment = _aligned(first, second, chosen, pairs is not None)
+            aligned = align(first, second, chosen, alignment, pairs is not None)
+            found = aligned.coordinates
         kinds = _kinds(interpolation, source.values.shape[1], target.values.shape[1], second is not None)
         if inverse == "target" and second is not None:
             known, wanted = second.coordinates[:, : found.shape[1]], outputs(target)
@@ -108,13 +112,14 @@ class DiffusionLayer(StitchingLayer):
             parts["target_extension"] = second.extension(kinds["target_extension"], landmarks=landmarks)
         kinds = {part: module.kind for part, module in parts.items()}
         tensors = {f"{part}.{name}": one for part, module in parts.items() for name, one in module.state_dict().items()}
-        if alignment is not None:
-            tensors["rotation"] = alignment.rotation
+        if aligned is not None:
+            tensors["rotation"] = aligned.alignment.rotation
         options: dict[str, Any] = {"sides": sides, "inverse": inverse, "interpolation": interpolation}
         options |= {"smoothing": smoothing, "bandwidth": bandwidth, "pairs": pairs, "landmarks": landmarks}
         options |= {"coordinates": found.shape[1], "neighbours": neighbours, "harmonics": harmonics, "kinds": kinds}
+        options |= {"alignment": None if aligned is None else aligned.alignment.kind}
         layer = cls(tensors, source.values.shape[1], wanted.shape[1], options)
-        layer.diagnostics = _diagnostics(first_notes, second_notes, alignment, layer, len(known), smoothing)
+        layer.diagnostics = _diagnostics(first_notes, second_notes, aligned, len(known), smoothing)
         if landmarks is not None:
             loss = {part: module.loss or 0.0 for part, module in parts.items()}
             layer.diagnostics |= {
@@ -145,6 +150,13 @@ class DiffusionLayer(StitchingLayer):
 
     def predict(self, rows: Tensor) -> Tensor:
         return self.get_submodule("inverse")(self.coordinates(rows))
+
+
+def _check_alignment(alignment: str | None, sides: str, inverse: str, pairs: int | None) -> None:
+    if alignment is not None and sides == "source":
+        raise FitError(f"alignment: {alignment} is of two maps, but sides: source makes one: use sides: both")
+    if alignment == "closest_points" and inverse == "target" and pairs is not None:
+        raise FitError(f"alignment: closest_points uses no pairs, nor does inverse: target: leave out pairs: {pairs}")
 
 
 def _kinds(interpolation: str, source_features: int, target_features: int, both: bool) -> dict[str, str]:
@@ -210,18 +222,6 @@ def _mapped(
     return found, notes
 
 
-def _aligned(first: DiffusionMap, second: DiffusionMap, chosen: Tensor, few: bool) -> tuple[Tensor, Alignment]:
-    """Source coordinates of all rows, rotated into the target's, from the rows `chosen`; the smaller l of the two."""
-    count = min(first.coordinates.shape[1], second.coordinates.shape[1])
-    a, b = first.coordinates[:, :count], second.coordinates[:, :count]
-    if few and len(chosen) < 2 * count:
-        mean = (first.laplace[:count] / first.laplace[0] + second.laplace[:count] / second.laplace[0]) / 2
-        alignment = blocks(a[chosen], b[chosen], mean)
-    else:
-        alignment = procrustes(a[chosen], b[chosen])
-    return a @ alignment.rotation, alignment
-
-
 def _way_back(kind: str, known: Tensor, wanted: Tensor, smoothing: float, landmarks: int | None) -> Interpolator:
     try:
         return fit_interpolator(kind, known, wanted, smoothing, landmarks)
@@ -232,8 +232,7 @@ def _way_back(kind: str, known: Tensor, wanted: Tensor, smoothing: float, landma
 def _diagnostics(
     source: dict[str, Any],
     target: dict[str, Any],
-    alignment: Alignment | None,
-    layer: DiffusionLayer,
+    aligned: Aligned | None,
     centres: int,
     smoothing: float,
 ) -> dict[str, Any]:
@@ -245,7 +244,7 @@ def _diagnostics(
         if notes["metric"] == "euclidean"
     ]
     found: dict[str, Any] = {**sides, "centres": centres, "smoothing": smoothing, "warnings": warnings}
-    if alignment is not None:
-        count = layer.options["coordinates"]
-        found["alignment"] = {"residual": alignment.residual, "coordinates": count, "kind": alignment.kind}
+    if aligned is not None:
+        found["alignment"] = aligned.notes
+        warnings += aligned.warnings
     return found

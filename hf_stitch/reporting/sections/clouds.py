@@ -60,7 +60,11 @@ def _sides(clouds: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
 def _alignment(fit: Mapping[str, Any]) -> list[tuple[str, str]]:
     alignment = part(fit, "alignment")
     named = {
+        "alignment": alignment.get("kind"),
+        "pairs that serve it": alignment.get("pairs"),
         "alignment residual": alignment.get("residual"),
+        "residual of all pairs": alignment.get("residual_of_all_pairs"),
+        "margin to the next best map": alignment.get("margin"),
         "aligned coordinates": alignment.get("coordinates"),
         "interpolation centres": fit.get("centres"),
         "smoothing": fit.get("smoothing"),
