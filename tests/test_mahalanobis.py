@@ -7,9 +7,9 @@ from clouds import circle, normal
 from scipy.sparse import csr_matrix
 
 from hf_stitch.errors import ManifoldError
-from hf_stitch.manifold import neighbours
+from hf_stitch.manifold import mahalanobis, neighbours
 from hf_stitch.manifold.local_metric import LocalMetric
-from hf_stitch.manifold.mahalanobis import edge_distances, one_sided, squared_distances
+from hf_stitch.manifold.mahalanobis import block_entries, edge_distances, one_sided, squared_distances
 from hf_stitch.manifold.neighbours import find_pairs
 
 
@@ -32,8 +32,39 @@ def test_near_pairs_keep_their_digits() -> None:
     step = torch.tensor([0, 1, 2, 3], dtype=torch.float64)[:, None] * 2.0**-20
     metric = LocalMetric.from_jacobian(normal(1, 6, 6, seed=1).expand(4, 6, 6))
     found = squared_distances(points + step, metric) / 2.0**-40
-    unit = squared_distances(torch.arange(4.0)[:, None].expand(4, 6), metric)
+    unit = squared_distances(torch.arange(4.0)[:, None].expand(4, 6).double(), metric)
     assert torch.allclose(found, unit, rtol=1e-6)
+
+
+def test_single_precision_keeps_near_pairs() -> None:
+    x = torch.rand(1500, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    slopes = normal(2, 40, seed=1)
+    points = torch.tanh(x @ slopes).float()
+    metric = LocalMetric.from_jacobian(((1 - points.double() ** 2)[:, None] * slopes).mT)
+    single = LocalMetric(metric.scale, metric.factors.float(), 1)
+    exact = squared_distances(points.double(), LocalMetric(metric.scale, single.factors.double(), 1))
+    found = squared_distances(points, single)
+    assert found.dtype == torch.float32
+    near = exact.fill_diagonal_(torch.inf).topk(10, largest=False)
+    error = (found.gather(1, near.indices).double() / near.values - 1).abs()
+    assert error.median() < 1e-5
+    assert error.quantile(0.99) < 2e-4
+
+
+@pytest.mark.parametrize("eta", [None, 0.1])
+@pytest.mark.parametrize("block", [1, 37, 1000])
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch, block: int, eta: float | None) -> None:
+    points, metric = normal(31, 6), LocalMetric.from_jacobian(normal(31, 6, 3, seed=1), eta=eta)
+    whole = squared_distances(points, metric)
+    monkeypatch.setattr(mahalanobis, "TILE", 7)
+    assert torch.allclose(squared_distances(points, metric, block), whole, rtol=1e-12)
+    assert torch.equal(whole, whole.T)
+
+
+def test_blocks_fit_the_memory() -> None:
+    assert block_entries(4) == 2 * block_entries(8)
+    assert 8 * block_entries(8, free=1 << 30) == 1 << 28
+    assert block_entries(8, free=0) == 1
 
 
 def test_grown_neighbours_do_not_jump_across() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from hf_stitch.errors import ManifoldError
 from hf_stitch.manifold.graphs import best_partners, euclidean_graph, kth_smallest, symmetric, two_steps
 from hf_stitch.manifold.local_metric import LocalMetric
-from hf_stitch.manifold.mahalanobis import edge_distances, one_sided
+from hf_stitch.manifold.mahalanobis import edge_distances, one_sided, squared_distances
 
 Rule = Literal["grown", "all"] | int
 START = 10  # neighbours a row in the growing graph; the kernel joins rows up to two steps of it apart
@@ -59,10 +59,7 @@ def find_pairs(points: Tensor, metric: LocalMetric, rule: Rule) -> Pairs:
     if rule == "all":
         if n > ALL_ROWS:
             raise ManifoldError(f"neighbours: all takes at most {ALL_ROWS} rows; got {n} rows: use neighbours: grown")
-        single = one_sided(points, metric).cpu().numpy()
-        both = single + single.T
-        np.fill_diagonal(both, 0.0)
-        return Pairs(both)
+        return Pairs(squared_distances(points, metric).cpu().numpy())
     if rule == "grown":
         return _grown(points, metric)
     if isinstance(rule, bool) or not isinstance(rule, int) or not 1 <= rule < n:
