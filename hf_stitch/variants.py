@@ -89,6 +89,7 @@ def fit_variant(label: str, recipe: Recipe, bench: Workbench, cutter: Cutter) ->
             landing=recipe.stitch.landing,
             fill=recipe.sequence.fill,
             options=recipe.stitch.options(),
+            rows=bench.runtime.rows,
         )
         rule = fit_special(rule, bench.source, bench.frames["fit"], bench.texts(recipe, "fit"))
     for mapped in ("source", "target"):  # of the first variant that has maps: the recipe's own, where it is one

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from hf_stitch.errors import FitError, ManifoldError
-from hf_stitch.manifold.graphs import components
 from hf_stitch.manifold.interpolation import Interpolator
+from hf_stitch.manifold.kernel import Kernel, SparseKernel, gaussian
 from hf_stitch.manifold.local_metric import LocalMetric
 from hf_stitch.manifold.local_spline import fit_interpolator
 from hf_stitch.manifold.mahalanobis import check_cloud
 from hf_stitch.manifold.neighbours import ALL_ROWS, Pairs, Rule, find_pairs
 from hf_stitch.manifold.nystroem import Nystroem
+from hf_stitch.manifold.rows import ALONE, Rows
 from hf_stitch.manifold.spectrum import leading, solver_for
 
 NEIGHBOUR = 10  # the bandwidth is the median squared distance to this neighbour, as in Algorithm 1
@@ -70,12 +71,14 @@ class DiffusionMap:
         coordinates: int,
         neighbours: Rule = "grown",
         bandwidth: float | None = None,
+        rows: Rows = ALONE,
     ) -> DiffusionMap:
         """Diffusion map of points (n, m) with `coordinates` eigenpairs after the constant one.
 
         Args:
             neighbours: which pairs the kernel joins (see `neighbours.py`): grown, all, or a number of Euclidean ones.
             bandwidth: eps; absent: the median squared distance to the 10th neighbour.
+            rows: how the rows are shared out over processes, and on which device; all get the same map.
 
         Raises:
             ManifoldError: NaN, fewer than three rows, more than n - 1 coordinates, more than half of the rows
@@ -87,16 +90,16 @@ class DiffusionMap:
             raise ManifoldError(
                 f"{n} rows have 1 to {n - 1} coordinates; got {coordinates}: ask for fewer or add samples"
             )
-        pairs = find_pairs(cloud, metric, neighbours)
+        pairs = find_pairs(cloud, metric, neighbours, rows)
         width = _bandwidth(pairs, bandwidth, n)
-        kernel = _kernel(pairs, width)
+        kernel = gaussian(pairs, width)
         _check_connected(kernel, neighbours)
         spectrum, found, density, solver = _markov(kernel, coordinates)
 
         def tensor(array: np.ndarray) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(array)).to(cloud.device)
 
-        joined = None if pairs.dense else kernel > 0
+        joined = kernel.matrix > 0 if isinstance(kernel, SparseKernel) else None
         parts = tensor(spectrum), tensor(found), tensor(np.log(density))
         return cls(cloud, metric, width, *parts, joined, solver, pairs.rounds)
 
@@ -163,18 +166,8 @@ def _bandwidth(pairs: Pairs, given: float | None, n: int) -> float:
     return found
 
 
-def _kernel(pairs: Pairs, bandwidth: float) -> np.ndarray | sparse.csr_matrix:
-    """exp(-d2 / (2 eps)) on the pairs, 1 on the diagonal."""
-    if isinstance(pairs.squared, np.ndarray):
-        return np.exp(pairs.squared / (-2 * bandwidth))
-    kernel = sparse.csr_matrix(
-        (np.exp(pairs.squared.data / (-2 * bandwidth)), pairs.squared.indices, pairs.squared.indptr)
-    )
-    return sparse.csr_matrix(kernel + sparse.identity(kernel.shape[0], format="csr"))
-
-
-def _check_connected(kernel: np.ndarray | sparse.csr_matrix, neighbours: Rule) -> None:
-    pieces = components(kernel)
+def _check_connected(kernel: Kernel, neighbours: Rule) -> None:
+    pieces = kernel.components()
     if pieces > 1:
         more = "a larger bandwidth"
         if neighbours != "all":
@@ -185,21 +178,14 @@ def _check_connected(kernel: np.ndarray | sparse.csr_matrix, neighbours: Rule) -
         )
 
 
-def _markov(kernel: np.ndarray | sparse.csr_matrix, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+def _markov(kernel: Kernel, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
     """Eigenvalues (l,), coordinates (n, l), kernel row sums (n,) and name of the solver: Algorithm 1, step 3."""
-    density = np.asarray(kernel.sum(1)).ravel()
-    weights = _scaled(kernel, 1 / density)
-    degree = np.asarray(weights.sum(1)).ravel()
+    density = kernel.sums()
+    weights = kernel.scaled(1 / density)
+    degree = weights.sums()
     root = np.sqrt(degree)
     known = root / np.sqrt(degree.sum())
-    symmetric = _scaled(weights, 1 / root)
+    symmetric = weights.scaled(1 / root)
     solver = solver_for(symmetric, count)
     spectrum, vectors = leading(symmetric, known, count, solver)
     return spectrum, vectors / known[:, None], density, solver
-
-
-def _scaled(matrix: np.ndarray | sparse.csr_matrix, by: np.ndarray) -> np.ndarray | sparse.csr_matrix:
-    if isinstance(matrix, np.ndarray):
-        return matrix * by[:, None] * by
-    data = matrix.data * np.repeat(by, np.diff(matrix.indptr)) * by[matrix.indices]
-    return sparse.csr_matrix((data, matrix.indices, matrix.indptr), shape=matrix.shape)

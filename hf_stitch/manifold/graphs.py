@@ -16,25 +16,29 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from hf_stitch.manifold.interpolation import BLOCK, squared_euclidean
+from hf_stitch.manifold.rows import ALONE, Rows, entries_on
 
 TREE_FEATURES = 15  # a k-d tree beats matrix products in up to so many features
 TIE = 1e-6  # relative difference of squared distances below which partners are equally near
+JOINING = float(np.finfo(np.float64).eps)  # smaller weights join nothing
 HUBS = 1000  # two-step candidates a row above which the graph is full of hubs and only best partners are followed
 
 
-def euclidean_partners(points: Tensor, k: int) -> np.ndarray:
-    """(n, k) int64 numbers of the k nearest other rows; memory is bounded."""
+def euclidean_partners(points: Tensor, k: int, rows: Rows = ALONE) -> np.ndarray:
+    """(n, k) int64 numbers of the k nearest other rows; each process looks for those of its own; memory is bounded."""
     n, m = points.shape
+    begin, end = rows.span(n)
     if m <= TREE_FEATURES and points.device.type == "cpu":
-        rows = points.numpy()
-        found = cKDTree(rows).query(rows, k + 1, workers=-1)[1].astype(np.int64)
+        cloud = points.numpy()
+        found = cKDTree(cloud).query(cloud[begin:end], k + 1, workers=-1)[1].astype(np.int64)
     else:
-        shifted, size = points - points.mean(0), max(1, BLOCK // n)
-        parts = [squared_euclidean(part, shifted).topk(k + 1, largest=False).indices for part in shifted.split(size)]
-        found = torch.cat(parts).cpu().numpy()
-    itself = found == np.arange(n)[:, None]
+        shifted, size = points - points.mean(0), max(1, entries_on(points.device) // n)
+        own = shifted[begin:end].split(size)
+        found = torch.cat([squared_euclidean(part, shifted).topk(k + 1, largest=False).indices for part in own])
+        found = found.cpu().numpy()
+    itself = found == np.arange(begin, end)[:, None]
     itself[~itself.any(1), -1] = True  # a row with more than k twins may not have found itself
-    return found[~itself].reshape(n, k)
+    return rows.join(found[~itself].reshape(end - begin, k))
 
 
 def symmetric(rows: np.ndarray, columns: np.ndarray, n: int) -> sparse.csr_matrix:
@@ -49,38 +53,41 @@ def _ones(graph: sparse.csr_matrix) -> sparse.csr_matrix:
     return graph
 
 
-def euclidean_graph(points: Tensor, k: int) -> sparse.csr_matrix:
+def euclidean_graph(points: Tensor, k: int, rows: Rows = ALONE) -> sparse.csr_matrix:
     """Graph of the k nearest rows and those for which a row is among the k nearest."""
     n = len(points)
-    return symmetric(np.repeat(np.arange(n), k), euclidean_partners(points, k).ravel(), n)
+    return symmetric(np.repeat(np.arange(n), k), euclidean_partners(points, k, rows).ravel(), n)
 
 
-def two_steps(graph: sparse.csr_matrix, best: sparse.csr_matrix | None = None) -> sparse.csr_matrix:
-    """Rows one or two steps apart, diagonal left out.
+def two_steps(graph: sparse.csr_matrix, best: sparse.csr_matrix | None = None, rows: Rows = ALONE) -> sparse.csr_matrix:
+    """Rows one or two steps apart, diagonal left out; each process steps from its own rows.
 
     `best` is the directed graph behind `graph`: in clouds of many dimensions few rows are among the nearest of very
     many, and steps through such hubs would join everything; then only steps from best to best partners are taken.
     """
     n = graph.shape[0]
+    begin, end = rows.span(n)
     if best is not None and float((np.diff(graph.indptr).astype(np.float64) ** 2).sum()) > HUBS * n:
-        near = best @ best
-        near = near + near.T + graph
+        far = rows.join_graph(sparse.csr_matrix(best[begin:end] @ best))
+        near = far[begin:end] + far.T.tocsr()[begin:end] + graph[begin:end]
     else:
-        near = graph @ graph + graph
+        near = graph[begin:end] @ graph + graph[begin:end]
     near = sparse.csr_matrix(near)
-    rows = np.repeat(np.arange(n), np.diff(near.indptr))
-    kept = near.indices != rows
-    counts = np.bincount(rows[kept], minlength=n)
+    own = np.repeat(np.arange(begin, end), np.diff(near.indptr))
+    kept = near.indices != own
+    counts = np.bincount(own[kept] - begin, minlength=end - begin)
     pointers = np.concatenate([[0], counts.cumsum()]).astype(near.indptr.dtype)
     ones = np.ones(pointers[-1], dtype=np.int32)
-    return _ones(sparse.csr_matrix((ones, near.indices[kept], pointers), shape=(n, n)))
+    return rows.join_graph(_ones(sparse.csr_matrix((ones, near.indices[kept], pointers), shape=(end - begin, n))))
 
 
-def padded(pointers: np.ndarray, width: int = 1) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def padded(
+    pointers: np.ndarray, width: int = 1, block: int = BLOCK
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Blocks of rows of a CSR matrix that have partners: row numbers (b,), places (b, k) of their entries, real (b, k).
 
     Rows come in descending order of their number of partners; shorter ones repeat their last place, not `real`. A
-    block holds about BLOCK / width entries.
+    block holds about `block` / width entries.
     """
     counts = np.diff(pointers)
     order = np.argsort(-counts, kind="stable")
@@ -88,28 +95,31 @@ def padded(pointers: np.ndarray, width: int = 1) -> Iterator[tuple[np.ndarray, n
     begin = 0
     while begin < len(order):
         longest = int(counts[order[begin]])
-        rows = order[begin : begin + max(1, BLOCK // (longest * width))]
+        rows = order[begin : begin + max(1, block // (longest * width))]
         begin += len(rows)
         steps, mine = np.arange(longest), counts[rows][:, None]
         yield rows, pointers[rows][:, None] + np.minimum(steps, mine - 1), steps < mine
 
 
-def best_partners(measured: sparse.csr_matrix, k: int) -> sparse.csr_matrix:
+def best_partners(measured: sparse.csr_matrix, k: int, rows: Rows = ALONE) -> sparse.csr_matrix:
     """Directed graph of the k nearest partners of every row, and those as near as the k-th, 2 k at most.
 
-    Without them the order of rows would decide which way a regular grid leans.
+    Without them the order of rows would decide which way a regular grid leans. Each process ranks the partners of its
+    own rows.
     """
-    rows, columns = [], []
-    for block, places, real in padded(measured.indptr):
-        values = np.where(real, measured.data[places], np.inf)
+    n = measured.shape[0]
+    own = measured[slice(*rows.span(n))]
+    ranks, columns = [], []
+    for block, places, real in padded(own.indptr):
+        values = np.where(real, own.data[places], np.inf)
         order = np.argsort(values, axis=1, kind="stable")[:, : 2 * k]
         ranked = np.take_along_axis(values, order, 1)
         kept = np.take_along_axis(real, order, 1) & (ranked <= (1 + TIE) * ranked[:, min(k, ranked.shape[1]) - 1, None])
-        rows.append(np.repeat(block, kept.sum(1)))
-        columns.append(measured.indices[np.take_along_axis(places, order, 1)[kept]])
-    n = measured.shape[0]
-    row, column = (np.concatenate(parts or [np.empty(0, dtype=np.int64)]) for parts in (rows, columns))
-    return sparse.csr_matrix((np.ones(len(row), dtype=np.int32), (row, column)), shape=(n, n))
+        ranks.append(np.repeat(block, kept.sum(1)))
+        columns.append(own.indices[np.take_along_axis(places, order, 1)[kept]])
+    row, column = (np.concatenate(parts or [np.empty(0, dtype=np.int64)]) for parts in (ranks, columns))
+    ones = np.ones(len(row), dtype=np.int32)
+    return rows.join_graph(sparse.csr_matrix((ones, (row, column)), shape=(own.shape[0], n)))
 
 
 def kth_smallest(measured: sparse.csr_matrix, k: int) -> np.ndarray:
@@ -121,7 +131,7 @@ def kth_smallest(measured: sparse.csr_matrix, k: int) -> np.ndarray:
     return found
 
 
-def components(weights: np.ndarray | sparse.csr_matrix) -> int:
+def components(weights: sparse.csr_matrix) -> int:
     """Number of connected components of a symmetric kernel; weights below rounding join nothing."""
-    joined = sparse.csr_matrix(weights > np.finfo(np.float64).eps)
+    joined = sparse.csr_matrix(weights > JOINING)
     return int(connected_components(joined, directed=False, return_labels=False))

@@ -56,9 +56,13 @@ class LocalMetric:
         """Number of factors; a regularised metric has full rank all the same."""
         return self.factors.shape[1]
 
-    def take(self, index: Tensor) -> LocalMetric:
+    def take(self, index: Tensor | slice) -> LocalMetric:
         """Rows by number, in the order of `index`."""
         return replace(self, scale=self.scale[index], factors=self.factors[index])
+
+    def to(self, device: torch.device) -> LocalMetric:
+        """The same metrics on a device."""
+        return replace(self, scale=self.scale.to(device), factors=self.factors.to(device))
 
     def distances(self, index: Tensor, differences: Tensor) -> Tensor:
         """One-sided squared lengths (b, k) of differences (b, k, m) in the metrics of the rows `index` (b,)."""

@@ -18,6 +18,7 @@ from hf_stitch.errors import ManifoldError
 from hf_stitch.manifold.graphs import best_partners, euclidean_graph, kth_smallest, symmetric, two_steps
 from hf_stitch.manifold.local_metric import LocalMetric
 from hf_stitch.manifold.mahalanobis import edge_distances, one_sided, squared_distances
+from hf_stitch.manifold.rows import ALONE, Rows
 
 Rule = Literal["grown", "all"] | int
 START = 10  # neighbours a row in the growing graph; the kernel joins rows up to two steps of it apart
@@ -32,25 +33,28 @@ SETTLED = 0.02  # share of edges that may still change: two steps along the grap
 class Pairs:
     """Symmetric squared distances of the pairs that may be joined, without the diagonal.
 
-    `squared` is a (n, n) array for the rule `all`, else a sparse matrix whose stored entries are the pairs.
+    `squared` is (b, n), the rows of this process, for the rule `all`; else a sparse (n, n) matrix whose stored entries
+    are the pairs, whole in every process: it is small.
     """
 
-    squared: np.ndarray | sparse.csr_matrix
+    squared: Tensor | sparse.csr_matrix
+    rows: Rows = ALONE
     rounds: int = 0
 
     @property
     def dense(self) -> bool:
-        return isinstance(self.squared, np.ndarray)
+        return isinstance(self.squared, Tensor)
 
     def nearest(self, k: int) -> np.ndarray:
         """(n,) squared distance to the k-th nearest partner, the row itself excluded; the last one where fewer."""
-        if isinstance(self.squared, np.ndarray):
-            return np.partition(self.squared, k, axis=1)[:, k]  # place 0 is the row itself
+        if isinstance(self.squared, Tensor):
+            ranked = self.squared.topk(k + 1, largest=False).values  # the first is the row itself
+            return self.rows.join(ranked[:, k].cpu().numpy())
         return kth_smallest(self.squared, k)
 
 
-def find_pairs(points: Tensor, metric: LocalMetric, rule: Rule) -> Pairs:
-    """Pairs of a checked float64 cloud.
+def find_pairs(points: Tensor, metric: LocalMetric, rule: Rule, rows: Rows = ALONE) -> Pairs:
+    """Pairs of a checked float64 cloud; the rows are shared out over processes.
 
     Raises:
         ManifoldError: a rule that is neither `grown`, `all` nor a number from 1 to n - 1; `all` for too many rows.
@@ -59,30 +63,38 @@ def find_pairs(points: Tensor, metric: LocalMetric, rule: Rule) -> Pairs:
     if rule == "all":
         if n > ALL_ROWS:
             raise ManifoldError(f"neighbours: all takes at most {ALL_ROWS} rows; got {n} rows: use neighbours: grown")
-        return Pairs(squared_distances(points, metric).cpu().numpy())
+        return Pairs(squared_distances(points, metric, rows=rows), rows)
     if rule == "grown":
-        return _grown(points, metric)
+        return _grown(points, metric, rows)
     if isinstance(rule, bool) or not isinstance(rule, int) or not 1 <= rule < n:
         raise ManifoldError(f"neighbours: expected grown, all or a number from 1 to {n - 1}; got {rule!r}")
-    return Pairs(_Measures(points, metric).of(euclidean_graph(points, rule), np.inf))
+    measures = _Measures(points, metric, rows)
+    return Pairs(measures.of(euclidean_graph(measures.points, rule, rows), np.inf), rows)
 
 
 class _Measures:
-    """Squared distances along graphs: looked up in all one-sided ones where those are cheap, else computed."""
+    """Squared distances along graphs: looked up in all one-sided ones where those are cheap, else computed.
 
-    def __init__(self, points: Tensor, metric: LocalMetric) -> None:
-        self.points, self.metric = points, metric
-        self.single = one_sided(points, metric).cpu().numpy() if len(points) <= DENSE_ROWS else None
+    Each process measures the edges of its own rows in their metrics; all of them have all values then.
+    """
+
+    def __init__(self, points: Tensor, metric: LocalMetric, rows: Rows) -> None:
+        device = rows.place(points)
+        self.points, self.metric, self.rows = points.to(device), metric.to(device), rows
+        self.single = one_sided(points, metric, rows=rows).cpu().numpy() if len(points) <= DENSE_ROWS else None
 
     def of(self, graph: sparse.csr_matrix, disagreement: float) -> sparse.csr_matrix:
         """Squared distances of the edges of a symmetric graph whose one-sided ones agree; zeros stay stored."""
         n = graph.shape[0]
-        rows = np.repeat(np.arange(n), np.diff(graph.indptr))
+        begin, end = self.rows.span(n)
+        own = graph[begin:end]
         if self.single is not None:
-            there, back = self.single[rows, graph.indices], self.single[graph.indices, rows]
+            there = self.single[np.repeat(np.arange(end - begin), np.diff(own.indptr)), own.indices]
         else:
-            there = edge_distances(self.points, self.metric, graph)
-            back = _reverse(there, graph)
+            there = edge_distances(self.points, self.metric, own, begin)
+        there = self.rows.join(there)
+        back = _reverse(there, graph)
+        rows = np.repeat(np.arange(n), np.diff(graph.indptr))
         fine = np.maximum(there, back) <= disagreement * np.minimum(there, back) + 1e-300
         pointers = np.concatenate([[0], np.bincount(rows[fine], minlength=n).cumsum()]).astype(graph.indptr.dtype)
         return sparse.csr_matrix(((there + back)[fine], graph.indices[fine], pointers), shape=graph.shape)
@@ -93,17 +105,17 @@ def _reverse(values: np.ndarray, graph: sparse.csr_matrix) -> np.ndarray:
     return sparse.csc_matrix((values, graph.indices, graph.indptr), shape=graph.shape).tocsr().data
 
 
-def _grown(points: Tensor, metric: LocalMetric) -> Pairs:
+def _grown(points: Tensor, metric: LocalMetric, shared: Rows) -> Pairs:
     n = len(points)
-    measures = _Measures(points, metric)
+    measures = _Measures(points, metric, shared)
     k = min(START, n - 1)
-    graph = euclidean_graph(points, k)
+    graph = euclidean_graph(measures.points, k, shared)
     best: sparse.csr_matrix | None = None
     rounds, settled = 0, False
     while not settled and rounds < ROUNDS:
-        best = best_partners(measures.of(two_steps(graph, best), DISAGREEMENT), k)
+        best = best_partners(measures.of(two_steps(graph, best, shared), DISAGREEMENT), k, shared)
         rows, columns = best.nonzero()
         ranked = symmetric(rows, columns, n)
         settled = (ranked != graph).nnz <= SETTLED * graph.nnz
         graph, rounds = ranked, rounds + 1
-    return Pairs(measures.of(two_steps(graph, best), DISAGREEMENT), rounds)
+    return Pairs(measures.of(two_steps(graph, best, shared), DISAGREEMENT), shared, rounds)

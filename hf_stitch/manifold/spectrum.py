@@ -2,20 +2,27 @@
 
 Four solvers, chosen by size and shape of the kernel alone. `known` (n,) is the unit eigenvector of eigenvalue 1; every
 solver keeps it out, so that nearly disconnected clouds, which have more eigenvalues near 1, cannot mix it into others.
+
+Over several processes the choice and the start are the same as in one, so the result is too, up to rounding. The
+first process leads. `lanczos` multiplies with rows in all of them; for `dense` the rows are sent to the first one;
+`shift-invert` and `lobpcg` are its own: a factorisation cannot be shared out by rows, 50 back-substitutions depend on
+each other, and a product with a sparse matrix costs no more than sending the vector.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sparse
 import scipy.sparse.linalg
+import torch
 from scipy.sparse.csgraph import breadth_first_order
 
 from hf_stitch.manifold.aggregation import block_iteration
+from hf_stitch.manifold.kernel import DenseKernel, Kernel, SparseKernel
 
 DENSE_ROWS = 3000  # below, the dense solver is quicker whatever is asked for
 DENSE_SHARE = 0.1  # above this share of all eigenpairs too
@@ -24,8 +31,9 @@ SEPARATOR = 4000  # rows that cut the graph; factors need about its square
 FACTORS = 250_000  # rows above which factors of even a thin graph fill the memory
 FEW = 32  # eigenpairs that a block solver can hold together
 
-Matrix: TypeAlias = np.ndarray | sparse.csr_matrix
+Matrix: TypeAlias = Kernel | np.ndarray | sparse.csr_matrix
 Pairs: TypeAlias = tuple[np.ndarray, np.ndarray]
+Found: TypeAlias = Sequence[np.ndarray]  # eigenvalues and eigenvectors
 
 
 def solver_for(matrix: Matrix, count: int) -> str:
@@ -36,10 +44,10 @@ def solver_for(matrix: Matrix, count: int) -> str:
     for clouds of one, two and few three dimensions, whose leading eigenvalues crowd at 1. `lobpcg`: block iteration
     preconditioned on an aggregated cloud, for thin clouds too large to be factorised.
     """
-    n = matrix.shape[0]
+    kernel, n = _kernel(matrix), matrix.shape[0]
     if n <= DENSE_ROWS or count > DENSE_SHARE * n:
         return "dense"
-    if isinstance(matrix, np.ndarray) or _separator(matrix) > SEPARATOR * max(1.0, (n / FACTORS) ** 0.5):
+    if isinstance(kernel, DenseKernel) or _separator(kernel.matrix) > SEPARATOR * max(1.0, (n / FACTORS) ** 0.5):
         return "lanczos"
     if n <= FACTORS:
         return "shift-invert"
@@ -58,44 +66,72 @@ def _separator(graph: sparse.csr_matrix) -> int:
 
 def leading(matrix: Matrix, known: np.ndarray, count: int, solver: str | None = None) -> Pairs:
     """The `count` largest eigenvalues, descending, and eigenvectors (n, count) orthogonal to `known`."""
-    values, vectors = _SOLVERS[solver or solver_for(matrix, count)](matrix, known, count)
+    kernel = _kernel(matrix)
+    values, vectors = _SOLVERS[solver or solver_for(kernel, count)](kernel, known, count)
     order = np.argsort(-values, kind="stable")
     values, vectors = values[order], vectors[:, order]
     return values, vectors * signs(vectors)
 
 
-def _dense(matrix: Matrix, known: np.ndarray, count: int) -> Pairs:
-    n = len(known)
-    full = np.array(matrix) if isinstance(matrix, np.ndarray) else matrix.toarray()
-    full -= 3.0 * np.outer(known, known)  # its eigenvalue becomes -2
-    return scipy.linalg.eigh(full, subset_by_index=[n - count, n - 1], overwrite_a=True)
+def _kernel(matrix: Matrix) -> Kernel:
+    """A kernel, or a matrix that one process holds, as a kernel."""
+    if isinstance(matrix, np.ndarray):
+        return DenseKernel(torch.from_numpy(matrix))
+    return SparseKernel(matrix) if sparse.issparse(matrix) else matrix
+
+
+def _dense(kernel: Kernel, known: np.ndarray, count: int) -> Found:
+    n, whole = len(known), kernel.whole()
+
+    def solve() -> Found:
+        assert whole is not None
+        whole[...] -= 3.0 * np.outer(known, known)  # its eigenvalue becomes -2
+        return scipy.linalg.eigh(whole, subset_by_index=[n - count, n - 1], overwrite_a=True)
+
+    return kernel.rows.by_first(solve)
 
 
 def _arpack(
     product: Callable[[np.ndarray], np.ndarray], n: int, count: int, steps: int, tolerance: float = 0.0
-) -> Pairs:
+) -> Found:
     operator = scipy.sparse.linalg.LinearOperator((n, n), matvec=product, dtype=np.float64)
     start = np.random.default_rng(0).standard_normal(n)
     return scipy.sparse.linalg.eigsh(operator, count, which="LA", v0=start, ncv=min(n - 1, steps), tol=tolerance)
 
 
-def _lanczos(matrix: Matrix, known: np.ndarray, count: int) -> Pairs:
-    return _arpack(lambda x: matrix @ x - 3.0 * known * (known @ x), len(known), count, max(2 * count + 1, 40))
+def _lanczos(kernel: Kernel, known: np.ndarray, count: int) -> Found:
+    def solve(product: Callable[[np.ndarray], np.ndarray]) -> Found:
+        return _arpack(lambda x: product(x) - 3.0 * known * (known @ x), len(known), count, max(2 * count + 1, 40))
+
+    return kernel.rows.driven(kernel.product, solve)
 
 
-def _shift_invert(matrix: sparse.csr_matrix, known: np.ndarray, count: int) -> Pairs:
-    factors = _factorised(matrix)
+def _shift_invert(kernel: Kernel, known: np.ndarray, count: int) -> Found:
+    matrix = _sparse(kernel)
 
-    def product(x: np.ndarray) -> np.ndarray:
-        found = factors.solve(x - known * (known @ x))
-        return found - known * (known @ found)
+    def solve() -> Found:
+        factors = _factorised(matrix)
 
-    vectors = _arpack(product, len(known), count, 2 * count + 4, 1e-10)[1]
-    return np.einsum("nl,nl->l", vectors, matrix @ vectors), vectors
+        def product(x: np.ndarray) -> np.ndarray:
+            found = factors.solve(x - known * (known @ x))
+            return found - known * (known @ found)
+
+        vectors = _arpack(product, len(known), count, 2 * count + 4, 1e-10)[1]
+        return np.einsum("nl,nl->l", vectors, matrix @ vectors), vectors
+
+    return kernel.rows.by_first(solve)
 
 
-def _lobpcg(matrix: sparse.csr_matrix, known: np.ndarray, count: int) -> Pairs:
-    return block_iteration(matrix, known, count, leading, lambda small: _factorised(small).solve)
+def _lobpcg(kernel: Kernel, known: np.ndarray, count: int) -> Found:
+    def solve() -> Found:
+        return block_iteration(_sparse(kernel), known, count, leading, lambda small: _factorised(small).solve)
+
+    return kernel.rows.by_first(solve)
+
+
+def _sparse(kernel: Kernel) -> sparse.csr_matrix:
+    assert isinstance(kernel, SparseKernel), "this solver takes sparse kernels only"
+    return kernel.matrix
 
 
 def _factorised(matrix: sparse.csr_matrix) -> Any:
@@ -117,7 +153,7 @@ def signs(vectors: np.ndarray) -> np.ndarray:
     return np.where(np.abs(skew) > 1e-6 * (large**3).sum(0), np.sign(skew), np.sign(entry))
 
 
-_SOLVERS: dict[str, Callable[[Matrix, np.ndarray, int], Pairs]] = {
+_SOLVERS: dict[str, Callable[[Kernel, np.ndarray, int], Found]] = {
     "dense": _dense,
     "lanczos": _lanczos,
     "shift-invert": _shift_invert,

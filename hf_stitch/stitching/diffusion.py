@@ -17,6 +17,7 @@ from hf_stitch.manifold.interpolation import Interpolator, interpolator
 from hf_stitch.manifold.local_metric import LocalMetric, whitney
 from hf_stitch.manifold.local_spline import fit_interpolator
 from hf_stitch.manifold.neighbours import Rule
+from hf_stitch.manifold.rows import ALONE, Rows
 from hf_stitch.stitching.aligning import Aligned, Kind, align
 from hf_stitch.stitching.layer import StitchingLayer, outputs, spaced, under
 from hf_stitch.timing import Timings
@@ -35,6 +36,7 @@ class DiffusionLayer(StitchingLayer):
 
     method = "diffusion"
     learned = ("rotation",)
+    shared = True
     PARTS: ClassVar[tuple[str, ...]] = ("extension", "inverse", "target_extension")
 
     def place(self, tensors: Mapping[str, Tensor]) -> None:
@@ -49,6 +51,7 @@ class DiffusionLayer(StitchingLayer):
         cls,
         source: ActivationSet,
         target: ActivationSet,
+        rows: Rows = ALONE,
         *,
         sides: Literal["both", "source"] = "both",
         coordinates: int | None = None,
@@ -65,6 +68,7 @@ class DiffusionLayer(StitchingLayer):
         """Fit on paired rows with local metrics (Euclidean where a set has none).
 
         Args:
+            rows: how the rows of the maps are shared out over processes; all get the same layer.
             sides: `both` builds a map of either cloud and aligns them; `source` needs no map of the target, which may
                 then be a discrete set.
             coordinates: l; absent: 256, or half the rows where there are fewer than 512.
@@ -93,8 +97,8 @@ class DiffusionLayer(StitchingLayer):
             _check_unfolded("target", target, source)
         chosen = spaced(len(source), pairs).to(source.values.device)
         asked = (count, neighbours, bandwidth, harmonics)
-        first, first_notes = _mapped("source", source, *asked)
-        second, second_notes = _mapped("target", target, *asked) if sides == "both" else (None, {})
+        first, first_notes = _mapped("source", source, rows, *asked)
+        second, second_notes = _mapped("target", target, rows, *asked) if sides == "both" else (None, {})
         found, aligned = first.coordinates, None
         if second is not None:
             aligned = align(first, second, chosen, alignment, pairs is not None)
@@ -188,7 +192,7 @@ def _check_unfolded(side: str, rows: ActivationSet, others: ActivationSet) -> No
 
 
 def _mapped(
-    side: str, rows: ActivationSet, count: int, neighbours: Rule, bandwidth: float | None, harmonics: str
+    side: str, rows: ActivationSet, shared: Rows, count: int, neighbours: Rule, bandwidth: float | None, harmonics: str
 ) -> tuple[DiffusionMap, dict[str, Any]]:
     """The diffusion map of one side and what the report says about it."""
     n, m = rows.values.shape
@@ -196,7 +200,7 @@ def _mapped(
     clock = Timings()
     try:
         with clock.stage("map"):
-            found = DiffusionMap.fit(rows.values, metric, count, neighbours, bandwidth)
+            found = DiffusionMap.fit(rows.values, metric, count, neighbours, bandwidth, shared)
     except ManifoldError as error:
         raise ManifoldError(f"{side} activations: {error}") from None
     residuals = harmonic_residuals(found.coordinates)

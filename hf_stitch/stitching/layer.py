@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hf_stitch.activation_set import ActivationSet, paired
 from hf_stitch.errors import ActivationError, ArtifactError, FitError, RecipeError, nearest
 from hf_stitch.manifold.interpolation import nearest_rows
+from hf_stitch.manifold.rows import ALONE, Rows
 
 Landing = Literal["none", "nearest"]
 Fill = Literal["predict", "mean", "zero"]
@@ -33,6 +34,7 @@ class StitchingLayer(nn.Module):
 
     method: ClassVar[str] = ""
     learned: ClassVar[tuple[str, ...]] = ()
+    shared: ClassVar[bool] = False  # `fit` takes a `Rows` after the two sets
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -195,6 +197,7 @@ def fit_layer(
     landing: Landing = "none",
     fill: Fill = "predict",
     options: Mapping[str, Any] | None = None,
+    rows: Rows = ALONE,
 ) -> StitchingLayer:
     """Pair two activation sets by key and fit a layer from the source's selected features to the target's layer.
 
@@ -203,6 +206,7 @@ def fit_layer(
         fill: `predict` predicts all features of the target's layer; `mean` and `zero` predict the selected ones and
             fill the rest with their mean or with 0 (the thesis's ways).
         options: the method's own options; see `options_of`.
+        rows: how the rows are shared out over processes, for methods that can (`shared`).
 
     Raises:
         RecipeError: unknown method, option, landing or fill.
@@ -211,16 +215,17 @@ def fit_layer(
     """
     options = dict(options or {})
     _check_words(method, landing, fill, options)
-    rows = max(len(source), len(target))
+    count = max(len(source), len(target))
     if not torch.equal(source.keys, target.keys):
         source, target = paired(source, target)
     _check_numbers("source", source.values)
     _check_numbers("target", outputs(target))
     chosen = target if fill == "predict" else replace(target, full=None, selected=None)
-    layer = layer_class(method).fit(source, chosen, **options)
+    kind = layer_class(method)
+    layer = kind.fit(source, chosen, *([rows] if kind.shared else []), **options)
     _finish(layer, target, chosen, landing, fill)
-    if rows > len(source):
-        layer.diagnostics.setdefault("warnings", []).append(f"{rows - len(source)} of {rows} rows have no partner")
+    if count > len(source):
+        layer.diagnostics.setdefault("warnings", []).append(f"{count - len(source)} of {count} rows have no partner")
     return layer
 
 
