@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,10 +30,10 @@ def hush() -> None:
 
 
 def console() -> Console:
-    """Where results go: stdout, as wide as needed when it is no terminal."""
+    """Where results go: stdout, as wide as needed when it is no terminal; of several processes the first one speaks."""
     from rich.console import Console
 
-    made = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    made = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), quiet=os.environ.get("RANK", "0") != "0")
     if not made.is_terminal:
         made.width = 200
     return made
