@@ -9,7 +9,15 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from hf_stitch.ends import End
-from hf_stitch.hooks import HookPoint, apply_prefix_plan, apply_suffix_plan, make_inputs_for, plan_prefix, plan_suffix
+from hf_stitch.hooks import (
+    HookPoint,
+    apply_prefix_plan,
+    apply_suffix_plan,
+    make_inputs_for,
+    plan_prefix,
+    plan_prompt,
+    plan_suffix,
+)
 from hf_stitch.loading import commit_of
 from hf_stitch.models.configuration_stitched import StitchedConfig
 from hf_stitch.models.modeling_stitched import StitchedModel
@@ -36,14 +44,19 @@ def cut(source: End, target: End, needs_head: bool) -> Halves:
     """
     points = [source.selected, *([source.head] if needs_head and source.head else [])]
     prefix_plan = plan_prefix(source.model, points, make_inputs_for(source.model))
-    suffix_plan = plan_suffix(target.model, target.point, make_inputs_for(target.model))
+    suffix_plan = plan_prompt(target.model, target.point)
+    if suffix_plan is None:
+        suffix_plan = plan_suffix(target.model, target.point, make_inputs_for(target.model))
     prefix, suffix = copy.deepcopy(source.model), copy.deepcopy(target.model)
     apply_prefix_plan(prefix, prefix_plan)
     apply_suffix_plan(suffix, suffix_plan)
     prefix_config = _described(source, source.selected, prefix_plan)
     if needs_head and source.head:
         prefix_config["ctc_head"] = source.head.to_dict()
-    return Halves(prefix, suffix, prefix_config, _described(target, target.point, suffix_plan))
+    suffix_config = _described(target, target.point, suffix_plan)
+    if suffix.can_generate():
+        suffix_config["generation"] = suffix.generation_config.to_diff_dict()
+    return Halves(prefix, suffix, prefix_config, suffix_config)
 
 
 def _described(end: End, point: HookPoint, plan: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Hook points of any transformer: read them, overwrite them, run only what lies before or only what lies behind."""
 
 from hf_stitch.hooks.capture import capture, replaced
+from hf_stitch.hooks.generation import generate_from, generation_way, plan_prompt
 from hf_stitch.hooks.inputs import dummy_inputs, make_inputs_for
 from hf_stitch.hooks.points import HookPoint, resolve, select_features
 from hf_stitch.hooks.prefix import apply_prefix_plan, plan_prefix
@@ -19,10 +20,13 @@ __all__ = [
     "apply_suffix_plan",
     "capture",
     "dummy_inputs",
+    "generate_from",
+    "generation_way",
     "input_length",
     "make_inputs_for",
     "module_tree",
     "plan_prefix",
+    "plan_prompt",
     "plan_suffix",
     "probe",
     "replaced",

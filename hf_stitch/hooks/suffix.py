@@ -6,7 +6,8 @@ before the hook point is replaced by stubs without parameters, and the hook modu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import transformers
@@ -32,7 +33,7 @@ def apply_suffix_plan(model: nn.Module, plan: Mapping[str, Any]) -> nn.Module:
     vacant = vacancies(model, plan)
     take_out(model, vacant, plan["dropped"])
     point = HookPoint.from_dict(plan["point"])
-    if point.module not in vacant:
+    if point.module not in vacant and plan["inject"] != "kept":
         resolve(model, point.module).register_forward_hook(InjectionHook(point))
     return model
 
@@ -54,6 +55,15 @@ def run_suffix(
     """
     if isinstance(plan, HookPoint):
         plan = whole_plan(model, plan)
+    with starting(model, plan, values, mask) as inputs:
+        return model(**{**inputs, **kwargs})
+
+
+@contextmanager
+def starting(
+    model: nn.Module, plan: Mapping[str, Any], values: Tensor, mask: Tensor | None = None
+) -> Iterator[dict[str, Any]]:
+    """Inside, the model has `values` at its hook point when it runs on the inputs that are given; see `run_suffix`."""
     check_plan(plan, "suffix")
     point = HookPoint.from_dict(plan["point"])
     if values.ndim != 3 or values.shape[-1] != point.width:
@@ -65,13 +75,11 @@ def run_suffix(
         if values.shape[1] > 1 and mask is not None and not bool(mask.all()):
             raise HookError(f"{point.module} has a fixed number of positions and takes no mask; all must be real")
         length, mask = COMBOS[0][1], None
-    inputs = dummy_inputs(model, plan, batch, length, mask, values.device) | kwargs
+    inputs = dummy_inputs(model, plan, batch, length, mask, values.device)
     module = resolve(uncompiled(model), point.module)
-    if isinstance(module, Injection) or any(isinstance(h, InjectionHook) for h in module._forward_hooks.values()):
-        with injecting(batch, length, values):
-            return model(**inputs)
-    with replaced(model, point, values), injecting(batch, length, values):
-        return model(**inputs)
+    cut = isinstance(module, Injection) or any(isinstance(h, InjectionHook) for h in module._forward_hooks.values())
+    with nullcontext() if cut else replaced(model, point, values), injecting(batch, length, values):
+        yield inputs
 
 
 def input_length(plan: Mapping[str, Any], positions: int) -> int | None:

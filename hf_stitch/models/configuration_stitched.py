@@ -50,7 +50,11 @@ class StitchedConfig(PretrainedConfig):
             for key in ("id2label", "label2id", "problem_type"):
                 kwargs.setdefault(key, getattr(self.target, key, None))
         kwargs.setdefault("tie_word_embeddings", False)
+        chosen = [(part, getattr(part, "_attn_implementation", None)) for part in (self.source, self.target)]
         super().__init__(**kwargs)
+        for part, attention in chosen:  # else it is unset in the halves, whose masks then do not fit
+            if attention is not None:
+                part._attn_implementation = attention
 
     def to_dict(self) -> dict[str, Any]:
         content = super().to_dict()

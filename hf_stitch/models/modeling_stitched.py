@@ -9,17 +9,19 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from hf_stitch.errors import ArtifactError
-from hf_stitch.hooks import HookPoint, apply_prefix_plan, apply_suffix_plan, capture, run_suffix
+from hf_stitch.hooks import HookPoint, apply_prefix_plan, apply_suffix_plan, capture, generate_from, run_suffix
 from hf_stitch.loading import class_of, uniform
 from hf_stitch.masks import timestep_mask
 from hf_stitch.models.configuration_stitched import FORMAT, StitchedConfig
 from hf_stitch.sequences.rule import LengthRule
 from hf_stitch.sequences.windows import Plan
 from hf_stitch.stitching.layer import StitchingLayer
+
+_SOURCE_INPUTS = ("input_values", "input_features", "input_ids", "pixel_values")
 
 
 class StitchedModel(PreTrainedModel):
@@ -146,6 +148,42 @@ class StitchedModel(PreTrainedModel):
         output = self.finish(values, plan.mask, **extra)
         return output.to_tuple() if return_dict is False else output
 
+    @torch.no_grad()
+    def generate(
+        self,
+        inputs: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        target_spans: Tensor | None = None,
+        target_lengths: Tensor | Sequence[int] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Source input in, the text that the target generates out.
+
+        The target is an encoder-decoder hooked inside its encoder, which then runs once, or a causal language model
+        hooked at its token embedding, where the stitched activations are the prompt (padded on the left, whatever
+        side they came on).
+
+        Args:
+            inputs: the source's main input, which may also be given by its own name.
+            attention_mask, target_spans, target_lengths: as in `forward`.
+            kwargs: for the target's own `generate`: `num_beams`, `max_new_tokens`, `generation_config`, ...; without
+                them its own generation settings hold.
+
+        Returns:
+            As the target's `generate`: tokens (b, t'), of a causal model only the new ones.
+
+        Raises:
+            HookError: the target does not generate from its hook point.
+        """
+        given = {name: kwargs.pop(name) for name in _SOURCE_INPUTS if name in kwargs}
+        given.setdefault(self.main_input_name, inputs)
+        given["attention_mask"] = attention_mask
+        frames, mask, path = self.activations({key: value for key, value in given.items() if value is not None})
+        plan = self.plan(mask, path, target_spans, target_lengths)
+        return generate_from(
+            self.suffix, self.config.suffix["plan"], self.stitch(frames, mask, plan), plan.mask, **kwargs
+        )
+
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """Load a stitched model; its weights are bit-identical to those that were saved.
@@ -194,4 +232,6 @@ def _build(config: Any, end: dict, apply_plan: Any) -> PreTrainedModel:
     """An empty model of one end, already cut."""
     model = uniform(class_of(config, end["class"])._from_config(config), config.dtype)
     apply_plan(model, end["plan"])
+    if "generation" in end:
+        model.generation_config = GenerationConfig.from_dict(end["generation"])
     return model

@@ -1,0 +1,123 @@
+"""Generate text from the suffix of a model.
+
+Two places allow it without changing what the model is. A hook point inside the encoder of an encoder-decoder: the rest
+of the encoder runs once, the decoder is whole. And the token embedding of a causal language model: the activations are
+the prompt, and every later token passes through the whole model. At a deeper point of a causal model the blocks before
+it would hold no keys and values of the prompt, so that new tokens could not attend to it there: that is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from hf_stitch.errors import HookError
+from hf_stitch.hooks.inputs import make_inputs_for
+from hf_stitch.hooks.points import HookPoint, canonical, uncompiled
+from hf_stitch.hooks.suffix import run_suffix, starting, whole_plan
+from hf_stitch.hooks.survey import COMBOS, Survey, quiet
+
+Way = Literal["encoder", "prompt"]
+
+
+def generation_way(model: nn.Module, point: HookPoint) -> Way:
+    """How a model generates from activations at a hook point: `encoder` or `prompt`.
+
+    Raises:
+        HookError: it does not generate at all, or not from there.
+    """
+    model = uncompiled(model)
+    kind, name = type(model).__name__, point.module
+    if not callable(getattr(model, "can_generate", None)) or not model.can_generate():  # type: ignore[operator]
+        raise HookError(
+            f"{kind} does not generate; choose a target class with a language model, such as ...ForCausalLM"
+        )
+    if getattr(model.config, "is_encoder_decoder", False):
+        encoder = _name_of(model, model.get_encoder())  # type: ignore[operator]
+        if name == encoder or name.startswith(f"{encoder}."):
+            return "encoder"
+        raise HookError(
+            f"{kind} generates from activations inside its encoder ({encoder}); {name} lies outside: its decoder "
+            "would have to run again for every token from activations that are given only once"
+        )
+    embedding = _name_of(model, model.get_input_embeddings())  # type: ignore[operator]
+    if name == embedding:
+        return "prompt"
+    raise HookError(
+        f"{kind} generates from activations at its token embedding ({embedding}); at {name} the blocks before would "
+        "hold no keys and values of the prompt, and new tokens could not attend to it there"
+    )
+
+
+def _name_of(model: nn.Module, module: nn.Module) -> str:
+    return next(name for name, other in model.named_modules() if other is module)
+
+
+def plan_prompt(model: nn.Module, point: HookPoint) -> dict[str, Any] | None:
+    """The suffix plan of a causal language model that takes activations as its prompt; None of any other.
+
+    Nothing is left out, since every new token needs its embedding.
+
+    Raises:
+        HookError: what the embedding gives is not what the model takes as `inputs_embeds`.
+    """
+    model = uncompiled(model)
+    try:
+        if generation_way(model, point) != "prompt":
+            return None
+    except HookError:
+        return None
+    survey = Survey(model, make_inputs_for(model))
+    plan = whole_plan(model, survey.point(canonical(model, point.module), point.output), survey) | {"inject": "kept"}
+    with quiet(model):
+        batch, length = COMBOS[0]
+        generator = torch.Generator().manual_seed(0)
+        width = plan["point"]["width"]
+        values = torch.randn(batch, length, width, generator=generator).to(next(model.parameters()))
+        same = torch.equal(run_suffix(model, plan, values).logits, model(inputs_embeds=values, use_cache=False).logits)
+    if not same:
+        raise HookError(f"{point.module} does not give what {type(model).__name__} takes as inputs_embeds")
+    return plan
+
+
+def generate_from(
+    model: nn.Module, plan: Mapping[str, Any], values: Tensor, mask: Tensor | None = None, **kwargs: Any
+) -> Any:
+    """What the model generates when it has `values` (b, t, m) at its hook point.
+
+    Args:
+        model: cut by `apply_suffix_plan`, or whole. plan: of `plan_suffix`, or of `plan_prompt`.
+        mask: (b, t) bool, True where a position is real.
+        kwargs: for the model's own `generate`: `num_beams`, `max_new_tokens`, `generation_config`, ...
+
+    Returns:
+        As the model's `generate`: tokens (b, t'), of a causal model only the new ones.
+
+    Raises:
+        HookError: the model does not generate from this hook point.
+    """
+    point = HookPoint.from_dict(plan["point"])
+    own: Any = uncompiled(model)
+    if generation_way(own, point) == "prompt":
+        if plan["inject"] != "kept":
+            raise HookError(f"{point.module} was cut out with its weights; make the plan with plan_prompt")
+        if mask is None:
+            mask = torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)
+        values, mask = left_padded(values, mask)
+        return own.generate(inputs_embeds=values.to(own.dtype), attention_mask=mask.long(), **kwargs)
+    with starting(own, plan, values, mask) as inputs:
+        main = inputs[next(iter(plan["inputs"]["tensors"]))]
+        extra = {key: inputs[key] for key in ("attention_mask",) if key in inputs}
+        return own.generate(main, **{**extra, **kwargs})
+
+
+def left_padded(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Values (b, t, m) and mask (b, t) with each row's padding before its real positions, as generation needs it."""
+    order = mask.long().argsort(dim=1, stable=True)
+    rows = torch.arange(len(values), device=values.device)[:, None]
+    values, mask = values[rows, order], mask[rows, order]
+    longest = int(mask.sum(1).max())
+    return values[:, -longest:], mask[:, -longest:]

@@ -1,0 +1,211 @@
+"""Generation from stitched models against references built by hand from the whole target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers as tf
+from test_speech_to_text_2 import composite
+from tiny_models import FAMILIES, SPEECH, TEXT, tiny
+from torch import Tensor
+
+from hf_stitch.activation_set import ActivationSet
+from hf_stitch.assembly import cut
+from hf_stitch.ends import End
+from hf_stitch.errors import HookError
+from hf_stitch.hooks import capture, generate_from, make_inputs_for, plan_suffix, probe
+from hf_stitch.hooks.capture import replaced
+from hf_stitch.hooks.generation import generation_way, left_padded
+from hf_stitch.models.configuration_stitched import StitchedConfig
+from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.recipe import Side
+from hf_stitch.sequences.rule import LengthRule, RuleState
+from hf_stitch.stitching import fit_layer
+
+SPECIAL = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 2}
+SEQ2SEQ = {
+    "vocab_size": 60, "d_model": 32, "encoder_layers": 3, "decoder_layers": 3, "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "max_position_embeddings": 80,
+}  # fmt: skip
+
+
+def whole(kind: str) -> Any:
+    """A target with random weights that is sure enough of its tokens to have no near ties."""
+    torch.manual_seed(3)
+    made: dict[str, Any] = {
+        "bart": lambda: tf.BartForConditionalGeneration(tf.BartConfig(**SEQ2SEQ, **SPECIAL)),
+        "mbart": lambda: tf.MBartForConditionalGeneration(tf.MBartConfig(**SEQ2SEQ, **SPECIAL)),
+        "t5": lambda: FAMILIES["t5"](),
+        "speech": composite,
+        "gpt2": lambda: FAMILIES["gpt2_lm"](n_positions=80),
+        "llama": lambda: FAMILIES["llama"](),
+        "qwen2": lambda: tf.Qwen2ForCausalLM(tf.Qwen2Config(**TEXT, num_key_value_heads=2, pad_token_id=0)),
+    }
+    model = made[kind]().eval()
+    for name, parameter in model.named_parameters():
+        if parameter.ndim > 1 and "lm_head" not in name:
+            parameter.data *= 3
+    model.generation_config.update(max_new_tokens=9, max_length=None, length_penalty=0.5)
+    return model
+
+
+def end(model: Any, hook: str) -> End:
+    point = probe(model, hook, make_inputs_for(model))
+    return End(Side(model="by-hand", revision="main", hook=hook), model, None, point, None, None, {})  # type: ignore[arg-type]
+
+
+def stitched(target: Any, hook: str) -> StitchedModel:
+    """A tiny Wav2Vec2 onto the target: an affine map of random rows, three frames for two positions."""
+    ends = end(tiny("wav2vec2"), "wav2vec2.encoder.layers.1"), end(target, hook)
+    torch.manual_seed(4)
+    keys = torch.stack([torch.arange(80), torch.zeros(80, dtype=torch.long)], 1)
+    rows = [ActivationSet(torch.randn(80, e.point.width), keys) for e in ends]
+    halves = cut(*ends, needs_head=False)
+    rule = LengthRule(RuleState(length="resample", target_length="ratio", ratio=2 / 3))
+    layer = fit_layer("affine", *rows)
+    for parameter in layer.parameters():
+        parameter.data *= 40
+    config = StitchedConfig(
+        source=halves.prefix.config, target=halves.suffix.config, prefix=halves.prefix_config,
+        suffix=halves.suffix_config, layer=layer.spec, sequence=rule.spec(),
+    )  # fmt: skip
+    return StitchedModel(config, halves.prefix, layer, halves.suffix, rule).eval()
+
+
+def sounds() -> dict[str, Tensor]:
+    torch.manual_seed(5)
+    mask = (torch.arange(420) < torch.tensor([[420], [300], [230]])).long()
+    return {"input_values": torch.randn(3, 420) * mask, "attention_mask": mask}
+
+
+def crossing(model: StitchedModel) -> tuple[Tensor, Tensor]:
+    """What arrives at the target's hook point, and its mask."""
+    batch = sounds()
+    with torch.no_grad():
+        frames, mask, path = model.activations(batch)
+        plan = model.plan(mask, path, None, None)
+        return model.stitch(frames, mask, plan), plan.mask
+
+
+def by_hand(target: Any, hook: str, values: Tensor, mask: Tensor, **kwargs: Any) -> Tensor:
+    """The whole target's encoder with the values put in, then its own generation from those states."""
+    point = probe(target, hook, make_inputs_for(target))
+    with torch.no_grad():
+        if target.main_input_name == "inputs":
+            samples = (mask.sum(1) - 1) * 20 + 30  # of so many frames: kernels 10, 3, 2 and strides 5, 2, 2
+            seen = (torch.arange(int(samples.max())) < samples[:, None]).long()
+            inputs = {"input_values": torch.zeros(seen.shape), "attention_mask": seen}
+        else:
+            seen = mask.long()
+            inputs = {"input_ids": torch.full(mask.shape, 7), "attention_mask": seen}
+        with replaced(target, point, values):
+            states = target.get_encoder()(**inputs)
+        return target.generate(encoder_outputs=states, attention_mask=seen, **kwargs)
+
+
+def first_scores(generate: Any, *args: Any, **kwargs: Any) -> Tensor:
+    """Scores (b, vocabulary) of the first token."""
+    found = generate(*args, **kwargs, num_beams=1, return_dict_in_generate=True, output_logits=True)
+    return found.logits[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "hook"),
+    [
+        ("bart", "model.encoder.layers.1"), ("bart", "model.encoder.embed_tokens"), ("mbart", "model.encoder.layers.2"),
+        ("t5", "encoder.block.0"), ("t5", "encoder.block.2"), ("speech", "encoder.encoder.layers.1"),
+    ],
+)  # fmt: skip
+def test_an_encoder_decoder_generates_as_by_hand(kind: str, hook: str, tmp_path: Path) -> None:
+    target = whole(kind)
+    model = stitched(target, hook)
+    values, mask = crossing(model)
+    assert not bool(mask.all())
+    found = {}
+    for beams in (1, 3):
+        found[beams] = model.generate(**sounds(), num_beams=beams)
+        assert torch.equal(found[beams], by_hand(target, hook, values, mask, num_beams=beams))
+        assert torch.equal(found[beams], model.generate(**sounds(), num_beams=beams, use_cache=False))
+    scores = first_scores(model.generate, **sounds())
+    assert torch.allclose(scores, first_scores(by_hand, target, hook, values, mask), atol=1e-4)
+    assert float(scores.std(0).max()) > 1e-4  # it listens: different sounds, different scores
+    alone = {"inputs": sounds()["input_values"][1:2, :300]}
+    single = model.generate(**alone, num_beams=1)[0]
+    length = min(len(single), found[1].shape[1])
+    assert single[:length].tolist() == found[1][1, :length].tolist()
+    model.save_pretrained(tmp_path)
+    again = StitchedModel.from_pretrained(tmp_path).eval()
+    assert again.suffix.generation_config.max_new_tokens == 9
+    assert torch.equal(again.generate(**sounds(), num_beams=3), found[3])
+
+
+@pytest.mark.parametrize(
+    ("kind", "hook"),
+    [("gpt2", "transformer.wte"), ("llama", "model.embed_tokens"), ("qwen2", "model.embed_tokens")],
+)
+def test_a_causal_model_generates_from_a_stitched_prompt(kind: str, hook: str, tmp_path: Path) -> None:
+    target = whole(kind)
+    model = stitched(target, hook)
+    values, mask = crossing(model)
+    assert not bool(mask.all())
+    left, seen = left_padded(values, mask)
+    for beams in (1, 3):
+        found = model.generate(**sounds(), num_beams=beams)
+        assert torch.equal(found, target.generate(inputs_embeds=left, attention_mask=seen.long(), num_beams=beams))
+        assert torch.equal(found, model.generate(**sounds(), num_beams=beams, use_cache=False))
+    greedy = model.generate(**sounds(), num_beams=1)
+    scores = first_scores(model.generate, **sounds())
+    wanted = first_scores(target.generate, inputs_embeds=left, attention_mask=seen.long())
+    assert torch.allclose(scores, wanted, atol=1e-4)
+    assert float(scores.std(0).max()) > 1e-4  # it listens: different sounds, different scores
+    for row in range(3):  # one at a time, without cache, by the definition of greedy
+        prompt, tokens = values[row : row + 1, mask[row]], []
+        for token in greedy[row].tolist():
+            with torch.no_grad():
+                more = target.get_input_embeddings()(torch.tensor([tokens], dtype=torch.long))
+                assert int(target(inputs_embeds=torch.cat([prompt, more], 1)).logits[0, -1].argmax()) == token
+            tokens.append(token)
+            if token == target.generation_config.eos_token_id:
+                break
+    model.save_pretrained(tmp_path)
+    again = StitchedModel.from_pretrained(tmp_path).eval()
+    assert torch.equal(again.generate(**sounds(), num_beams=3), found)
+    with torch.no_grad():  # forward still starts at the embedding
+        assert torch.equal(model(**sounds()).logits, again(**sounds()).logits)
+
+
+def test_left_padding_keeps_the_order_of_what_is_real() -> None:
+    values, mask = torch.arange(8.0).view(2, 4, 1), torch.tensor([[1, 1, 0, 0], [1, 1, 1, 0]]).bool()
+    moved, seen = left_padded(values, mask)
+    assert seen.tolist() == [[False, True, True], [True, True, True]]
+    assert moved[seen].flatten().tolist() == [0, 1, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("kind", "hook", "reason"),
+    [
+        ("gpt2", "transformer.h.1", "keys and values of the prompt"),
+        ("llama", "model.layers.0", "keys and values of the prompt"),
+        ("bart", "model.decoder.layers.1", "inside its encoder"),
+    ],
+)
+def test_places_from_which_nothing_is_generated(kind: str, hook: str, reason: str) -> None:
+    target = whole(kind)
+    point = probe(target, hook, make_inputs_for(target))
+    with pytest.raises(HookError, match=reason):
+        generation_way(target, point)
+
+
+def test_a_classifier_does_not_generate_and_a_cut_prompt_is_refused() -> None:
+    model = stitched(tiny("roberta"), "roberta.encoder.layer.1")
+    with pytest.raises(HookError, match="does not generate"):
+        model.generate(**sounds())
+    target = whole("gpt2")
+    point = probe(target, "transformer.wte", make_inputs_for(target))
+    with pytest.raises(HookError, match="plan_prompt"):
+        generate_from(target, plan_suffix(target, point), torch.randn(1, 3, 32))
+    assert SPEECH["conv_stride"] == (5, 2, 2)
+    assert capture(target, [point], {"input_ids": torch.tensor([[3, 4]])})[0].shape == (1, 2, 32)
