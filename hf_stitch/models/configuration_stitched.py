@@ -53,7 +53,7 @@ class StitchedConfig(PretrainedConfig):
         chosen = [(part, getattr(part, "_attn_implementation", None)) for part in (self.source, self.target)]
         super().__init__(**kwargs)
         for part, attention in chosen:  # else it is unset in the halves, whose masks then do not fit
-            if attention is not None:
+            if part is not None and attention is not None:
                 part._attn_implementation = attention
 
     def to_dict(self) -> dict[str, Any]:
