@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.pairing import Texts, alphabet_of
 from hf_stitch.runtime import Runtime
 from hf_stitch.sequences.ctc import words_of
+from hf_stitch.sequences.windows import Plan
+from hf_stitch.stitching.trust import Draft, Trust
 
 
 def stitched_answers(model: StitchedModel, frames: Frames, texts: Texts | None, runtime: Runtime) -> Tensor:
@@ -21,18 +23,51 @@ def stitched_answers(model: StitchedModel, frames: Frames, texts: Texts | None, 
     The prefix is what all variants share, so its activations are collected once and only layer and suffix run here.
     """
     rows: dict[int, Tensor] = {}
-    columns = model.source_point.features
     with torch.no_grad():
-        for bucket in frames.buckets:
-            values, mask = (part.to(runtime.device) for part in frames.source.batch(bucket))
-            values = values if columns is None else values[..., list(columns)]
-            path = frames.path.batch(bucket)[0].to(runtime.device) if frames.path else None
-            spans = _padded_spans(texts, bucket, model.rule.state.padding_side)
-            plan = model.rule.plan(mask, path, spans, frames.target.lengths[list(bucket)])
+        for bucket, values, mask, plan in _planned(model, frames, texts, runtime):
             answer = output_of(model.finish(model.stitch(values, mask, plan), plan.mask), "target")
             assert answer is not None
             rows.update(zip(bucket, answer.cpu()))
     return torch.stack([rows[i] for i in range(len(frames))])
+
+
+def trust_distances(
+    model: StitchedModel, draft: Draft, frames: Frames, texts: Texts | None, runtime: Runtime, own: bool
+) -> Tensor:
+    """(n, ingredients) distances of collected samples; `own`: of the fit split, each compared with the others only."""
+    rows: dict[int, Tensor] = {}
+    with torch.no_grad():
+        for bucket, values, _, plan in _planned(model, frames, texts, runtime):
+            left_out = draft.left_out(torch.tensor(bucket, device=runtime.device)) if own else None
+            found = draft.gauge.distances(model.layer, model.rule.rows(values, plan), plan.used, left_out)
+            rows.update(zip(bucket, found))
+    return torch.stack([rows[i] for i in range(len(frames))])
+
+
+def trust_scores(model: StitchedModel, frames: Frames, texts: Texts | None, runtime: Runtime) -> Trust:
+    """What a model's trust gauge says about collected samples, in their order, on the CPU."""
+    found: dict[int, list[Tensor]] = {}
+    with torch.no_grad():
+        for bucket, values, _, plan in _planned(model, frames, texts, runtime):
+            trust = model.trusted(values, plan)
+            names = list(trust.parts)
+            columns = [trust.score, *trust.parts.values(), *trust.distances.values()]
+            found.update(zip(bucket, torch.stack(columns, 1).cpu()))
+    score, *columns = torch.stack([found[i] for i in range(len(frames))]).unbind(1)  # type: ignore[arg-type]
+    return Trust(score, dict(zip(names, columns)), dict(zip(names, columns[len(names) :])))
+
+
+def _planned(
+    model: StitchedModel, frames: Frames, texts: Texts | None, runtime: Runtime
+) -> Iterator[tuple[tuple[int, ...], Tensor, Tensor, Plan]]:
+    """Batches of collected samples: their numbers, source activations, mask and target positions."""
+    columns = model.source_point.features
+    for bucket in frames.buckets:
+        values, mask = (part.to(runtime.device) for part in frames.source.batch(bucket))
+        values = values if columns is None else values[..., list(columns)]
+        path = frames.path.batch(bucket)[0].to(runtime.device) if frames.path else None
+        spans = _padded_spans(texts, bucket, model.rule.state.padding_side)
+        yield bucket, values, mask, model.rule.plan(mask, path, spans, frames.target.lengths[list(bucket)])
 
 
 def _padded_spans(texts: Texts | None, bucket: Sequence[int], side: str) -> Tensor | None:

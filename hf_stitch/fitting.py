@@ -22,6 +22,7 @@ from hf_stitch.report import Measure, Report, judge
 from hf_stitch.runtime import Runtime
 from hf_stitch.timing import Timings
 from hf_stitch.trial import Trial, choose, medians
+from hf_stitch.trusting import give_trust
 from hf_stitch.variants import Fitted, error_by
 from hf_stitch.workbench import Workbench
 
@@ -78,6 +79,7 @@ def _fit_all(asked: Recipe, bench: Workbench, folder: Path | None) -> tuple[Fitt
     trial = Trial(bench)
     main = trial.fit(label, recipe)
     main.model.config.fingerprint = asked.fingerprint()  # of all that was asked, comparisons included
+    trust = give_trust(main, bench)
     if folder is not None and bench.runtime.is_main:
         save_model(folder, main.model, bench.source, bench.target)
     measures = trial.reference_measures() + trial.measure(main)
@@ -85,8 +87,10 @@ def _fit_all(asked: Recipe, bench: Workbench, folder: Path | None) -> tuple[Fitt
         "fits": {main.label: main.diagnostics},
         "licences": {"source": licence_of(asked.source), "target": licence_of(asked.target)},
         "task": task_of(bench.source, bench.target),
-        "warnings": [],
+        "warnings": trust.pop("warnings", []),
     }
+    if trust:
+        diagnostics["trust"] = trust
     if "test" in trial.references:
         diagnostics.update(error_by(main, bench, trial.references["test"]))
     for label, recipe in others:

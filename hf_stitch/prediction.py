@@ -11,13 +11,20 @@ import torch
 from torch import Tensor
 
 from hf_stitch.audio import read_audio
-from hf_stitch.errors import ArtifactError, DataError
+from hf_stitch.errors import ArtifactError, DataError, RecipeError
 from hf_stitch.loading import pick_device, quiet
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.preparation import Preparer
 
 BATCH = 8
 Input = Path | str | bytes
+WHY = {
+    "distance": "its activations are far from all that the fit has seen",
+    "local": "its activations are far from all that the fit has seen",
+    "extension": "its coordinates are far from those of the nearest activations of the fit",
+    "image": "it is mapped to where the target's activations never were",
+    "cycle": "it does not come back from the target's activations",
+}
 
 
 class Predictor:
@@ -25,17 +32,24 @@ class Predictor:
 
     Args:
         folder: what `hf-stitch fit` wrote. device: see `hf_stitch.loading.pick_device`.
+        abstain: answer nothing where the trust score is below this share, such as 0.02; absent: always answer.
 
     Raises:
-        ArtifactError: no stitched model there. RecipeError: no such device.
+        ArtifactError: no stitched model there, or one without a trust gauge that is to abstain.
+        RecipeError: no such device, or a share that is none.
     """
 
-    def __init__(self, folder: str | Path, device: str | None = None) -> None:
+    def __init__(self, folder: str | Path, device: str | None = None, abstain: float | None = None) -> None:
+        if abstain is not None and not 0 <= abstain <= 1:
+            raise RecipeError(f"abstain: expected a share from 0 to 1, such as 0.02; got {abstain}")
         if not Path(folder).is_dir():
             raise ArtifactError(f"{folder}: no such folder; expected one that `hf-stitch fit` wrote")
         self.device = pick_device(device)
         with quiet():
             self.model = StitchedModel.from_pretrained(folder).to(self.device).eval()
+        if abstain is not None and self.model.trust is None:
+            raise ArtifactError(f"{folder} has no trust gauge to abstain by: fit it again with `trust: distance`")
+        self.abstain = abstain
         self.preparer = Preparer.load(folder, self.model.config)
         self.notes: list[str] = []  # what was done to inputs: resampled, cut
 
@@ -56,7 +70,9 @@ class Predictor:
 
         Yields:
             {"input", "label", "score", "scores"} of a classifier (scores by label, from softmax, or from a sigmoid each
-            where several labels may hold), {"input", "values"} of a regression. What was done to inputs is in `notes`.
+            where several labels may hold), {"input", "values"} of a regression; with a trust gauge also "trust" and
+            "trust_parts". Where it abstains all of the answer is None, and "abstained" says why. What was done to
+            inputs is in `notes`.
 
         Raises:
             DataError: an input that cannot be used; what came before it has been yielded.
@@ -97,10 +113,25 @@ class Predictor:
             return []
         inputs = {key: value.to(self.device) for key, value in self.preparer.batch([raw for _, raw in batch]).items()}
         with torch.inference_mode():
-            logits = self.model(**inputs).logits
+            output = self.model(**inputs, return_trust=self.model.trust is not None)
+        logits = output.logits
         if logits.ndim != 2:
             raise ArtifactError(f"expected one row of logits an input; the target gives {tuple(logits.shape)}")
-        return [{"input": name, **self._answer(row)} for (name, _), row in zip(batch, logits.double().cpu())]
+        answers = [{"input": name, **self._answer(row)} for (name, _), row in zip(batch, logits.double().cpu())]
+        if self.model.trust is None:
+            return answers
+        return [answer | self._trust(answer, output, i) for i, answer in enumerate(answers)]
+
+    def _trust(self, answer: dict[str, Any], output: Any, i: int) -> dict[str, Any]:
+        """How far the i-th input lies from the fit, and no answer where that is too far."""
+        trust = float(output.trust[i])
+        parts = {name: float(share[i]) for name, share in output.trust_parts.items()}
+        told: dict[str, Any] = {"trust": trust, "trust_parts": parts}
+        if self.abstain is None or trust >= self.abstain:
+            return told
+        part = min(parts, key=lambda name: parts[name])
+        why = f"trust {trust:.3g} is below {self.abstain:g}: {WHY[part]}"
+        return {key: None for key in answer if key != "input"} | told | {"abstained": why}
 
     def _answer(self, logits: Tensor) -> dict[str, Any]:
         config = self.model.config

@@ -38,6 +38,9 @@ class Recipe(Part):
     neighborhoods: Neighborhoods = Field(Neighborhoods(), description="for diffusion")
     sequence: Sequence_ = Field(Sequence_(), description="lengths")
     stitch: Stitch = Field(Stitch(), description="the map")
+    trust: Literal["none", "distance", "cycle"] = Field(
+        "distance", description="score each input by its distance from the fit; cycle: and by the way there and back"
+    )
     directions: Literal["forward", "both"] = Field("forward", description="both: measured from target to source too")
     compare: list[Compare] = Field([], description="method names such as rbf+nearest, or `name:` with overrides")
     seed: int = Field(0, description="of every draw")
@@ -46,6 +49,8 @@ class Recipe(Part):
     def _parts_fit_together(self) -> Recipe:
         if self.sequence.target_length == "ctc" and self.sequence.length != "ctc":
             raise ValueError(f"sequence.target_length: ctc needs sequence.length: ctc; got {self.sequence.length}")
+        if self.trust == "cycle" and self.data.validation is None:
+            raise ValueError("trust: cycle needs data.validation: a map comes back too well from where it was fitted")
         needs_metric = self.stitch.method == "diffusion"
         if needs_metric and self.neighborhoods.kind == "none" and self.stitch.neighbours is None:
             raise ValueError("stitch.method: diffusion needs neighborhoods of kind gaussian or jacobian; got none")

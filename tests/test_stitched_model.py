@@ -237,13 +237,13 @@ def test_weights_of_something_else(copy: Path, change: str) -> None:
         load(copy)
 
 
-@pytest.mark.parametrize("came", [0, 2, "1.5"])
+@pytest.mark.parametrize("came", [0, 3, "1.5"])
 def test_another_format(copy: Path, came: Any) -> None:
     config = json.loads((copy / "config.json").read_text())
     config["stitch_format"] = came
     config["layer"] = {"another": "layout"}
     (copy / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ArtifactError, match=rf"copy has format {came}, this hf_stitch reads format 1; fit it again"):
+    with pytest.raises(ArtifactError, match=rf"copy has format {came}, this hf_stitch reads format 2; fit it again"):
         load(copy)
 
 

@@ -25,6 +25,9 @@ def run(
         list[str] | None,
         typer.Argument(metavar="INPUT", help="Sound files, or text files with one text a line; - reads stdin."),
     ] = None,
+    abstain: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Give no answer where trust is below this, such as 0.02.")
+    ] = None,
     device: Device = None,
 ) -> None:
     """Predict with a stitched model.
@@ -36,7 +39,7 @@ def run(
     from hf_stitch.prediction import Predictor
 
     hush()
-    predictor = Predictor(folder, device=device)
+    predictor = Predictor(folder, device=device, abstain=abstain)
     bad: list[str] = []
     found = predictor(_inputs(inputs or ["-"], predictor), lambda error: bad.append(str(error)))
     if sys.stdout.isatty():
@@ -65,10 +68,14 @@ def _show(rows: Iterator[dict[str, Any]]) -> None:
 
     shown: Any = None
     for row in rows:
-        answer = {key: value for key, value in row.items() if key not in ("input", "scores", "values")}
-        numbers = row.get("scores") or {str(i): value for i, value in enumerate(row.get("values", []))}
+        answer = {key: value for key, value in row.items() if key in ("label", "score", "trust")}
+        numbers = row.get("scores") or {str(i): value for i, value in enumerate(row.get("values") or [])}
         shown = shown or table("input", *answer, *numbers)
         cells = (*answer.values(), *numbers.values())
-        shown.add_row(row["input"], *(f"{cell:.4f}" if isinstance(cell, float) else cell for cell in cells))
+        shown.add_row(row["input"], *(_written(cell) for cell in cells))
     if shown:
         console().print(shown)
+
+
+def _written(cell: Any) -> str:
+    return f"{cell:.4f}" if isinstance(cell, float) else "abstained" if cell is None else str(cell)

@@ -8,7 +8,8 @@ from transformers import AutoConfig, PretrainedConfig
 
 from hf_stitch.loading import register_ours
 
-FORMAT = 1  # raised when a saved model can no longer be read by the code before
+FORMAT = 2  # raised when a saved model can no longer be read by the code before
+READABLE = (1, 2)  # 1: without a trust gauge
 
 
 class StitchedConfig(PretrainedConfig):
@@ -20,6 +21,7 @@ class StitchedConfig(PretrainedConfig):
             (the hook point), `plan` (which modules are left out), and for the prefix `ctc_head` where the
             length rule needs one.
         layer: spec of the stitching layer.
+        trust: spec of the trust gauge, empty where there is none.
         sequence: spec of the length rule.
         recipe: the recipe as plain data, and `fingerprint` its hash.
     """
@@ -36,6 +38,7 @@ class StitchedConfig(PretrainedConfig):
         suffix: dict | None = None,
         layer: dict | None = None,
         sequence: dict | None = None,
+        trust: dict | None = None,
         recipe: dict | None = None,
         fingerprint: str = "",
         stitch_format: int = FORMAT,
@@ -44,7 +47,7 @@ class StitchedConfig(PretrainedConfig):
         self.source = _config(source)
         self.target = _config(target)
         self.prefix, self.suffix = prefix or {}, suffix or {}
-        self.layer, self.sequence = layer or {}, sequence or {}
+        self.layer, self.sequence, self.trust = layer or {}, sequence or {}, trust or {}
         self.recipe, self.fingerprint, self.stitch_format = recipe or {}, fingerprint, stitch_format
         if self.target is not None:  # pipelines read labels at the top level
             for key in ("id2label", "label2id", "problem_type"):

@@ -16,10 +16,11 @@ from hf_stitch.errors import ArtifactError
 from hf_stitch.hooks import HookPoint, apply_prefix_plan, apply_suffix_plan, capture, generate_from, run_suffix
 from hf_stitch.loading import class_of, uniform
 from hf_stitch.masks import timestep_mask
-from hf_stitch.models.configuration_stitched import FORMAT, StitchedConfig
+from hf_stitch.models.configuration_stitched import FORMAT, READABLE, StitchedConfig
 from hf_stitch.sequences.rule import LengthRule
 from hf_stitch.sequences.windows import Plan
 from hf_stitch.stitching.layer import StitchingLayer
+from hf_stitch.stitching.trust import Trust, TrustGauge
 
 _SOURCE_INPUTS = ("input_values", "input_features", "input_ids", "pixel_values")
 
@@ -50,12 +51,13 @@ class StitchedModel(PreTrainedModel):
         self.suffix = suffix if suffix is not None else _build(config.target, config.suffix, apply_suffix_plan)
         self.layer = layer if layer is not None else StitchingLayer.from_spec(config.layer)
         self.rule = rule if rule is not None else LengthRule.from_spec(config.sequence)
+        self.trust = TrustGauge.from_spec(config.trust) if config.trust else None
         self.source_point = HookPoint.from_dict(config.prefix["point"])
         self.target_point = HookPoint.from_dict(config.suffix["point"])
         head = config.prefix.get("ctc_head")
         self.ctc_point = HookPoint.from_dict(head) if head else None
         self.main_input_name = self.prefix.main_input_name
-        for part in (self.layer, self.rule):  # else post_init would draw new weights for them
+        for part in filter(None, (self.layer, self.rule, self.trust)):  # else post_init would draw new weights for them
             for module in part.modules():
                 module._is_hf_initialized = True  # type: ignore[assignment]
         self.post_init()
@@ -100,6 +102,21 @@ class StitchedModel(PreTrainedModel):
         mapped = self.layer(self.rule.rows(frames, plan))
         return self.rule.assemble(mapped, frames, mask, plan)
 
+    def with_trust(self, gauge: TrustGauge) -> StitchedModel:
+        """Take in a calibrated trust gauge, which is then saved with the model. Returns the model itself."""
+        self.trust, self.config.trust = gauge.to(self.device), gauge.spec
+        return self
+
+    def trusted(self, frames: Tensor, plan: Plan) -> Trust:
+        """How far source activations (b, t, m) lie from what the model was fitted on.
+
+        Raises:
+            ArtifactError: the model was fitted without a trust gauge.
+        """
+        if self.trust is None:
+            raise ArtifactError("this model has no trust gauge: fit it again with the recipe's `trust: distance`")
+        return self.trust(self.layer, self.rule.rows(frames, plan), plan.used)
+
     def finish(self, values: Tensor, mask: Tensor, **kwargs: Any) -> ModelOutput:
         """Run the suffix on target activations (b, t', m') with their mask (b, t')."""
         return run_suffix(self.suffix, self.config.suffix["plan"], values, mask, **kwargs)
@@ -115,6 +132,7 @@ class StitchedModel(PreTrainedModel):
         target_spans: Tensor | None = None,
         target_lengths: Tensor | Sequence[int] | None = None,
         labels: Tensor | None = None,
+        return_trust: bool = False,
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> ModelOutput:
@@ -126,12 +144,16 @@ class StitchedModel(PreTrainedModel):
             target_spans: (b, t', 2) from the saved processor, for the length rule `spans`.
             target_lengths: (b,) true target lengths, only for `target_length: oracle`.
             labels: passed to the target, which then returns its loss.
+            return_trust: say how far each input lies from what the model was fitted on.
 
         Returns:
-            The target's output (a ModelOutput with `logits`, and `loss` where labels were given).
+            The target's output (a ModelOutput with `logits`, and `loss` where labels were given); with `return_trust`
+            also `trust` (b,), the share of calibration samples that lie at least as far out, and `trust_parts`, such a
+            share for each ingredient (see `TrustGauge`).
 
         Raises:
             ActivationError: an input that the length rule needs is missing.
+            ArtifactError: `return_trust` of a model that was fitted with `trust: none`.
         """
         given = {
             "input_values": input_values,
@@ -145,7 +167,10 @@ class StitchedModel(PreTrainedModel):
         plan = self.plan(mask, path, target_spans, target_lengths)
         values = self.stitch(frames, mask, plan)
         extra = {} if labels is None else {"labels": labels}
+        trust = self.trusted(frames, plan) if return_trust else None  # refused before the suffix runs
         output = self.finish(values, plan.mask, **extra)
+        if trust is not None:
+            output["trust"], output["trust_parts"] = trust.score, trust.parts
         return output.to_tuple() if return_dict is False else output
 
     @torch.no_grad()
@@ -219,7 +244,7 @@ class StitchedModel(PreTrainedModel):
 
 def _check_config(config: StitchedConfig) -> None:
     where = config.name_or_path or "the configuration"
-    if config.stitch_format != FORMAT:
+    if config.stitch_format not in READABLE:
         came, ours = config.stitch_format, FORMAT
         raise ArtifactError(
             f"{where} has format {came}, this hf_stitch reads format {ours}; fit it again or install its version"

@@ -34,6 +34,11 @@ class Plan:
         """(b, t') bool: the real positions of the target."""
         return self.kind != PADDING
 
+    @property
+    def used(self) -> Tensor:
+        """(b, r) bool: the rows that are mapped."""
+        return (self.windows[..., 1] > self.windows[..., 0]).any(-1)
+
 
 def pool_windows(frames: Tensor, windows: Tensor) -> Tensor:
     """Average timesteps over windows.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,19 @@ from hf_stitch.manifold.rows import ALONE, Rows
 
 Landing = Literal["none", "nearest"]
 Fill = Literal["predict", "mean", "zero"]
+Module = TypeVar("Module", bound=nn.Module)
 _METHODS: dict[str, type[StitchingLayer]] = {}
+
+
+def keep_dtype(module: Module, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Module:
+    """`_apply` that follows moves between devices and ignores changes of dtype, which would destroy coefficients."""
+
+    def keep(tensor: Tensor) -> Tensor:
+        moved = fn(tensor)
+        return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+    nn.Module._apply(module, keep, recurse)
+    return module
 
 
 class StitchingLayer(nn.Module):
@@ -105,14 +117,7 @@ class StitchingLayer(nn.Module):
         return filler.expand(-1, self.features_out).index_copy(1, self.get_buffer("selected"), found)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> StitchingLayer:
-        """Follow moves between devices, ignore changes of dtype: half precision would destroy the coefficients."""
-
-        def keep(tensor: Tensor) -> Tensor:
-            moved = fn(tensor)
-            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
-
-        super()._apply(keep, recurse)
-        return self
+        return keep_dtype(self, fn, recurse)
 
     @property
     def spec(self) -> dict[str, Any]:
