@@ -46,15 +46,15 @@ def trust_distances(
 
 def trust_scores(model: StitchedModel, frames: Frames, texts: Texts | None, runtime: Runtime) -> Trust:
     """What a model's trust gauge says about collected samples, in their order, on the CPU."""
-    found: dict[int, list[Tensor]] = {}
+    found: dict[int, Tensor] = {}
     with torch.no_grad():
         for bucket, values, _, plan in _planned(model, frames, texts, runtime):
             trust = model.trusted(values, plan)
             names = list(trust.parts)
             columns = [trust.score, *trust.parts.values(), *trust.distances.values()]
             found.update(zip(bucket, torch.stack(columns, 1).cpu()))
-    score, *columns = torch.stack([found[i] for i in range(len(frames))]).unbind(1)  # type: ignore[arg-type]
-    return Trust(score, dict(zip(names, columns)), dict(zip(names, columns[len(names) :])))
+    score, *rest = torch.stack([found[i] for i in range(len(frames))]).unbind(1)
+    return Trust(score, dict(zip(names, rest)), dict(zip(names, rest[len(names) :])))
 
 
 def _planned(

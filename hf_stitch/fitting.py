@@ -87,7 +87,7 @@ def _fit_all(asked: Recipe, bench: Workbench, folder: Path | None) -> tuple[Fitt
         "fits": {main.label: main.diagnostics},
         "licences": {"source": licence_of(asked.source), "target": licence_of(asked.target)},
         "task": task_of(bench.source, bench.target),
-        "warnings": trust.pop("warnings", []),
+        "warnings": [],
     }
     if trust:
         diagnostics["trust"] = trust

@@ -49,6 +49,11 @@ class Predictor:
             self.model = StitchedModel.from_pretrained(folder).to(self.device).eval()
         if abstain is not None and self.model.trust is None:
             raise ArtifactError(f"{folder} has no trust gauge to abstain by: fit it again with `trust: distance`")
+        if abstain is not None and 0 < abstain <= self.model.trust.smallest:
+            lowest = f"no score of this model is below {self.model.trust.smallest:.2g}"
+            raise RecipeError(
+                f"abstain: {abstain:g} refuses nothing, for {lowest}; give more, or fit with more samples"
+            )
         self.abstain = abstain
         self.preparer = Preparer.load(folder, self.model.config)
         self.notes: list[str] = []  # what was done to inputs: resampled, cut

@@ -40,19 +40,15 @@ def give_trust(fitted: Fitted, bench: Workbench) -> dict[str, Any]:
         gauge = draft.calibrated(found)
         model.with_trust(gauge)
     known = gauge.get_buffer("calibration")
-    facts: dict[str, Any] = {
+    return {
         "method": gauge.method,
         "ingredients": list(gauge.ingredients),
         "calibrated_on": split if split == "validation" else "fit, each sample against the others",
         "samples": len(known),
-        "smallest": 1 / (len(known) + 1),
+        "smallest": gauge.smallest,
         "rows": len(gauge.get_buffer("source_points")),
         "median": dict(zip(gauge.ingredients, known.quantile(0.5, dim=0, interpolation="lower").tolist())),
     }
-    if len(known) < FEWEST:
-        few = f"trust: only {len(known)} samples calibrate it, so no score falls below {facts['smallest']:.2f}"
-        facts["warnings"] = [f"{few}: give more samples"]
-    return facts
 
 
 def _held_out(bench: Workbench) -> int:

@@ -304,7 +304,7 @@ def test_predict_writes_json_lines_when_piped(
     found = [json.loads(line) for line in out.splitlines()]
     assert [one["input"] for one in found] == texts
     for one in found:
-        assert set(one) == {"input", "label", "score", "scores"}
+        assert set(one) == {"input", "label", "score", "scores", "trust", "trust_parts"}
         assert set(one["scores"]) == {"negative", "positive"}
         assert one["score"] == max(one["scores"].values()) == one["scores"][one["label"]]
         assert sum(one["scores"].values()) == pytest.approx(1)
@@ -322,8 +322,19 @@ def test_predict_shows_a_table_on_a_terminal(
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     status, out, _ = run(capsys, "predict", stitched, tmp_path / "texts.txt")
     assert status == 0
-    assert out.splitlines()[0].split() == ["input", "label", "score", "negative", "positive"]
+    assert out.splitlines()[0].split() == ["input", "label", "score", "trust", "negative", "positive"]
     assert SENTENCES[0] in out
+
+
+def test_predict_abstains(capsys: pytest.CaptureFixture[str], monkeypatch, tmp_path: Path, stitched: Path) -> None:
+    (tmp_path / "texts.txt").write_text(SENTENCES[0])
+    words = ("predict", stitched, tmp_path / "texts.txt", "--abstain")
+    one = json.loads(run(capsys, *words, "1")[1])
+    assert one["label"] is None
+    assert one["abstained"].startswith("trust ")
+    assert "abstain: expected a share from 0 to 1" in refused(capsys, *words, "2")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert "abstained" in run(capsys, *words, "1")[1]
 
 
 def test_what_came_before_a_useless_input_is_still_told(
@@ -386,7 +397,7 @@ class FakePredictor:
     modality = "audio"
     notes = ("a.wav: resampled",)
 
-    def __init__(self, folder: Path, device: str | None = None) -> None:
+    def __init__(self, folder: Path, device: str | None = None, abstain: float | None = None) -> None:
         self.folder = folder
 
     def __call__(self, inputs, on_error=None):

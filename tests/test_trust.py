@@ -182,7 +182,7 @@ def heard(tmp_path_factory: pytest.TempPathFactory, pico_listener: Path, pico_xl
     content["data"]["validation"] = content["data"]["test"]
     _, report = fit(Recipe.parse(content), folder, device="cpu")
     assert report.diagnostics["trust"]["calibrated_on"] == "validation"
-    assert "trust: only 14 samples calibrate it, so no score falls below 0.07" in " ".join(report.notes)
+    assert report.diagnostics["trust"]["smallest"] == 1 / 15
     return folder
 
 
@@ -275,3 +275,5 @@ def test_who_abstains_says_why(heard: Path, tmp_path: Path) -> None:
         assert set(answer["trust_parts"]) == {"distance", "image", "cycle"}
     with pytest.raises(RecipeError, match=r"abstain: expected a share from 0 to 1, such as 0.02; got 2"):
         Predictor(heard, abstain=2)
+    with pytest.raises(RecipeError, match=r"abstain: 0.02 refuses nothing, for no score of this model is below 0.067"):
+        Predictor(heard, abstain=0.02)

@@ -127,6 +127,11 @@ class TrustGauge(nn.Module):
         )
 
     @property
+    def smallest(self) -> float:
+        """The lowest score that it gives."""
+        return 1 / (len(self.get_buffer("calibration")) + 1)
+
+    @property
     def spec(self) -> dict[str, Any]:
         """The gauge without its numbers, as JSON-able data: what `from_spec` needs."""
         tensors = {
