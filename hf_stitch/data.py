@@ -28,6 +28,10 @@ class Samples:
         labels: class of each sample, None where the recipe names no label column; `label_names` by class number.
         texts: true transcripts. groups: names of groups that get rows of their own in the report.
         near: columns with the neighbours of both models' inputs, where the data give them.
+        near_ids: column with the ids of other samples that are the neighbours; `whole` has the samples they may be,
+            those that were not taken too.
+        answers: columns with what source and target should answer.
+        colour: numbers that colour drawings.
     """
 
     name: str
@@ -40,6 +44,10 @@ class Samples:
     texts: list[str] | None = None
     groups: list[str] | None = None
     near: tuple[str | None, str | None] = (None, None)
+    near_ids: str | None = None
+    whole: Samples | None = None
+    answers: tuple[str | None, str | None] = (None, None)
+    colour: list[float] | None = None
     remarks: list[str] = field(default_factory=list)
     changed: dict[str, set[str]] = field(default_factory=dict)
 
@@ -82,6 +90,49 @@ class Samples:
             )
         return [_vector(one, name, column) for one in given]
 
+    def neighbour_rows(self, indices: Sequence[int]) -> np.ndarray:
+        """Which samples of `whole` are the neighbours of the samples `indices`: (b, q), as many of each.
+
+        Raises:
+            DataError: ids that no sample has, or of different numbers.
+        """
+        assert self.whole is not None
+        assert self.near_ids is not None
+        known = {key: row for row, key in enumerate(self.whole.keys)}
+        found = []
+        for i, ids in zip(indices, self.table.values(self.near_ids, indices)):
+            keys = [str(one) for one in ids] if isinstance(ids, list) else []
+            if not keys or not known.keys() >= set(keys):
+                missing = next((key for key in keys if key not in known), None)
+                what = "no list of ids" if not keys else f"the id {missing!r}, which no row has"
+                name = f"{self.name} sample {self.keys[i]!r}"
+                raise DataError(f"{name}: column {self.near_ids!r} holds {what}; expected ids of the same table")
+            found.append([known[key] for key in keys])
+        counts = sorted({len(one) for one in found})
+        if len(counts) > 1:
+            raise DataError(
+                f"neighborhoods.kind: given: the samples have {counts[0]} to {counts[-1]} neighbours in column "
+                f"{self.near_ids!r}; give all of them the same number"
+            )
+        return np.array(found)
+
+    def true_answers(self, side: int) -> np.ndarray | None:
+        """What model 0 (source) or 1 (target) should answer to each sample: (n, k), None where the data do not say.
+
+        Raises:
+            DataError: no numbers, or answers of different lengths.
+        """
+        column = self.answers[side]
+        if column is None:
+            return None
+        try:
+            rows = np.asarray(self.table.values(column, range(len(self))), dtype=np.float64)
+        except (TypeError, ValueError):
+            rows = np.full((1,), np.nan)
+        if not np.isfinite(rows).all():
+            raise DataError(f"{self.name}: column {column!r} must hold as many finite numbers in every row")
+        return rows.reshape(len(self), -1)
+
     @property
     def notes(self) -> list[str]:
         """What a reader of the report should know; those about decoding grow as samples are decoded."""
@@ -101,12 +152,18 @@ class Samples:
             labels=chosen(self.labels),
             texts=chosen(self.texts),
             groups=chosen(self.groups),
+            colour=chosen(self.colour),
         )
 
     def swapped(self) -> Samples:
         """The same samples in the other direction: the target's inputs become the source's."""
         return dataclasses.replace(
-            self, columns=self.columns[::-1], preparers=self.preparers[::-1], near=self.near[::-1]
+            self,
+            columns=self.columns[::-1],
+            preparers=self.preparers[::-1],
+            near=self.near[::-1],
+            answers=self.answers[::-1],
+            whole=None if self.whole is None else self.whole.swapped(),
         )
 
     def _raw(self, i: int, side: int) -> Any:
@@ -134,7 +191,7 @@ def load_samples(data: Data, source: Preparer, target: Preparer, name: str, chec
     Raises:
         DataError: no rows, a missing column, ids that occur twice, labels that cannot be used.
     """
-    table = open_table(data, name)
+    table = whole = open_table(data, name)
     remarks = []
     if data.samples is not None:
         if len(table.rows) < data.samples:
@@ -156,7 +213,7 @@ def load_samples(data: Data, source: Preparer, target: Preparer, name: str, chec
         labels, label_names = _labels(table, columns.label, target.label2id, f"data.{name}")
         if check_labels:
             _check_classes(labels, label_names, name)
-    return Samples(
+    samples = Samples(
         name=name,
         keys=_keys(table, columns.id, name),
         table=table,
@@ -167,7 +224,15 @@ def load_samples(data: Data, source: Preparer, target: Preparer, name: str, chec
         texts=[str(text or "") for text in rows[columns.text]] if columns.text else None,
         groups=[str(group) for group in rows[columns.group]] if columns.group else None,
         near=(columns.source_neighbours, columns.target_neighbours),
+        near_ids=columns.neighbours,
+        answers=(columns.source_answer, columns.target_answer),
+        colour=[float(number) for number in rows[columns.colour]] if columns.colour else None,
         remarks=remarks,
+    )
+    if columns.neighbours is None:
+        return samples
+    return dataclasses.replace(
+        samples, whole=Samples(name, _keys(whole, columns.id, name), whole, samples.columns, samples.preparers)
     )
 
 

@@ -15,11 +15,14 @@ from hf_stitch.errors import StitchError
 from hf_stitch.loading import licence_of
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.output import claim, open_folder, save_model
+from hf_stitch.pictures import pictures
 from hf_stitch.progress import Progress
 from hf_stitch.recipe import Recipe
 from hf_stitch.references import task_of
 from hf_stitch.report import Measure, Report, judge
 from hf_stitch.runtime import Runtime
+from hf_stitch.stitching.diffusion import SHOWN
+from hf_stitch.stitching.layer import spaced
 from hf_stitch.timing import Timings
 from hf_stitch.trial import Trial, choose, medians
 from hf_stitch.trusting import give_trust
@@ -93,6 +96,10 @@ def _fit_all(asked: Recipe, bench: Workbench, folder: Path | None) -> tuple[Fitt
         diagnostics["trust"] = trust
     if "test" in trial.references:
         diagnostics.update(error_by(main, bench, trial.references["test"]))
+        if drawn := pictures(main.model, main.recipe, bench, trial.references["test"]):
+            diagnostics["pictures"] = {"forward": drawn}
+    if (colour := bench.samples["fit"].colour) is not None:
+        diagnostics["colour"] = [colour[i] for i in spaced(len(colour), min(len(colour), SHOWN)).tolist()]
     for label, recipe in others:
         bench.runtime.progress.note(f"comparing with {label}")
         with _kept_going(label, diagnostics):
@@ -114,7 +121,11 @@ def _backward(asked: Recipe, back: Trial, diagnostics: dict[str, Any]) -> list[M
     for label, recipe in asked.variants():
         if back.serves(recipe) and label in diagnostics["fits"]:  # others went both ways on benches of their own
             with _kept_going(label, diagnostics, " backward"):
-                measures += back.measure(back.fit(label, recipe))
+                fitted = back.fit(label, recipe)
+                measures += back.measure(fitted)
+                if label == asked.label and "pictures" in diagnostics:
+                    drawn = pictures(fitted.model, recipe, back.bench, back.references["test"])
+                    diagnostics["pictures"]["backward"] = drawn
     return measures
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_stitch.collection import Frames, store_at, to_device
+from hf_stitch.collection import Frames, batch_size, store_at, to_device
 from hf_stitch.data import Samples
 from hf_stitch.ends import End
 from hf_stitch.errors import DataError
+from hf_stitch.hooks import capture
 from hf_stitch.manifold.local_metric import CovarianceSketch, LocalMetric, intrinsic_dimension
 from hf_stitch.masks import timestep_mask
 from hf_stitch.neighborhoods import Neighborhood, embedding_point, given_moves, moves
@@ -50,7 +51,9 @@ def collect_metric(
         for name, bucket in runtime.mine(work):
             if not store.has(name):
                 inputs = to_device(end.preparer.batch(samples.batch(bucket, SIDES.index(role))), runtime)
-                if around is None:
+                if samples.near_ids is not None and around is None:
+                    deviations = _among(recipe, role, end, samples, bucket, runtime)
+                elif around is None:
                     near = _given(recipe, role, end, samples, bucket, runtime)
                     deviations = given_moves(end.model, end.selected, inputs, near)
                 else:
@@ -90,6 +93,27 @@ def _given(
         )
     for j in range(min(counts[0], recipe.neighborhoods.size)):
         yield to_device(end.preparer.batch([one[j] for one in near]), runtime)
+
+
+def _among(
+    recipe: Recipe, role: Role, end: End, samples: Samples, bucket: Sequence[int], runtime: Runtime
+) -> Iterator[Tensor]:
+    """Moves to other samples of the data that are the neighbours (Bertalan et al., section 4.4); each runs once."""
+    assert samples.whole is not None
+    rows = samples.neighbour_rows(bucket)[:, : recipe.neighborhoods.size]
+    index = {key: row for row, key in enumerate(samples.whole.keys)}
+    own = np.array([index[samples.keys[i]] for i in bucket])
+    needed, place = np.unique(np.concatenate([own, rows.ravel()]), return_inverse=True)
+    found = []
+    for start in range(0, len(needed), batch_size(end)):
+        raw = samples.whole.batch(needed[start : start + batch_size(end)].tolist(), SIDES.index(role))
+        with torch.no_grad():
+            found.append(capture(end.model, [end.selected], to_device(end.preparer.batch(raw), runtime))[0])
+    if {values.shape[1] for values in found} != {1}:
+        raise DataError("data.fit.columns.neighbours takes hooks without timesteps; use neighborhoods.kind: gaussian")
+    seen, steps = torch.cat(found), torch.from_numpy(place.reshape(-1))
+    centre, near = seen[steps[: len(own)]], seen[steps[len(own) :]].unflatten(0, rows.shape)
+    yield from (near - centre[:, None]).split(SAMPLES_AT_ONCE["other"], dim=1)
 
 
 def _sketch(

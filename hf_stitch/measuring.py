@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from hf_stitch import statistics
+from hf_stitch.errors import DataError
 from hf_stitch.metrics import metric_path
 from hf_stitch.report import Measure
 from hf_stitch.spelling import edit_distance
@@ -99,6 +100,26 @@ def regression_measures(method: str, given: np.ndarray, own: np.ndarray, scope: 
     return [
         scope.measure("output_mse", method, split, statistics.mean(square[rows], seed=scope.seed), "lower")
         for split, rows in scope.parts(len(own))
+    ]
+
+
+def truth_measures(method: str, given: np.ndarray, truth: np.ndarray, scope: Scope) -> list[Measure]:
+    """Mean squared error of outputs (n, k) against the true answers that the data give, and R2 on the whole split."""
+    if given.shape != truth.shape:
+        raise DataError(
+            f"the true answers are rows of {truth.shape[1]} numbers, the target's outputs of {given.shape[1]}: name "
+            "another column as data columns.target_answer, or source_answer for the other direction"
+        )
+    square = ((given - truth) ** 2).mean(1)
+    found = [
+        scope.measure("answer_mse", method, split, statistics.mean(square[rows], seed=scope.seed), "lower")
+        for split, rows in scope.parts(len(truth))
+    ]
+    if (truth == truth[0]).all():
+        return found
+    return [
+        *found,
+        scope.measure("answer_r2", method, scope.split, statistics.r_squared(given, truth, seed=scope.seed)),
     ]
 
 

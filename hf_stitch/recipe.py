@@ -56,8 +56,10 @@ class Recipe(Part):
             raise ValueError("stitch.method: diffusion needs neighborhoods of kind gaussian or jacobian; got none")
         sides = ("source",) if self.stitch.sides == "source" else ("source", "target")
         for side in sides if needs_metric and self.neighborhoods.kind == "given" else ():
-            if getattr(self.data.fit.columns, f"{side}_neighbours") is None:
-                raise ValueError(f"neighborhoods.kind: given needs data.fit.columns.{side}_neighbours; it is missing")
+            columns = self.data.fit.columns
+            if columns.neighbours is None and getattr(columns, f"{side}_neighbours") is None:
+                what = f"data.fit.columns.{side}_neighbours, or neighbours with ids"
+                raise ValueError(f"neighborhoods.kind: given needs {what}; it is missing")
         return self
 
     @classmethod

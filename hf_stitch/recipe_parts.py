@@ -44,6 +44,10 @@ class Columns(Part):
     id: str | None = Field(None, description="unique sample ids; absent: row numbers")
     source_neighbours: str | None = Field(None, description="lists of neighbours, for neighborhoods.kind: given")
     target_neighbours: str | None = Field(None, description="the same neighbours as the target sees them")
+    neighbours: str | None = Field(None, description="or lists of ids: other samples are the neighbours, on both sides")
+    target_answer: str | None = Field(None, description="what the target should answer: numbers, for its true error")
+    source_answer: str | None = Field(None, description="what the source should answer, for directions: both")
+    colour: str | None = Field(None, description="numbers that colour the report's drawings of the fit samples")
 
 
 class Data(Part):
@@ -124,12 +128,13 @@ class Stitch(Part):
         None, description="diffusion: of the two maps; absent: procrustes, or blocks below 2 pairs a coordinate"
     )
     landmarks: PositiveInt | None = Field(None, description="rbf, diffusion: rows kept as centres; absent: all")
+    shuffle: int | None = Field(None, description="a control: pairs are dealt at random, with this seed")
     engine: Literal["torch"] | None = Field(None, description="diffusion: what computes the maps")
 
     def options(self) -> dict[str, Any]:
         """The method's own options that were given."""
         given = self.model_dump(exclude_none=True)
-        return {key: value for key, value in given.items() if key not in ("method", "landing", "engine")}
+        return {key: value for key, value in given.items() if key not in ("method", "landing", "shuffle", "engine")}
 
     @property
     def label(self) -> str:

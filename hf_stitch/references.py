@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from hf_stitch.answers import heard_texts, text_answers
 from hf_stitch.ends import End
+from hf_stitch.manifold.interpolation import nearest_rows
 from hf_stitch.measuring import (
     Scope,
     accuracy_measures,
     agreement_measures,
     majority_measures,
     regression_measures,
+    truth_measures,
     word_error_measures,
 )
 from hf_stitch.report import Measure
+from hf_stitch.stitching.layer import spaced
 from hf_stitch.workbench import Workbench
 
 
@@ -29,12 +33,16 @@ class References:
         output: (n, k) logits; `labels` (n,) their classes.
         cascade: (n,) classes that the target gives on the source's own text, where the source writes text.
         heard: that text.
+        truth: (n, k) what the target should answer, where the data say so.
+        retrieved: `nearest` and `nearest-pair`, the true answers (n, k) of the nearest fit samples.
     """
 
     output: Tensor
     labels: np.ndarray
     cascade: np.ndarray | None
     heard: list[str] | None
+    truth: np.ndarray | None = None
+    retrieved: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def is_classifier(end: End) -> bool:
@@ -61,7 +69,30 @@ def make_references(bench: Workbench, split: str) -> References:
         if bench.target.preparer.modality == "text" and is_classifier(bench.target):
             with bench.timings.stage("evaluate.cascade"):
                 cascade = text_answers(bench.target, heard, bench.runtime).argmax(-1).numpy()
-    return References(frames.output, frames.output.argmax(-1).numpy(), cascade, heard)
+    truth = None if is_classifier(bench.target) else bench.samples[split].true_answers(1)
+    retrieved = {} if truth is None else _retrieved(bench, split)
+    return References(frames.output, frames.output.argmax(-1).numpy(), cascade, heard, truth, retrieved)
+
+
+def _retrieved(bench: Workbench, split: str) -> dict[str, np.ndarray]:
+    """The true answer of the fit sample whose source input is nearest, of numbers: a stitch must do better.
+
+    `nearest` knows which target answer belongs to every fit sample, `nearest-pair` only those of the pairs that the
+    recipe's own map is given.
+    """
+    fit = bench.samples.get("fit")
+    known = None if fit is None or bench.source.preparer.modality != "vector" else fit.true_answers(1)
+    if fit is None or known is None:
+        return {}
+    asked = np.stack(bench.samples[split].batch(range(len(bench.samples[split])), 0))
+    pairs = bench.recipe.stitch.pairs
+    found = {}
+    for name, count in (("nearest", None), ("nearest-pair", pairs)):
+        if name == "nearest" or count is not None:
+            rows = spaced(len(fit), count).tolist()
+            near = nearest_rows(torch.from_numpy(asked), torch.from_numpy(np.stack(fit.batch(rows, 0))))
+            found[name] = known[np.array(rows)[near.numpy()]]
+    return found
 
 
 def reference_measures(bench: Workbench, split: str, own: References) -> list[Measure]:
@@ -77,7 +108,12 @@ def reference_measures(bench: Workbench, split: str, own: References) -> list[Me
             .expand_as(own.output)
             .numpy()
         )
-        return regression_measures("majority", constant, own.output.double().numpy(), scope)
+        measures = regression_measures("majority", constant, own.output.double().numpy(), scope)
+        if own.truth is not None:
+            given = {"target": own.output.double().numpy(), "majority": constant, **own.retrieved}
+            for name, answers in given.items():
+                measures += truth_measures(name, answers, own.truth, scope)
+        return measures
     labels = None if samples.labels is None else np.array(samples.labels)
     measures = majority_measures(own.labels, labels, scope)
     if labels is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hf_stitch.activation_set import ActivationSet
 from hf_stitch.answers import stitched_answers
 from hf_stitch.assembly import Halves, assemble, cut
 from hf_stitch.errors import FitError
@@ -23,6 +24,7 @@ from hf_stitch.measuring import (
     fit_measures,
     map_measures,
     regression_measures,
+    truth_measures,
 )
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.pairing import Pairing, activation_sets, fit_special
@@ -82,6 +84,8 @@ def fit_variant(label: str, recipe: Recipe, bench: Workbench, cutter: Cutter) ->
         source, target = activation_sets(
             bench.source, bench.target, bench.frames["fit"], pairing, (metrics[0], metrics[1])
         )
+        if recipe.stitch.shuffle is not None:
+            target = shuffled(target, recipe.stitch.shuffle)
         layer = fit_layer(
             recipe.stitch.method,
             source,
@@ -98,6 +102,14 @@ def fit_variant(label: str, recipe: Recipe, bench: Workbench, cutter: Cutter) ->
     model = assemble(recipe, cutter.halves(recipe.sequence.length == "ctc"), layer, rule)
     found = {**layer.diagnostics, "neighbourhoods": summaries, "rows": len(pairing), "dropped_words": pairing.dropped}
     return Fitted(label, recipe, model.to(bench.runtime.device), pairing, found)
+
+
+def shuffled(rows: ActivationSet, seed: int) -> ActivationSet:
+    """The same rows under each other's keys: what is fitted on them then has learned nothing from the pairs."""
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+    metric = None if rows.metric is None else rows.metric.take(order)
+    full = None if rows.full is None else rows.full[order]
+    return replace(rows, values=rows.values[order], metric=metric, full=full)
 
 
 def _mapped_sides(recipe: Recipe) -> list[Role]:
@@ -139,7 +151,8 @@ def answer_measures(
 ) -> list[Measure]:
     """Measures of a model's answers (n, k) on a split."""
     if not is_classifier(bench.target):
-        return regression_measures(label, answers.double().numpy(), own.output.double().numpy(), scope)
+        found = regression_measures(label, answers.double().numpy(), own.output.double().numpy(), scope)
+        return found if own.truth is None else found + truth_measures(label, answers.double().numpy(), own.truth, scope)
     given = answers.argmax(-1).numpy()
     measures = agreement_measures(label, given, own.labels, scope)
     if bench.samples[split].labels is not None:

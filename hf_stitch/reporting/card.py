@@ -112,14 +112,17 @@ def pipeline_tag(report: Report) -> str | None:
 
 
 def slim(report: Report) -> Report:
-    """The report without the coordinates of single points, small enough to be committed beside its card."""
+    """The report without coordinates and pictures of single samples, small enough to be committed beside its card."""
 
     def drop(value: Any) -> Any:
         if isinstance(value, dict):
-            return {k: drop(v) for k, v in value.items() if not (k == "coordinates" and isinstance(v, list))}
+            points = ("coordinates", "colour")
+            return {k: drop(v) for k, v in value.items() if not (k in points and isinstance(v, list))}
         return value
 
-    return dataclasses.replace(report, diagnostics=drop(report.diagnostics))
+    return dataclasses.replace(
+        report, diagnostics=drop({k: v for k, v in report.diagnostics.items() if k != "pictures"})
+    )
 
 
 def line(text: Any) -> str:

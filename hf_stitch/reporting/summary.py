@@ -10,7 +10,13 @@ CLASSES = {
     "agreement_minus_cascade": "minus cascade",
     "accuracy": "accuracy",
 }
-NUMBERS = {"output_mse": "output MSE", "map_mse": "map MSE", "r2": "activation R2"}
+NUMBERS = {
+    "answer_mse": "true MSE",
+    "answer_r2": "true R2",
+    "output_mse": "output MSE",
+    "map_mse": "map MSE",
+    "r2": "activation R2",
+}
 
 
 def summary(report: Report, split: str = "test") -> tuple[list[str], list[list[str]]]:

@@ -19,6 +19,8 @@ MEASURES: dict[str, tuple[str, str, Scale]] = {
     ),
     "wer": ("Word error rate", "wrong, missing and added words per word spoken", "error"),
     "output_mse": ("Output error", "mean squared difference from the target's own output", "error"),
+    "answer_mse": ("Error against the truth", "mean squared difference from the true answer in the data", "error"),
+    "answer_r2": ("R2 against the truth", "share of the true answers' variance that is explained", "signed"),
     "map_mse": (
         "Map error",
         "mean squared difference between the aligned coordinates, in units where phi_0 = 1",
@@ -35,7 +37,7 @@ MEASURES: dict[str, tuple[str, str, Scale]] = {
 }
 """Title, meaning and kind of scale of each measure, in the order in which they are shown."""
 
-PRIMARY = ("agreement", "kappa", "agreement_minus_cascade", "output_mse", "map_mse")
+PRIMARY = ("agreement", "kappa", "agreement_minus_cascade", "answer_mse", "output_mse", "map_mse")
 """Measures that a page shows unfolded."""
 
 REFERENCES = {
@@ -43,6 +45,8 @@ REFERENCES = {
     "cascade": "the two whole models, one after the other",
     "majority": "always the same answer",
     "source": "alone, on its own task",
+    "nearest": "the true answer of the nearest fit sample, all pairs known",
+    "nearest-pair": "the same among the pairs that the map is given",
 }
 
 VERDICTS: dict[str, tuple[str, str]] = {

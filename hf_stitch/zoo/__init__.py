@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
+from hf_stitch.cache import cache_folder
 from hf_stitch.errors import ZooError, nearest
+from hf_stitch.zoo import cameras
 from hf_stitch.zoo.paper import network_names
 
 PREFIX = "zoo:"
@@ -16,8 +20,9 @@ SENTIMENT_MODELS = ("xlnet-sentiment", "xlnet-sentiment-weak", "roberta-sentimen
 PARABOLA_PAIRS = 5
 _MODELS = ("wav2vec2-speech", *SENTIMENT_MODELS,
            *(f"parabola-{side}-{pair}" for pair in range(PARABOLA_PAIRS) for side in "ab"),
-           *network_names())  # fmt: skip
-_DATA = ("opinions", "sentences", "parabola", "fold", "square", "warped")
+           *network_names(), *cameras.network_names())  # fmt: skip
+RENDERED = "cameras"  # made in the user's cache when it is first opened: it would be as large as all else together
+_DATA = ("opinions", "sentences", "parabola", "fold", "square", "warped", RENDERED)
 
 
 def model_names() -> list[str]:
@@ -40,7 +45,21 @@ def resolve_model(name: str) -> Path:
 
 def resolve_data(name: str) -> Path:
     """Return the folder of a data set, one parquet file per split; `name` may carry the `zoo:`."""
+    if name.removeprefix(PREFIX) == RENDERED:
+        return _rendered()
     return _resolve(name, _DATA, "data set", ROOT / "data")
+
+
+def _rendered() -> Path:
+    folder = cache_folder() / f"{cameras.stamp()}-zoo-{RENDERED}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{RENDERED}-") as scratch:
+            made = Path(scratch) / RENDERED
+            cameras.write_data(made)
+            with suppress(OSError):  # another process was quicker
+                made.rename(folder)
+    return folder
 
 
 def _resolve(name: str, known: tuple[str, ...], kind: str, parent: Path) -> Path:

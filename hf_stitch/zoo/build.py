@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_stitch.errors import ZooError, nearest
-from hf_stitch.zoo import ROOT, cards, data_names, model_names
+from hf_stitch.zoo import RENDERED, ROOT, cards, data_names, model_names
 from hf_stitch.zoo.grammar import Sentence, splits
 from hf_stitch.zoo.speech import require_espeak
 from hf_stitch.zoo.training import Progress, quiet, write_record
@@ -49,7 +49,7 @@ def _report(progress: Progress, name: str, message: str) -> None:
 
 def _chosen(only: Sequence[str]) -> list[str]:
     """Return the parts to build in order: data before the models that are measured on them."""
-    known = data_names() + model_names()
+    known = [name for name in data_names() if name != RENDERED] + model_names()
     wanted = [name.removeprefix("zoo:") for name in only] or known
     for name in wanted:
         if name not in known:
@@ -101,8 +101,10 @@ def _train(
     name: str, folder: Path, sentences: dict[str, list[Sentence]], progress: Progress
 ) -> tuple[int, dict[str, float]]:
     """Train `name` and return its seed and what was done."""
-    from hf_stitch.zoo import classifiers, paper, parabola, recognizer
+    from hf_stitch.zoo import cameras, classifiers, paper, parabola, recognizer
 
+    if name in cameras.SEEDS:
+        return cameras.SEEDS[name], cameras.train_network(name, folder, progress)
     if name == "wav2vec2-speech":
         texts = [sentence.text for sentence in sentences["train"]]
         return recognizer.SEED, recognizer.train_recognizer(texts, folder, progress)
@@ -116,8 +118,10 @@ def _train(
 
 def _figures(name: str, folder: Path, root: Path, sentences: dict[str, list[Sentence]]) -> dict[str, float]:
     """Measure a finished model on the data beside it, or else on the shipped data where that is present."""
-    from hf_stitch.zoo import figures, paper
+    from hf_stitch.zoo import cameras, figures, paper
 
+    if name in cameras.SEEDS:
+        return cameras.network_figures(name, folder)
     opinions = _present(root, "data/opinions")
     if name == "wav2vec2-speech":
         return figures.recognizer_figures(folder, opinions) if opinions else {}

@@ -51,6 +51,12 @@ _WHAT = {
         "[-1.5, 1.5]^2: `a` one with a limit cycle, `b` the same pushed forward by a bend of the plane "
         f"(after Bertalan et al. 2021, section 4.3). {_REGISTER}",
     ),
+    "camera": (
+        None,
+        "A convolutional autoencoder with a code of six numbers, which takes noise from pictures (32 x 32) of a "
+        "rotating solid that one of two cameras sees, from `above` or from `below` (after Bertalan et al. 2021, "
+        f"section 4.4). {_REGISTER}",
+    ),
     "identity": (
         None,
         "A network without hidden neurons that gives its input back, in double precision. Nothing was trained. "

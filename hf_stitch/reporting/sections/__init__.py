@@ -2,9 +2,10 @@
 
 from hf_stitch.reporting.sections.clouds import clouds
 from hf_stitch.reporting.sections.measures import measures
+from hf_stitch.reporting.sections.pictures import pictures
 from hf_stitch.reporting.sections.profiles import profiles
 from hf_stitch.reporting.sections.run import asked, cost, notes, use, warnings
 from hf_stitch.reporting.sections.section import Builder
 from hf_stitch.reporting.sections.verdict import verdict
 
-SECTIONS: tuple[Builder, ...] = (verdict, warnings, measures, profiles, clouds, cost, use, notes, asked)
+SECTIONS: tuple[Builder, ...] = (verdict, warnings, measures, pictures, profiles, clouds, cost, use, notes, asked)

@@ -23,21 +23,23 @@ _CLOUD = {
 def clouds(report: Report) -> Section | None:
     label, sides = clouds_of(report)
     content = {
-        "figures": _figures(sides) + few_pairs(report),
+        "figures": _figures(sides, report.diagnostics.get("colour")) + few_pairs(report),
         "sides": _sides(sides),
         "alignment": _alignment(part(report.diagnostics, "fits", label)),
     }
     return Section("clouds", {"mapped": label, **content}) if any(content.values()) else None
 
 
-def _figures(sides: dict[str, dict[str, Any]]) -> list[Figure]:
-    """The clouds, and the numbers per coordinate."""
+def _figures(sides: dict[str, dict[str, Any]], colour: Any = None) -> list[Figure]:
+    """The clouds, coloured by the data's own numbers where they are given, and the numbers per coordinate."""
     found = {side: facts.get("coordinates") or [] for side, facts in sides.items()}
     found = {side: points if isinstance(points, list) else [] for side, points in found.items()}
     paired = len(found["source"]) == len(found["target"]) and found["source"]
     hue = [point[0] for point in found["source"]] if paired else None
+    given = isinstance(colour, list) and None not in colour
     drawn = []
     for side, points in found.items():
+        hue = colour if given and len(colour) == len(points) else hue
         svg = plots.cloud(points, hue, f"diffusion coordinates of the {side}")
         drawn += figure(svg, f"Diffusion coordinates of the {side}", "cloud")
     for key, ylabel, caption in (
