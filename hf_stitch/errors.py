@@ -45,6 +45,10 @@ class ArtifactError(StitchError):
     """A saved stitched model that is truncated, of another version, or in the way."""
 
 
+class HubError(StitchError):
+    """A repository of the Hub that is missing, closed to this token, or out of reach."""
+
+
 def nearest(name: str, known: Iterable[str], limit: int = 12) -> str:
     """Return a phrase that names the known name nearest to `name`, then (some of) the known ones."""
     names = sorted(known)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hf_stitch.cli import cache, evaluate, fit, inspect, predict, recipes, zoo
+from hf_stitch.cli import cache, evaluate, fit, inspect, predict, push, recipes, zoo
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -42,6 +42,7 @@ app.command("fit", epilog=f"Example: {fit.EXAMPLE}")(fit.run)
 app.command("evaluate", epilog=f"Example: {evaluate.EXAMPLE}")(evaluate.run)
 app.command("predict", epilog=f"Example: {predict.EXAMPLE}")(predict.run)
 app.command("inspect", epilog=f"Example: {inspect.EXAMPLE}")(inspect.run)
+app.command("push", epilog=f"Example: {push.EXAMPLE}")(push.run)
 for name, module in (("recipes", recipes), ("zoo", zoo), ("cache", cache)):
     made = group(name, module.TEXT)
     for function, example in module.VERBS.items():

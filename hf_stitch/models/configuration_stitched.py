@@ -7,7 +7,14 @@ from typing import Any
 from transformers import AutoConfig, PretrainedConfig
 
 from hf_stitch.loading import register_ours
+from hf_stitch.models.shim import auto_map
 
+AUTO_CLASSES = (
+    "AutoModel",
+    "AutoModelForAudioClassification",
+    "AutoModelForImageClassification",
+    "AutoModelForSequenceClassification",
+)
 FORMAT = 2  # raised when a saved model can no longer be read by the code before
 READABLE = (1, 2)  # 1: without a trust gauge
 
@@ -24,6 +31,7 @@ class StitchedConfig(PretrainedConfig):
         trust: spec of the trust gauge, empty where there is none.
         sequence: spec of the length rule.
         recipe: the recipe as plain data, and `fingerprint` its hash.
+        save: `full`, or `map`: the saved weights are the map's alone, see `hf_stitch.models.thin`.
     """
 
     model_type = "hf_stitch"
@@ -42,6 +50,7 @@ class StitchedConfig(PretrainedConfig):
         recipe: dict | None = None,
         fingerprint: str = "",
         stitch_format: int = FORMAT,
+        save: str = "full",
         **kwargs: Any,
     ) -> None:
         self.source = _config(source)
@@ -49,6 +58,8 @@ class StitchedConfig(PretrainedConfig):
         self.prefix, self.suffix = prefix or {}, suffix or {}
         self.layer, self.sequence, self.trust = layer or {}, sequence or {}, trust or {}
         self.recipe, self.fingerprint, self.stitch_format = recipe or {}, fingerprint, stitch_format
+        self.save = save
+        kwargs["auto_map"] = auto_map(AUTO_CLASSES)  # anew: loading from the Hub puts the repository into it
         if self.target is not None:  # pipelines read labels at the top level
             for key in ("id2label", "label2id", "problem_type"):
                 kwargs.setdefault(key, getattr(self.target, key, None))
@@ -58,6 +69,10 @@ class StitchedConfig(PretrainedConfig):
         for part, attention in chosen:  # else it is unset in the halves, whose masks then do not fit
             if part is not None and attention is not None:
                 part._attn_implementation = attention
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoConfig") -> None:
+        """Nothing to do: the shim stands for the code, which is never copied."""
 
     def to_dict(self) -> dict[str, Any]:
         content = super().to_dict()

@@ -13,10 +13,13 @@ from transformers import GenerationConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from hf_stitch.errors import ArtifactError
-from hf_stitch.hooks import HookPoint, apply_prefix_plan, apply_suffix_plan, capture, generate_from, run_suffix
+from hf_stitch.hooks import HookPoint, capture, generate_from, run_suffix
 from hf_stitch.loading import class_of, uniform
 from hf_stitch.masks import timestep_mask
 from hf_stitch.models.configuration_stitched import FORMAT, READABLE, StitchedConfig
+from hf_stitch.models.publishing import push_model
+from hf_stitch.models.shim import write_shim
+from hf_stitch.models.thin import HALVES, THIN, Elsewhere, check_unchanged, load_half, thin_weights
 from hf_stitch.sequences.rule import LengthRule
 from hf_stitch.sequences.windows import Plan
 from hf_stitch.stitching.layer import StitchingLayer
@@ -47,8 +50,8 @@ class StitchedModel(PreTrainedModel):
     ) -> None:
         super().__init__(config)
         _check_config(config)
-        self.prefix = prefix if prefix is not None else _build(config.source, config.prefix, apply_prefix_plan)
-        self.suffix = suffix if suffix is not None else _build(config.target, config.suffix, apply_suffix_plan)
+        self.prefix = prefix if prefix is not None else _build(config, "prefix", config.source)
+        self.suffix = suffix if suffix is not None else _build(config, "suffix", config.target)
         self.layer = layer if layer is not None else StitchingLayer.from_spec(config.layer)
         self.rule = rule if rule is not None else LengthRule.from_spec(config.sequence)
         self.trust = TrustGauge.from_spec(config.trust) if config.trust else None
@@ -238,8 +241,41 @@ class StitchedModel(PreTrainedModel):
             raise ArtifactError(
                 f"{where}: weights and config disagree on {len(odd)} tensors ({odd[0]}, ...); fit it again"
             )
+        if model.config.save == THIN:
+            model.complete(kwargs.get("dtype", kwargs.get("torch_dtype")))
         model.trainable("none")  # loading makes parameters anew
         return (model, info) if wants_info else model
+
+    def complete(self, dtype: Any = None) -> StitchedModel:
+        """Load the two halves of a model of the thin form from their own checkpoints; returns the model itself."""
+        wanted = getattr(torch, dtype) if isinstance(dtype, str) and dtype != "auto" else dtype
+        place = next((one.device for one in (*self.layer.parameters(), *self.layer.buffers())), self.device)
+        for name in HALVES:
+            half = load_half(self.config, name, None if wanted == "auto" else wanted)
+            setattr(self, name, half.to(place))
+        self.main_input_name = self.prefix.main_input_name
+        return self
+
+    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """Write weights and config: all that runs, or with `config.save == "map"` the map alone.
+
+        Raises:
+            ArtifactError: the thin form of halves that are no longer those of their checkpoints.
+        """
+        if self.config.save == THIN:
+            check_unchanged(self.config, self.prefix, self.suffix)
+            kwargs["state_dict"] = thin_weights(kwargs.get("state_dict") or self.state_dict())
+        super().save_pretrained(save_directory, **kwargs)
+        if kwargs.get("is_main_process", True):
+            write_shim(Path(save_directory))
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:  # type: ignore[override]
+        """Upload the model with what makes it usable: see `hf_stitch.models.publishing.push_model`."""
+        return push_model(self, repo_id, **kwargs)
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoModel") -> None:
+        """Nothing to do: the shim stands for the code, which is never copied."""
 
 
 def _check_config(config: StitchedConfig) -> None:
@@ -253,10 +289,12 @@ def _check_config(config: StitchedConfig) -> None:
         raise ArtifactError(f"{where} holds no stitched model: expected a folder written by `hf-stitch fit`")
 
 
-def _build(config: Any, end: dict, apply_plan: Any) -> PreTrainedModel:
-    """An empty model of one end, already cut."""
-    model = uniform(class_of(config, end["class"])._from_config(config), config.dtype)
-    apply_plan(model, end["plan"])
+def _build(config: StitchedConfig, name: str, own: Any) -> Any:
+    """An empty model of one half, already cut; of the thin form a mere place for it."""
+    if config.save == THIN:
+        return Elsewhere()
+    end = getattr(config, name)
+    model = HALVES[name](uniform(class_of(own, end["class"])._from_config(own), own.dtype), end["plan"])
     if "generation" in end:
         model.generation_config = GenerationConfig.from_dict(end["generation"])
     return model

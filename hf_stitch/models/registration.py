@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import transformers
 
-from hf_stitch.models.configuration_stitched import StitchedConfig
+from hf_stitch.models.configuration_stitched import AUTO_CLASSES, StitchedConfig
 from hf_stitch.models.modeling_stitched import StitchedModel
-
-AUTO_CLASSES = (
-    "AutoModel",
-    "AutoModelForAudioClassification",
-    "AutoModelForImageClassification",
-    "AutoModelForSequenceClassification",
-)
 
 
 def register() -> None:
