@@ -63,7 +63,7 @@ def _described(end: End, point: HookPoint, plan: dict[str, Any]) -> dict[str, An
     return {
         "class": type(end.model).__name__,
         "model": end.side.model,
-        "revision": end.side.revision or commit_of(end.side),
+        "revision": commit_of(end.side) or end.side.revision,
         "point": point.to_dict(),
         "plan": plan,
     }

@@ -14,6 +14,7 @@ import numpy as np
 
 from hf_stitch.audio import read_audio
 from hf_stitch.errors import DataError, nearest
+from hf_stitch.images import read_picture
 from hf_stitch.preparation import Preparer
 from hf_stitch.recipe import Data
 from hf_stitch.tables import Table, open_table
@@ -179,7 +180,9 @@ class Samples:
             return audio.samples
         if preparer.modality == "text":
             return _text(value, name, column)
-        return _vector(value, name, column) if preparer.modality == "vector" else value
+        if preparer.modality == "image":
+            return read_picture(_located(value, self.table.folder), name)
+        return _vector(value, name, column)
 
 
 def load_samples(data: Data, source: Preparer, target: Preparer, name: str, check_labels: bool = True) -> Samples:

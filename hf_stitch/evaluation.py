@@ -19,6 +19,7 @@ from hf_stitch.progress import Progress
 from hf_stitch.recipe import Recipe
 from hf_stitch.references import make_references, reference_measures
 from hf_stitch.report import Report, judge
+from hf_stitch.repository import local
 from hf_stitch.runtime import Runtime
 from hf_stitch.timing import Timings
 from hf_stitch.variants import answer_measures
@@ -38,14 +39,15 @@ def evaluate(
     forward on the raw inputs.
 
     Args:
-        model_or_dir: a StitchedModel or a folder that `fit` wrote.
+        model_or_dir: a StitchedModel, a folder that `fit` wrote, or a Hub id.
         data: a `data.test` part (dataset, split, samples, columns) in place of the recipe's own; keys left out
             are taken from there, of another `dataset` only the columns.
 
     Raises:
         StitchError: no model there, no test data, or data that cannot be used.
     """
-    model = model_or_dir if isinstance(model_or_dir, StitchedModel) else StitchedModel.from_pretrained(model_or_dir)
+    given = isinstance(model_or_dir, StitchedModel)
+    model: Any = model_or_dir if given else StitchedModel.from_pretrained(local(model_or_dir))  # type: ignore[arg-type]
     recipe = _with_data(model, data)
     runtime, timings = Runtime.start(device, None, progress), Timings()
     model = model.to(runtime.device).eval()

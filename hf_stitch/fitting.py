@@ -14,6 +14,7 @@ from hf_stitch.environment import environment, peak_memory
 from hf_stitch.errors import StitchError
 from hf_stitch.loading import licence_of
 from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.models.thin import THIN, pin
 from hf_stitch.output import claim, open_folder, save_model
 from hf_stitch.pictures import pictures
 from hf_stitch.progress import Progress
@@ -73,6 +74,8 @@ def fit(
 
         write_report(report, folder)
     runtime.wait()
+    if folder is not None:
+        main.model.name_or_path = main.model.config.name_or_path = str(folder)
     return main.model, report
 
 
@@ -83,6 +86,8 @@ def _fit_all(asked: Recipe, bench: Workbench, folder: Path | None) -> tuple[Fitt
     main = trial.fit(label, recipe)
     main.model.config.fingerprint = asked.fingerprint()  # of all that was asked, comparisons included
     trust = give_trust(main, bench)
+    if recipe.save == THIN:
+        pin(main.model.config, main.model.prefix, main.model.suffix)
     if folder is not None and bench.runtime.is_main:
         save_model(folder, main.model, bench.source, bench.target)
     measures = trial.reference_measures() + trial.measure(main)

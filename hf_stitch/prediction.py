@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hf_stitch.audio import read_audio
 from hf_stitch.errors import ArtifactError, DataError, RecipeError
+from hf_stitch.images import read_picture
 from hf_stitch.loading import pick_device, quiet
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.preparation import Preparer
@@ -31,19 +32,20 @@ class Predictor:
     """Loads a stitched model once; calling it predicts.
 
     Args:
-        folder: what `hf-stitch fit` wrote. device: see `hf_stitch.loading.pick_device`.
+        name: the folder that `hf-stitch fit` wrote, or a Hub id. revision: of a Hub id.
+        device: see `hf_stitch.loading.pick_device`.
         abstain: answer nothing where the trust score is below this share, such as 0.02; absent: always answer.
 
     Raises:
         ArtifactError: no stitched model there, or one without a trust gauge that is to abstain.
-        RecipeError: no such device, or a share that is none.
+        HubError: the Hub does not give it. RecipeError: no such device, or a share that is none.
     """
 
-    def __init__(self, folder: str | Path, device: str | None = None, abstain: float | None = None) -> None:
+    def __init__(
+        self, name: str | Path, device: str | None = None, abstain: float | None = None, revision: str | None = None
+    ) -> None:
         if abstain is not None and not 0 <= abstain <= 1:
             raise RecipeError(f"abstain: expected a share from 0 to 1, such as 0.02; got {abstain}")
-        if not Path(folder).is_dir():
-            raise ArtifactError(f"{folder}: no such folder; expected one that `hf-stitch fit` wrote")
         self.device = pick_device(device)
         with quiet():
             self.model = StitchedModel.from_pretrained(folder).to(self.device).eval()
@@ -106,7 +108,7 @@ class Predictor:
             self.notes += [f"{name}: {note}" for note in sound.notes]
             yield name, sound.samples
         elif self.modality == "image":
-            yield str(given), _picture(given)
+            yield str(given), read_picture(given, str(given) if not isinstance(given, bytes) else "stdin")
         else:
             for line in _lines(given):
                 if self.modality == "text" and (cut := self.preparer.cut(line)):
@@ -180,14 +182,3 @@ def _numbers(line: str) -> np.ndarray:
     if not len(numbers) or not np.isfinite(numbers).all():
         raise DataError(f"{line[:60]!r}: expected finite numbers")
     return numbers
-
-
-def _picture(given: Input) -> Any:
-    import io
-
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        return Image.open(io.BytesIO(given) if isinstance(given, bytes) else given).convert("RGB")
-    except (OSError, UnidentifiedImageError):
-        raise DataError(f"{given!s}: no picture that Pillow can read") from None

@@ -44,6 +44,9 @@ class Recipe(Part):
     directions: Literal["forward", "both"] = Field("forward", description="both: measured from target to source too")
     compare: list[Compare] = Field([], description="method names such as rbf+nearest, or `name:` with overrides")
     seed: int = Field(0, description="of every draw")
+    save: Literal["full", "map"] = Field(
+        "full", description="all that runs; or the map alone, the halves then come from their own checkpoints"
+    )
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Recipe:
@@ -101,8 +104,8 @@ class Recipe(Part):
 
     def fingerprint(self) -> str:
         """Hex digest of what is computed: the name and description do not matter, defaults and order neither."""
-        asked = self.model_dump(mode="json", by_alias=True, exclude={"name", "description"})
-        return digest({"format": FORMAT, **asked})
+        asked = {key: value for key, value in self.plain().items() if key not in ("name", "description")}
+        return digest({"format": FORMAT, **asked})  # without defaults: a key that is new changes no older recipe
 
     @property
     def label(self) -> str:

@@ -48,7 +48,6 @@ def local(name: str | Path, revision: str | None = None, *, weights: bool = True
 @contextmanager
 def explained(repo: str, revision: str | None = None) -> Iterator[None]:
     """Turn what huggingface_hub raises into a HubError that says what to do."""
-    from httpx import HTTPError, TransportError
     from huggingface_hub.errors import (
         HfHubHTTPError,
         HFValidationError,
@@ -75,16 +74,22 @@ def explained(repo: str, revision: str | None = None) -> Iterator[None]:
             ) from None
         raise HubError(f"{repo}: no such repository on the Hub, or none that this token may see") from None
     except HFValidationError as error:
-        raise HubError(f"{repo!r} cannot name a repository ({str(error).splitlines()[0]}); expected NAME/MODEL") from None
+        raise HubError(
+            f"{repo!r} cannot name a repository ({str(error).splitlines()[0]}); expected NAME/MODEL"
+        ) from None
     except LocalEntryNotFoundError:
         raise HubError(f"{repo}: not in the local cache, and the Hub cannot be reached; check the network") from None
     except HfHubHTTPError as error:
         status = _status(error)
         if status in (401, 403):
-            raise HubError(f"{repo}: the Hub refuses the token ({status}); one that may write is needed: {login}") from None
+            raise HubError(
+                f"{repo}: the Hub refuses the token ({status}); one that may write is needed: {login}"
+            ) from None
         what = str(getattr(error, "server_message", None) or error).strip().splitlines()[0]
         raise HubError(f"{repo}: the Hub answers {status or 'with an error'}: {what}") from None
-    except (TransportError, HTTPError) as error:
+    except Exception as error:
+        if not type(error).__module__.startswith("httpx"):  # the client's HTTP library, whichever of its versions
+            raise
         raise HubError(f"{repo}: the Hub cannot be reached ({type(error).__name__}); check the network") from None
 
 

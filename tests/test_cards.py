@@ -45,7 +45,7 @@ def test_metadata_reads_back_equal(make) -> None:
     card = ModelCard(text)
     assert card.data.eval_results == eval_results(report)
     assert len(card.data.eval_results) >= 2
-    assert card.data.library_name == "hf_stitch"
+    assert card.data.library_name == "transformers"  # what `pipeline(model=ID)` asks for
     assert len(card.data.base_model) == 2
     assert card.data.datasets
     assert set(card.data.metrics) == {result.metric_type for result in card.data.eval_results}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +12,7 @@ EXAMPLE = "hf-stitch evaluate stitched/speech_sentiment dataset=calls.csv column
 
 
 def run(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `fit` wrote.")],
+    name: Annotated[str, typer.Argument(metavar="DIR", help="Folder that `fit` wrote, or a Hub id.")],
     changes: Annotated[
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="Changes of the recipe's data.test, such as samples=64."),
@@ -27,7 +26,9 @@ def run(
     from hf_stitch.cli.bars import progress
     from hf_stitch.cli.words import hush, tell
     from hf_stitch.errors import ArtifactError
+    from hf_stitch.repository import local
 
+    folder = local(name)
     if not (folder / "config.json").is_file():
         raise ArtifactError(f"{folder}: no stitched model; expected a folder that `hf-stitch fit` wrote")
     data = asked(changes) if changes else None

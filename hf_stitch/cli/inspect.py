@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -31,10 +29,11 @@ def run(
 
     hush()
     out = console()
-    if _is_stitched(Path(model)):
+    if _is_stitched(model, revision):
         from hf_stitch.models.modeling_stitched import StitchedModel
+        from hf_stitch.repository import local
 
-        found: Any = StitchedModel.from_pretrained(model)
+        found: Any = StitchedModel.from_pretrained(local(model, revision))
         out.print(_joint(found), markup=False)
         rows = _modules(found)
     else:
@@ -52,11 +51,13 @@ def _count(module: Any) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _is_stitched(folder: Path) -> bool:
+def _is_stitched(model: str, revision: str | None) -> bool:
+    from transformers import PretrainedConfig
+
     try:
-        return json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"] == "hf_stitch"
-    except (OSError, ValueError, KeyError):
-        return False
+        return PretrainedConfig.get_config_dict(model, revision=revision)[0].get("model_type") == "hf_stitch"
+    except (OSError, ValueError):
+        return False  # a zoo: name, or what `load_model` will explain
 
 
 def _joint(model: Any) -> str:

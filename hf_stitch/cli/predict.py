@@ -20,7 +20,7 @@ EXAMPLE = "hf-stitch predict stitched/speech_sentiment a.wav b.flac"
 
 
 def run(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `fit` wrote.")],
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that `fit` wrote, or a Hub id.")],
     inputs: Annotated[
         list[str] | None,
         typer.Argument(metavar="INPUT", help="Sound files, or text files with one text a line; - reads stdin."),

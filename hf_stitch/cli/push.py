@@ -16,7 +16,7 @@ def run(
     repo: Annotated[str, typer.Argument(metavar="REPO", help="NAME/MODEL on the Hub; made if it is not there.")],
     form: Annotated[
         str | None,
-        typer.Option(help="full: all that runs; map: the map alone, the halves from their own checkpoints. Absent: as saved."),
+        typer.Option(help="full: all that runs; map: the map alone, the halves stay where they are."),
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     revision: Annotated[str | None, typer.Option(help="Branch to push to; made if it is not there.")] = None,
@@ -48,9 +48,7 @@ def run(
             model.complete()  # the checkpoints must still give the halves that were saved
         elif form == FULL:
             model.config.save = FULL
-        where = push_model(
-            model, repo, commit_message=message, max_shard_size=max_shard_size or "5GB", **options
-        )
+        where = push_model(model, repo, commit_message=message, max_shard_size=max_shard_size or "5GB", **options)
     for name in left_out(folder):
         typer.echo(f"note: {name} was left out: not a file of a stitched model", err=True)
     typer.echo(where)

@@ -21,7 +21,7 @@ __all__ = ["StitchedConfig", "StitchedModel"]
 def auto_map(auto_classes: tuple[str, ...]) -> dict[str, str]:
     """The entry `auto_map` of config.json."""
     module = FILE.removesuffix(".py")
-    return {"AutoConfig": f"{module}.StitchedConfig", **{name: f"{module}.StitchedModel" for name in auto_classes}}
+    return {"AutoConfig": f"{module}.StitchedConfig", **dict.fromkeys(auto_classes, f"{module}.StitchedModel")}
 
 
 def write_shim(folder: Path) -> None:

@@ -72,7 +72,7 @@ def card_data(report: Report) -> ModelCardData:
     }
     tags = ["model-stitching", "hf_stitch", *([report.method] if report.method else [])]
     return ModelCardData(
-        library_name="hf_stitch",
+        library_name="transformers",  # with another name `pipeline(model=ID)` refuses to look for the task
         tags=tags,
         model_name=report.name if results else None,
         eval_results=results or None,
