@@ -47,7 +47,7 @@ def evaluate(
         StitchError: no model there, no test data, or data that cannot be used.
     """
     given = isinstance(model_or_dir, StitchedModel)
-    model: Any = model_or_dir if given else StitchedModel.from_pretrained(local(model_or_dir))  # type: ignore[arg-type]
+    model: Any = model_or_dir if given else StitchedModel.from_pretrained(local(model_or_dir))
     recipe = _with_data(model, data)
     runtime, timings = Runtime.start(device, None, progress), Timings()
     model = model.to(runtime.device).eval()

@@ -1,7 +1,7 @@
 """The rows behind a recipe's `dataset`: a zoo name, a local file or folder, or a Hub dataset.
 
 - `zoo:NAME`, or a folder with one Parquet file per split;
-- a .parquet, .jsonl or .csv file, or a folder written by `Dataset.save_to_disk`;
+- a .parquet, .jsonl or .csv file (sounds and pictures by their paths), or a folder written by `Dataset.save_to_disk`;
 - a folder of sound files, with a metadata.csv or metadata.jsonl whose `file_name` names them, or without: the columns
   are then `audio`, and `label` from the names of the sub-folders;
 - a Hub id, or `id:configuration` for a dataset that has several.

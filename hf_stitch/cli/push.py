@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,7 +36,7 @@ def run(
     hush()
     if form not in (None, *FORMS):
         raise RecipeError(f"--form {form!r} is unknown; {nearest(str(form), FORMS)}")
-    options = {"private": private or None, "revision": revision}
+    options: dict[str, Any] = {"private": private or None, "revision": revision}
     if form is None and max_shard_size is None:
         where = push_folder(folder, repo, message=message, **options)
     else:

@@ -256,7 +256,7 @@ class StitchedModel(PreTrainedModel):
         self.main_input_name = self.prefix.main_input_name
         return self
 
-    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:  # type: ignore[override]
+    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Write weights and config: all that runs, or with `config.save == "map"` the map alone.
 
         Raises:
@@ -269,7 +269,7 @@ class StitchedModel(PreTrainedModel):
         if kwargs.get("is_main_process", True):
             write_shim(Path(save_directory))
 
-    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:  # type: ignore[override]
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
         """Upload the model with what makes it usable: see `hf_stitch.models.publishing.push_model`."""
         return push_model(self, repo_id, **kwargs)
 
