@@ -46,6 +46,7 @@ class Predictor:
     ) -> None:
         if abstain is not None and not 0 <= abstain <= 1:
             raise RecipeError(f"abstain: expected a share from 0 to 1, such as 0.02; got {abstain}")
+        folder = local(name, revision)
         self.device = pick_device(device)
         with quiet():
             self.model = StitchedModel.from_pretrained(folder).to(self.device).eval()
