@@ -16,6 +16,7 @@ from hf_stitch.images import read_picture
 from hf_stitch.loading import pick_device, quiet
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.preparation import Preparer
+from hf_stitch.repository import local
 
 BATCH = 8
 Input = Path | str | bytes
