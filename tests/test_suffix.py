@@ -423,7 +423,7 @@ def test_a_prefix_survives_from_pretrained(family: str, module: str, tmp_path: P
     [
         ("roberta", "roberta.encoder.layer.1.intermediate", "residual connection"),
         ("xlnet", "transformer.layer.1.ff.layer_1", "residual connection"),
-        ("t5", "decoder.block.0", "another branch"),
+        ("t5", "decoder.block.1.layer.2.DenseReluDense", "another branch"),
         ("tanh", "unused", "never called"),
     ],
 )

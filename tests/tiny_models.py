@@ -32,7 +32,20 @@ GPT2 = {
     "eos_token_id": 1,
 }
 T5 = {"vocab_size": 60, "d_model": 32, "d_kv": 8, "num_layers": 3, "num_heads": 4, "d_ff": 48}
+SEQ2SEQ = {
+    "vocab_size": 60,
+    "d_model": 32,
+    "encoder_layers": 3,
+    "decoder_layers": 3,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 48,
+    "decoder_ffn_dim": 48,
+    "max_position_embeddings": 40,
+}
 IMAGE = {k: v for k, v in TEXT.items() if k != "vocab_size"} | {"image_size": 16, "patch_size": 4}
+CLIP_TEXT = TEXT | {"max_position_embeddings": 40, "eos_token_id": 2, "bos_token_id": 1, "projection_dim": 16}
+CLIP_VISION = IMAGE | {"projection_dim": 16}
 
 
 class TanhConfig(tf.PreTrainedConfig):
@@ -125,6 +138,46 @@ FAMILIES: dict[str, Callable[..., tf.PreTrainedModel]] = {
         )
     ),
     "albert": lambda **k: tf.AlbertForSequenceClassification(tf.AlbertConfig(**TEXT, embedding_size=16)),
+    "wavlm": lambda **k: tf.WavLMForCTC(tf.WavLMConfig(**SPEECH | k)),
+    "data2vec_audio": lambda **k: tf.Data2VecAudioForCTC(
+        tf.Data2VecAudioConfig(**SPEECH | {"num_conv_pos_embeddings": 2, "conv_pos_kernel_size": 3} | k)
+    ),
+    "sew": lambda **k: tf.SEWForCTC(tf.SEWConfig(**SPEECH | {"squeeze_factor": 2} | k)),
+    "electra": lambda **k: tf.ElectraForSequenceClassification(
+        tf.ElectraConfig(**TEXT | {"embedding_size": 16, "max_position_embeddings": 40} | k)
+    ),
+    "mpnet": lambda **k: tf.MPNetForSequenceClassification(
+        tf.MPNetConfig(**TEXT | {"max_position_embeddings": 40} | k)
+    ),
+    "deberta_v2": lambda **k: tf.DebertaV2ForSequenceClassification(
+        tf.DebertaV2Config(
+            **TEXT,
+            max_position_embeddings=40,
+            type_vocab_size=0,
+            relative_attention=True,
+            position_buckets=8,
+            pos_att_type=["p2c", "c2p"],
+            norm_rel_ebd="layer_norm",
+            share_att_key=True,
+            position_biased_input=False,
+        )
+    ),
+    "qwen2": lambda **k: tf.Qwen2ForCausalLM(tf.Qwen2Config(**TEXT, num_key_value_heads=2, pad_token_id=0)),
+    "mbart": lambda **k: tf.MBartForConditionalGeneration(tf.MBartConfig(**SEQ2SEQ | k)),
+    "dinov2": lambda **k: tf.Dinov2ForImageClassification(
+        tf.Dinov2Config(**{a: b for a, b in IMAGE.items() if a != "intermediate_size"})
+    ),
+    "clip": lambda **k: tf.CLIPModel(
+        tf.CLIPConfig(text_config=CLIP_TEXT, vision_config=CLIP_VISION, projection_dim=16)
+    ),
+    "clip_text": lambda **k: tf.CLIPTextModelWithProjection(tf.CLIPTextConfig(**CLIP_TEXT)),
+    "clip_vision": lambda **k: tf.CLIPForImageClassification(
+        tf.CLIPConfig(text_config=CLIP_TEXT, vision_config=CLIP_VISION, projection_dim=16)
+    ),
+    "speech_encoder_decoder": lambda **k: tf.SpeechEncoderDecoderModel(
+        encoder=tf.Wav2Vec2Model(tf.Wav2Vec2Config(**SPEECH)),
+        decoder=tf.MBartForCausalLM(tf.MBartConfig(**SEQ2SEQ, is_decoder=True, add_cross_attention=True)),
+    ),
     "tanh": lambda **k: TanhNetwork(TanhConfig(**k)),
 }
 

@@ -46,11 +46,12 @@ def capture(model: nn.Module, points: Sequence[HookPoint], inputs: Mapping[str, 
         raise HookError("capture needs at least one hook point; got none")
     model = uncompiled(model)
     seen: dict[int, Tensor] = {}
+    calls = [0] * len(points)
     handles = []
 
     def watch(number: int, point: HookPoint) -> Any:
         def leave(_module: nn.Module, _args: Any, output: Any) -> None:
-            if number in seen:
+            if not _is_turn(point, calls, number):
                 return
             values = selected(normalise(pick(output, point.output), point.layout), point)
             last = len(seen) + 1 == len(points)
@@ -74,6 +75,18 @@ def capture(model: nn.Module, points: Sequence[HookPoint], inputs: Mapping[str, 
     raise HookError(f"the forward pass never called {', '.join(missing)}; probe the hook point with these inputs")
 
 
+def _is_turn(point: HookPoint, calls: list[int], number: int) -> bool:
+    """Count a call of a hook module; True for the call that is meant.
+
+    Raises:
+        HookError: a second call where the point was probed as called once.
+    """
+    calls[number] += 1
+    if calls[number] > 1 and point.module == point.name:
+        raise HookError(f"{point.module} was called a second time in one pass; say which call is meant: {point.name}#0")
+    return calls[number] == point.call + 1
+
+
 @contextmanager
 def replaced(model: nn.Module, point: HookPoint, value: Tensor) -> Iterator[None]:
     """Overwrite an activation in the forward passes of a whole model.
@@ -85,19 +98,25 @@ def replaced(model: nn.Module, point: HookPoint, value: Tensor) -> Iterator[None
         HookError: the sizes do not fit, or no forward pass inside reached the point.
     """
     model = uncompiled(model)
-    calls = 0
+    calls, done = [0], False
+
+    def begin(_module: nn.Module, _args: Any) -> None:
+        calls[0] = 0
 
     def leave(_module: nn.Module, _args: Any, output: Any) -> Any:
-        nonlocal calls
-        calls += 1
+        nonlocal done
+        if not _is_turn(point, calls, 0):
+            return None
+        done = True
         return overwritten(output, point, value)
 
-    handle = resolve(model, point.module).register_forward_hook(leave)
+    handles = [model.register_forward_pre_hook(begin), resolve(model, point.module).register_forward_hook(leave)]
     try:
         yield
     finally:
-        handle.remove()
-    if not calls:
+        for handle in handles:
+            handle.remove()
+    if not done:
         raise HookError(
             f"the forward pass never called {point.module}, nothing was replaced; probe the hook point again"
         )

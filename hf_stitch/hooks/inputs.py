@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import prod
 from typing import Any
 
@@ -37,6 +37,7 @@ def make_inputs_for(model: nn.Module) -> MakeInputs:
     switches = {name: False for name in _SWITCHES if name in accepted}
     vocabulary = _vocabulary(config)
     tokens = key.endswith("input_ids") and vocabulary is not None
+    two_towers = tokens and all(hasattr(model, f"get_{kind}_features") for kind in ("text", "image"))
     shape = None if tokens else _float_shape(model, config, key)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
@@ -52,6 +53,9 @@ def make_inputs_for(model: nn.Module) -> MakeInputs:
             inputs[key] = torch.randn(sizes, generator=generator).to(device, dtype)
         if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in accepted and vocabulary is not None:
             inputs["decoder_input_ids"] = _random_tokens(config, vocabulary, batch, length, generator).to(device)
+        if two_towers:
+            sizes = [structure.size(d, batch, length) for d in _float_shape(model, config, "pixel_values")]
+            inputs["pixel_values"] = torch.randn(sizes, generator=generator).to(device, dtype)
         return inputs
 
     return make
@@ -73,13 +77,23 @@ def special_ids(config: Any) -> set[int]:
 
 
 def _random_tokens(config: Any, vocabulary: int, batch: int, length: int, generator: torch.Generator) -> Tensor:
-    special = special_ids(config)
+    special = special_ids(config) | {_end_token(config)}
     ordinary = torch.tensor([i for i in range(min(vocabulary, 4096)) if i not in special] or [0])
     ids = ordinary[torch.randint(len(ordinary), (batch, length), generator=generator)]
-    end = getattr(config, "eos_token_id", None)
-    if getattr(config, "is_encoder_decoder", False) and isinstance(end, int):
-        ids[:, -1] = end  # BART classifiers pool the end token
+    end = _end_token(config)
+    if end is not None:
+        ids[:, -1] = end
     return ids
+
+
+def _end_token(config: Any) -> int | None:
+    """The token at whose place a model pools: BART's classifiers and CLIP look for it in their input."""
+    text = getattr(config, "text_config", config)
+    end = getattr(text, "eos_token_id", None)
+    if "clip" in str(getattr(text, "model_type", "")):
+        # with end token 2, as in the first configs, CLIP pools at the largest number
+        return text.vocab_size - 1 if end == 2 else end
+    return end if getattr(config, "is_encoder_decoder", False) and isinstance(end, int) else None
 
 
 def _float_shape(model: nn.Module, config: Any, key: str) -> list[structure.Dim]:
@@ -118,14 +132,20 @@ def _float_shape(model: nn.Module, config: Any, key: str) -> list[structure.Dim]
     )
 
 
-def describe_inputs(model: nn.Module, made: list[dict[str, Any]]) -> dict[str, Any]:
-    """JSON description of a model's inputs, from those made at `COMBOS`: shapes, switches, mask, padding."""
+def describe_inputs(
+    model: nn.Module, made: list[dict[str, Any]], given: Collection[str] = (), mask_key: str = _MASK
+) -> dict[str, Any]:
+    """JSON description of a model's inputs, from those made at `COMBOS`: shapes, switches, mask, padding.
+
+    Args:
+        given: inputs that are real when a suffix runs. mask_key: name of the mask of the inputs that are not.
+    """
     config = getattr(model, "config", None)
     tensors: dict[str, Any] = {}
     constants: dict[str, Any] = {}
     for key, value in made[0].items():
-        if key.startswith("decoder_"):
-            continue  # inputs of an own: whoever runs the suffix gives them
+        if key in given or (key.startswith("decoder_") and not mask_key.startswith("decoder_")):
+            continue
         fitted = structure.fit(structure.record(value), structure.record(made[1].get(key)), COMBOS)
         if fitted is not None and "tensor" in fitted and key != _MASK:
             tensors[key] = fitted
@@ -134,16 +154,16 @@ def describe_inputs(model: nn.Module, made: list[dict[str, Any]]) -> dict[str, A
     pad = getattr(config, "pad_token_id", None)
     special, vocabulary = special_ids(config), _vocabulary(config) or 1
     mask = None
-    if tensors and _MASK in inspect.signature(model.forward).parameters:
+    if tensors and mask_key in inspect.signature(model.forward).parameters:
         dims = next(iter(tensors.values()))["tensor"]
         if len(dims) > 1 and isinstance(dims[1], list) and dims[1][0] == 0:
             mask = dims[1]
-    end = getattr(config, "eos_token_id", None) if getattr(config, "is_encoder_decoder", False) else None
     return {
         "tensors": tensors,
         "constants": constants,
-        "end": end if isinstance(end, int) else None,
+        "end": _end_token(config),
         "mask": mask,
+        "mask_key": mask_key,
         "pad": pad if isinstance(pad, int) else None,
         "token": next((i for i in range(vocabulary) if i not in special), 0),
     }
@@ -190,7 +210,7 @@ def masked(
     inputs: Mapping[str, Any], described: Mapping[str, Any], batch: int, length: int, mask: Tensor | None, device: Any
 ) -> dict[str, Any]:
     """The inputs with attention mask, and padding tokens where the mask (b, length) is False."""
-    inputs, formula = dict(inputs), described["mask"]
+    inputs, formula, key_of_mask = dict(inputs), described["mask"], described.get("mask_key", _MASK)
     if formula is None:
         if mask is not None and not bool(mask.all()):
             raise HookError(
@@ -204,7 +224,7 @@ def masked(
     if mask is not None and not bool((counts > 0).all()):
         raise HookError("the mask has a row without any real position; leave that sample out")
     if formula == [0, 1, 0]:
-        inputs[_MASK] = full.long()
+        inputs[key_of_mask] = full.long()
         for key in described["tensors"]:
             if key.endswith("input_ids"):
                 inputs[key] = _padded_tokens(inputs[key], full, described)
@@ -214,5 +234,5 @@ def masked(
         raise HookError("an audio model takes padding on the right only; got a mask with padding elsewhere")
     samples = torch.arange(structure.size(formula, batch, length), device=device)
     real = formula[1] * counts + formula[2]
-    inputs[_MASK] = (samples < real[:, None]).long()
+    inputs[key_of_mask] = (samples < real[:, None]).long()
     return inputs

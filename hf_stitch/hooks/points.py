@@ -20,7 +20,8 @@ class HookPoint:
     """One activation of a model, made by `probe`.
 
     Attributes:
-        module: dotted name of the module whose output is meant.
+        module: dotted name of the module whose output is meant. A module that runs several times in one pass (ALBERT's
+            shared layers) is followed by # and the number of the call, counted from 0 as layers are: `layers.0#3`.
         output: which tensor of that output: None (it is a tensor), an index of a tuple, a key of a ModelOutput.
         layout: "batch_first" (b, t, m), "time_first" (t, b, m), "channels_first" (b, m, t), "flat" (b, m).
         width: m, the number of all features there.
@@ -32,6 +33,16 @@ class HookPoint:
     layout: Layout
     width: int
     features: tuple[int, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """The module's name without the number of the call."""
+        return split_call(self.module)[0]
+
+    @property
+    def call(self) -> int:
+        """Which call of the module in one pass is meant, from 0."""
+        return split_call(self.module)[1] or 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data; `from_dict` is its inverse."""
@@ -58,12 +69,25 @@ def uncompiled(model: nn.Module) -> nn.Module:
     return getattr(model, "_orig_mod", model)
 
 
+def split_call(name: str) -> tuple[str, int | None]:
+    """`layers.0#3` is ("layers.0", 3); without a number the call is None.
+
+    Raises:
+        HookError: what follows # is no number.
+    """
+    module, mark, number = name.partition("#")
+    if mark and not number.isdecimal():
+        raise HookError(f"hook {name!r}: after # comes the number of a call, counted from 0, as in {module}#0")
+    return module, int(number) if mark else None
+
+
 def resolve(model: nn.Module, name: str) -> nn.Module:
-    """The submodule called `name`.
+    """The submodule called `name`, with or without the number of a call.
 
     Raises:
         HookError: there is none; the message names the nearest real ones.
     """
+    name = split_call(name)[0]
     modules = dict(model.named_modules(remove_duplicate=False))
     if not name or name not in modules:
         known = [key for key in modules if key]
@@ -72,9 +96,10 @@ def resolve(model: nn.Module, name: str) -> nn.Module:
 
 
 def canonical(model: nn.Module, name: str) -> str:
-    """The first name under which the module called `name` is registered (a shared module has several)."""
-    module = resolve(model, name)
-    return next(key for key, value in model.named_modules() if value is module)
+    """The first name under which the module called `name` is registered (shared ones have several), with its call."""
+    module, (_, number) = resolve(model, name), split_call(name)
+    found = next(key for key, value in model.named_modules() if value is module)
+    return found if number is None else f"{found}#{number}"
 
 
 def select_features(spec: str | Mapping[str, int] | Sequence[int] | None, width: int) -> tuple[int, ...] | None:

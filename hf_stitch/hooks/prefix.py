@@ -18,6 +18,7 @@ from hf_stitch.hooks.prune import (
     check_plan,
     holds_tensors,
     largest_working,
+    members,
     own_parameters,
     owners,
     same,
@@ -49,9 +50,9 @@ def plan_prefix(model: nn.Module, points: Sequence[HookPoint], make_inputs: Make
     for point in points:
         survey.point(point.module, point.output)
     log = survey.traces[0]
-    end = max(log.left[canonical(model, point.module)][0] for point in points)
+    names = [canonical(model, point.name) for point in points]
+    end = max(log.left[name][point.call] for name, point in zip(names, points))
     reached = {name for name, times in log.entered.items() if times[0] < end}
-    names = [canonical(model, point.module) for point in points]
     with quiet(model):
         cases = _cases(model, points, survey)
 
@@ -65,7 +66,7 @@ def plan_prefix(model: nn.Module, points: Sequence[HookPoint], make_inputs: Make
             return all(same(a, b) for f, (_, e) in zip(found, cases) for a, b in zip(f, e))
 
         absent = largest_working(
-            _unreached(survey, reached), lambda trial: works(trial, []), lambda name: _members(survey, name)
+            _unreached(survey, reached), lambda trial: works(trial, []), lambda name: members(survey.modules, name)
         )
         candidates = own_parameters(model, owners([*names, *absent]))
         dropped = largest_working(candidates, lambda trial: works(absent, trial))
@@ -88,10 +89,6 @@ def apply_prefix_plan(model: nn.Module, plan: Mapping[str, Any]) -> nn.Module:
     check_plan(plan, "prefix")
     take_out(model, {name: Absent(name, resolve(model, name)) for name in plan["absent"]}, plan["dropped"])
     return model
-
-
-def _members(survey: Survey, name: str) -> list[str]:
-    return [n for n in survey.modules if n.rpartition(".")[0] == name and holds_tensors(survey.modules[n])]
 
 
 def _unreached(survey: Survey, reached: set[str]) -> list[str]:

@@ -51,6 +51,11 @@ def holds_tensors(module: nn.Module) -> bool:
     return next(module.parameters(), None) is not None or next(module.buffers(), None) is not None
 
 
+def members(modules: Mapping[str, nn.Module], name: str) -> list[str]:
+    """The modules with tensors directly inside the one called `name`."""
+    return [n for n in modules if n.rpartition(".")[0] == name and holds_tensors(modules[n])]
+
+
 def _split(model: nn.Module, name: str) -> tuple[nn.Module, str]:
     owner, _, key = name.rpartition(".")
     return (resolve(model, owner) if owner else model), key

@@ -6,10 +6,11 @@ before the hook point is replaced by stubs without parameters, and the hook modu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 import transformers
 from torch import Tensor, nn
 
@@ -19,8 +20,9 @@ from hf_stitch.hooks.capture import replaced
 from hf_stitch.hooks.inputs import describe_inputs, dummy_inputs, make_inputs_for
 from hf_stitch.hooks.points import HookPoint, canonical, resolve, uncompiled
 from hf_stitch.hooks.prune import PLAN_VERSION, check_plan, take_out
+from hf_stitch.hooks.streams import Stream, streams
 from hf_stitch.hooks.survey import COMBOS, Survey
-from hf_stitch.hooks.vacant import Absent, Injection, InjectionHook, Stub, Vacant, injecting
+from hf_stitch.hooks.vacant import Absent, Gate, Injection, InjectionHook, Stub, Vacant, gate, injecting
 
 
 def apply_suffix_plan(model: nn.Module, plan: Mapping[str, Any]) -> nn.Module:
@@ -33,8 +35,10 @@ def apply_suffix_plan(model: nn.Module, plan: Mapping[str, Any]) -> nn.Module:
     vacant = vacancies(model, plan)
     take_out(model, vacant, plan["dropped"])
     point = HookPoint.from_dict(plan["point"])
-    if point.module not in vacant and plan["inject"] != "kept":
-        resolve(model, point.module).register_forward_hook(InjectionHook(point))
+    if plan["inject"] == "gate":
+        gate(resolve(model, point.name), point, plan["gated"])
+    elif point.name not in vacant and plan["inject"] != "kept":
+        resolve(model, point.name).register_forward_hook(InjectionHook(point))
     return model
 
 
@@ -48,15 +52,23 @@ def run_suffix(
         plan: of `plan_suffix`; a bare hook point is surveyed anew on each call (slow, whole models only).
         values: (b, t, m) activations with all m features of the layer; cast to the model's dtype.
         mask: (b, t) bool, True where a position is real.
-        kwargs: further arguments of the model, for example labels.
+        kwargs: further arguments of the model, for example labels. The plan's `given` names those that must come:
+            decoder_input_ids (or labels, where the model makes them from labels) for a point in an encoder;
+            encoder_outputs and the encoder's attention_mask for a point in a decoder; the other tower's input for CLIP.
+
+    Returns:
+        The model's own output, without those tensors that the activation does not determine.
 
     Raises:
-        HookError: sizes that do not fit the hook point, or a mask that the model cannot take.
+        HookError: sizes that do not fit the hook point, a mask that the model cannot take, an argument that is missing,
+            or a model that never reached the hook point.
     """
     if isinstance(plan, HookPoint):
         plan = whole_plan(model, plan)
+    check_plan(plan, "suffix")
+    check_given(model, plan, kwargs)
     with starting(model, plan, values, mask) as inputs:
-        return model(**{**inputs, **kwargs})
+        return without(model(**{**inputs, **kwargs}), plan.get("undetermined", ()))
 
 
 @contextmanager
@@ -75,11 +87,54 @@ def starting(
         if values.shape[1] > 1 and mask is not None and not bool(mask.all()):
             raise HookError(f"{point.module} has a fixed number of positions and takes no mask; all must be real")
         length, mask = COMBOS[0][1], None
+    elif mask is not None and length != values.shape[1]:
+        mask = input_mask(plan, mask, length)
     inputs = dummy_inputs(model, plan, batch, length, mask, values.device)
-    module = resolve(uncompiled(model), point.module)
-    cut = isinstance(module, Injection) or any(isinstance(h, InjectionHook) for h in module._forward_hooks.values())
-    with nullcontext() if cut else replaced(model, point, values), injecting(batch, length, values):
-        yield inputs
+    module = resolve(uncompiled(model), point.name)
+    hooked = any(isinstance(hook, InjectionHook) for hook in module._forward_hooks.values())
+    if hooked or isinstance(module, Gate | Injection):
+        with injecting(batch, length, values, point):
+            yield inputs
+    else:
+        with replaced(model, point, values), injecting(batch, length, values):
+            yield inputs
+
+
+def check_given(model: nn.Module, plan: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse to run on dummies where a real input is needed.
+
+    Raises:
+        HookError: an argument that the activations do not determine is missing.
+    """
+    for key in plan.get("given", ()):
+        instead = ["decoder_inputs_embeds", "labels"] if key == "decoder_input_ids" else []
+        if not getattr(model, "can_generate", lambda: False)():
+            instead = instead[:1]  # only models that generate make the decoder's input from labels
+        if key != "attention_mask" and all(given.get(k) is None for k in (key, *instead)):
+            place = HookPoint.from_dict(plan["point"]).module
+            also = f" (or {' or '.join(instead)})" if instead else ""
+            raise HookError(f"a model started at {place} also needs {key}{also}; give it with the activations")
+
+
+def input_mask(plan: Mapping[str, Any], mask: Tensor, length: int) -> Tensor:
+    """The mask (b, length) of inputs whose activations have the mask (b, t); padding on the right only.
+
+    Raises:
+        HookError: padding elsewhere.
+    """
+    counts = mask.sum(1)
+    if not torch.equal(mask.bool(), torch.arange(mask.shape[1], device=mask.device) < counts[:, None]):
+        raise HookError("this hook point has another length than the input and takes padding on the right only")
+    real = torch.tensor([input_length(plan, int(count)) if count else 0 for count in counts], device=mask.device)
+    return torch.arange(length, device=mask.device) < real[:, None]
+
+
+def without(output: Any, keys: Collection[str]) -> Any:
+    """A model's output without some of its fields."""
+    if not keys or not isinstance(output, Mapping):
+        return output
+    kept = {key: value for key, value in output.items() if key not in keys}
+    return type(output)(**kept)
 
 
 def input_length(plan: Mapping[str, Any], positions: int) -> int | None:
@@ -89,25 +144,34 @@ def input_length(plan: Mapping[str, Any], positions: int) -> int | None:
         HookError: the hook point never has this many positions.
     """
     point = HookPoint.from_dict(plan["point"])
-    dims = structure.part(plan["hook_output"], point.output)[1]["tensor"]
-    axes = {"batch_first": dims[1:-1], "time_first": dims[:1], "channels_first": dims[2:], "flat": []}[point.layout]
-    growing = [dim for dim in axes if not isinstance(dim, int)]
-    if not growing:
+    dims = _axes(plan)
+    longer = growing(plan)
+    if not longer:
         expected = 1
-        for dim in axes:
-            expected *= dim
+        for dim in dims:
+            expected *= structure.size(dim, 1, 1)
         if positions != expected:
             raise HookError(
                 f"{point.module} always has {expected} positions; got {positions}: use a length rule that gives it"
             )
         return None
-    _, slope, offset = growing[0]
-    length, rest = divmod(positions - offset, slope)
-    if len(growing) > 1 or rest or length < 1:
+    length = structure.length_of(longer[0], positions)
+    if len(longer) > 1 or length is None:
         raise HookError(
-            f"{point.module} has {structure.symbol(growing[0])} positions for t inputs; {positions} is none of them"
+            f"{point.module} has {structure.symbol(longer[0])} positions for t inputs; {positions} is none of them"
         )
     return length
+
+
+def _axes(plan: Mapping[str, Any]) -> list[structure.Dim]:
+    point = HookPoint.from_dict(plan["point"])
+    dims = structure.part(plan["hook_output"], point.output)[1]["tensor"]
+    return {"batch_first": dims[1:-1], "time_first": dims[:1], "channels_first": dims[2:], "flat": []}[point.layout]
+
+
+def growing(plan: Mapping[str, Any]) -> list[structure.Dim]:
+    """The position axes of the hook point that grow with the input's length."""
+    return [dim for dim in _axes(plan) if not isinstance(dim, int)]
 
 
 def vacancies(model: nn.Module, plan: Mapping[str, Any]) -> dict[str, Vacant]:
@@ -116,21 +180,28 @@ def vacancies(model: nn.Module, plan: Mapping[str, Any]) -> dict[str, Vacant]:
     vacant |= {n: Absent(n, resolve(model, n)) for n in plan["absent"]}
     if plan["inject"] == "stub":
         point = HookPoint.from_dict(plan["point"])
-        vacant[point.module] = Injection(point.module, resolve(model, point.module), plan["hook_output"], point)
+        vacant[point.name] = Injection(point.name, resolve(model, point.name), plan["hook_output"], point)
     return vacant
 
 
-def whole_plan(model: nn.Module, point: HookPoint, survey: Survey | None = None) -> dict[str, Any]:
+def whole_plan(
+    model: nn.Module, point: HookPoint, survey: Survey | None = None, stream: Stream | None = None
+) -> dict[str, Any]:
     """The plan that takes nothing out of a model."""
     model = uncompiled(model)
-    survey = survey or Survey(model, make_inputs_for(model))
+    stream = stream or streams(model, point, make_inputs_for(model))[0]
+    survey = survey or Survey(model, stream.make)
+    name = canonical(model, point.name)
     return {
         "kind": "suffix",
         "version": PLAN_VERSION,
         "transformers": transformers.__version__,
         "point": point.to_dict(),
-        "inputs": describe_inputs(model, survey.inputs),
+        "inputs": describe_inputs(model, survey.inputs, stream.given, stream.mask),
+        "given": list(stream.given),
+        "undetermined": [],
         "hook_output": survey.output(canonical(model, point.module)),
+        "gated": [survey.output(f"{name}#{number}") for number in range(point.call + 1)],
         "inject": "hook",
         "stubs": {},
         "absent": [],

@@ -6,7 +6,8 @@ model with the activation replaced, for several batches, padded ones too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,10 +18,21 @@ from hf_stitch.errors import HookError
 from hf_stitch.hooks import structure
 from hf_stitch.hooks.capture import capture, replaced
 from hf_stitch.hooks.inputs import dummy_inputs, make_inputs_for, masked
-from hf_stitch.hooks.points import HookPoint, canonical, uncompiled
-from hf_stitch.hooks.prune import holds_tensors, largest_working, own_parameters, owners, same, taken_out, values_for
-from hf_stitch.hooks.suffix import input_length, run_suffix, vacancies, whole_plan
+from hf_stitch.hooks.points import HookPoint, resolve, uncompiled
+from hf_stitch.hooks.prune import (
+    holds_tensors,
+    largest_working,
+    members,
+    own_parameters,
+    owners,
+    same,
+    taken_out,
+    values_for,
+)
+from hf_stitch.hooks.streams import STATES, Stream, streams
+from hf_stitch.hooks.suffix import growing, input_length, input_mask, run_suffix, vacancies, whole_plan
 from hf_stitch.hooks.survey import COMBOS, UNSEEN, MakeInputs, Survey, quiet, run_probe
+from hf_stitch.hooks.vacant import gate, ungate
 
 
 @dataclass
@@ -48,33 +60,52 @@ def plan_suffix(model: nn.Module, point: HookPoint, make_inputs: MakeInputs | No
             too, so that the activations alone do not determine them.
     """
     model = uncompiled(model)
-    survey = Survey(model, make_inputs or make_inputs_for(model))
-    survey.point(point.module, point.output)
-    name = canonical(model, point.module)
-    point = replace(point, module=name)
-    plan = whole_plan(model, point, survey)
-    with quiet(model):
-        cases = _cases(model, plan, replace(point, features=None), survey)
+    make = make_inputs or make_inputs_for(model)
+    point = replace(Survey(model, make).point(point.module, point.output), features=point.features)
+    refusals: list[HookError] = []
+    for stream in streams(model, point, make):
+        try:
+            with quiet(model):
+                return _plan(model, point, stream)
+        except HookError as error:
+            refusals.append(error)
+    if len(refusals) == 1:
+        raise refusals[0]
+    raise HookError(
+        f"{refusals[-1]} (Tried with the encoder's states given as `encoder_outputs`, without and with the encoder's "
+        f"own input; the first try ended with: {refusals[0]})"
+    )
 
-        def works(**change: Any) -> bool:
-            return _same_with(model, plan | change, cases)
 
-        everything = {"inject": "stub", "stubs": _specs(survey, _largest(_done_before(survey, name, inside=False)))}
-        everything["absent"] = _ties(model, plan | everything, survey)
-        everything["dropped"] = own_parameters(model, owners([name, *everything["stubs"]]))
-        if works(**everything):
-            return plan | everything
-        plan["inject"] = "stub" if works(inject="stub") else "hook"
-        done = _done_before(survey, name, inside=plan["inject"] == "hook")
-        stubs = largest_working(
-            _largest(done),
-            lambda names: works(stubs=_specs(survey, names)),
-            lambda top: _largest([other for other in done if other.startswith(f"{top}.")]),
-        )
-        plan["stubs"] = _specs(survey, stubs)
-        plan["absent"] = largest_working(_ties(model, plan, survey), lambda names: works(absent=names))
-        candidates = own_parameters(model, owners([name, *stubs]))
-        plan["dropped"] = largest_working(candidates, lambda names: works(dropped=names))
+def _plan(model: nn.Module, point: HookPoint, stream: Stream) -> dict[str, Any]:
+    survey = Survey(model, stream.make)
+    plan = whole_plan(model, point, survey, stream)
+    cases = _cases(model, plan, replace(point, features=None), survey)
+
+    def works(**change: Any) -> bool:
+        return _same_with(model, plan | change, cases)
+
+    lean = "stub" if point.module == point.name or survey.calls(point.name) == 1 else "gate"
+    everything: dict[str, Any] = {"inject": lean}
+    everything["stubs"] = _specs(survey, _largest(_done_before(survey, point, inside=False)))
+    everything["absent"] = _never_run(model, plan | everything, survey)
+    everything["dropped"] = own_parameters(model, owners([point.name, *everything["stubs"]]))
+    if works(**everything):
+        return plan | everything
+    plan["inject"] = lean if works(inject=lean) else "hook"
+    done = _done_before(survey, point, inside=plan["inject"] == "hook")
+    stubs = largest_working(
+        _largest(done),
+        lambda names: works(stubs=_specs(survey, names)),
+        lambda top: _largest([other for other in done if other.startswith(f"{top}.")]),
+    )
+    plan["stubs"] = _specs(survey, stubs)
+    idle = _never_run(model, plan, survey)
+    plan["absent"] = largest_working(
+        idle, lambda names: works(absent=names), lambda name: members(survey.modules, name)
+    )
+    candidates = own_parameters(model, owners([point.name, *stubs]))
+    plan["dropped"] = largest_working(candidates, lambda names: works(dropped=names))
     return plan
 
 
@@ -84,7 +115,8 @@ def _specs(survey: Survey, names: Iterable[str]) -> dict[str, Any]:
 
 def _same_with(model: nn.Module, plan: Mapping[str, Any], cases: list[_Case]) -> bool:
     """Whether all outputs stay the same when a plan is carried out."""
-    with taken_out(model, vacancies(model, plan), plan["dropped"]):
+    point = HookPoint.from_dict(plan["point"])
+    with taken_out(model, vacancies(model, plan), plan["dropped"]), _gated(model, point, plan):
         try:
             for case in cases:
                 found = _tensors(run_suffix(model, plan, case.values, case.mask, **case.extras))
@@ -95,11 +127,26 @@ def _same_with(model: nn.Module, plan: Mapping[str, Any], cases: list[_Case]) ->
     return True
 
 
-def _done_before(survey: Survey, hook: str, inside: bool) -> list[str]:
-    """Modules with tensors and a known output, all of whose calls end before the hook module's own ends."""
+@contextmanager
+def _gated(model: nn.Module, point: HookPoint, plan: Mapping[str, Any]) -> Iterator[None]:
+    """The model with a gate before the hook module, where the plan says so."""
+    if plan["inject"] != "gate":
+        yield
+        return
+    module = resolve(model, point.name)
+    gate(module, point, plan["gated"])
+    try:
+        yield
+    finally:
+        ungate(module)
+
+
+def _done_before(survey: Survey, point: HookPoint, inside: bool) -> list[str]:
+    """Modules with tensors and a known output, all of whose calls end before that of the hook point."""
     found = []
+    hook = point.name
     for name, module in survey.modules.items():
-        times = [(log.left.get(name), log.left[hook][0]) for log in survey.traces]
+        times = [(log.left.get(name), log.left[hook][point.call]) for log in survey.traces]
         if name == hook or (name.startswith(f"{hook}.") and not inside) or not holds_tensors(module):
             continue
         if all(left and max(left) < end for left, end in times) and structure.known(survey.output(name)):
@@ -111,6 +158,17 @@ def _largest(names: list[str]) -> list[str]:
     """Those names that lie inside none of the others."""
     known = set(names)
     return [name for name in names if not owners([name]) & known]
+
+
+def _never_run(model: nn.Module, plan: Mapping[str, Any], survey: Survey) -> list[str]:
+    """An encoder whose states are given, and modules that only hold what they shared with modules taken out."""
+    ties = _ties(model, plan, survey)
+    if STATES not in plan["given"]:
+        return ties
+    encoder = model.get_encoder()  # type: ignore[operator]
+    name = next(name for name, module in model.named_modules() if module is encoder)
+    busy = owners(survey.traces[0].entered) | set(survey.traces[0].entered)
+    return [*ties, *([] if name in busy else [name])]
 
 
 def _ties(model: nn.Module, plan: Mapping[str, Any], survey: Survey) -> list[str]:
@@ -132,32 +190,32 @@ def _ties(model: nn.Module, plan: Mapping[str, Any], survey: Survey) -> list[str
 
 
 def _cases(model: nn.Module, plan: dict[str, Any], point: HookPoint, survey: Survey) -> list[_Case]:
-    """The verifications, with those outputs that the activations determine.
+    """The verifications, with those outputs that the activations determine; the others are named in the plan.
 
     Raises:
         HookError: they do not determine the main output, or change no output; the model cannot run on padded inputs.
     """
     cases: list[_Case] = []
-    kept, moved = set[str](), set[str]()
+    kept, moved, seen = set[str](), set[str](), set[str]()
     main = "?"
-    for number, mask in _masks(plan, survey):
-        combo = (*COMBOS, UNSEEN)[number]
-        real = masked(survey.inputs[number], plan["inputs"], *combo, mask, _device(survey.inputs[number]))
-        case = _case(model, plan, point, real, combo, mask)
+    for combo, mask in _masks(plan, survey):
+        case, real = _case(model, plan, point, survey, combo, mask)
         try:
             found = _tensors(run_suffix(model, plan, case.values, case.mask, **case.extras))
-        except Exception:  # a branch that looks for something in the input itself (BART: its end token)
+        except Exception:  # a branch that looks for something in the input itself
             found = {}
         equal = {k for k, v in case.expected.items() if k in found and same(found[k], v)}
         kept = kept & equal if cases else equal
+        seen |= set(case.expected)
         if not cases:
             plain = _tensors(run_probe(model, real))
             moved = {k for k, v in case.expected.items() if not same(plain[k], v)}
             main = next((k for k in ("logits", "last_hidden_state") if k in plain), next(iter(plain), "?"))
         cases.append(case)
     _check_determined(point, main, kept, moved, survey)
+    plan["undetermined"] = sorted({key.partition(".")[0] for key in seen - kept} - {main})
     for case in cases:
-        case.expected = {k: v for k, v in case.expected.items() if k in kept}
+        case.expected = {k: v for k, v in case.expected.items() if k.partition(".")[0] not in plan["undetermined"]}
     return cases
 
 
@@ -165,17 +223,28 @@ def _case(
     model: nn.Module,
     plan: dict[str, Any],
     point: HookPoint,
-    real: dict[str, Any],
+    survey: Survey,
     combo: structure.Combo,
     mask: Tensor | None,
-) -> _Case:
-    """Activations like those on `real` inputs, and the whole model's outputs with them."""
+) -> tuple[_Case, dict[str, Any]]:
+    """Activations like those on real inputs, the whole model's outputs with them; and the inputs."""
+    batch, length = combo
+    seen = dict(survey.make_inputs(batch, length))
+    positions = capture(model, [point], seen)[0].shape[1]
+    reached = input_length(plan, positions)
+    length = reached or length  # at which nothing is rounded
+    wide = mask
+    if mask is not None and reached is not None and positions != mask.shape[1]:
+        counts = [max(1, structure.size(growing(plan)[0], batch, int(count))) for count in mask.sum(1)]
+        mask = torch.arange(positions, device=mask.device) < torch.tensor(counts, device=mask.device)[:, None]
+        wide = input_mask(plan, mask, length)
+    real = masked(survey.make_inputs(batch, length), plan["inputs"], batch, length, wide, _device(seen))
     values = values_for(capture(model, [point], real)[0])
     with replaced(model, point, values):
         expected = _tensors(run_probe(model, real))
-    dummy = dummy_inputs(model, plan, *combo, mask)
+    dummy = dummy_inputs(model, plan, batch, length, wide)
     extras = {k: v for k, v in real.items() if k not in dummy}
-    return _Case(values, mask if input_length(plan, values.shape[1]) else None, extras, expected)
+    return _Case(values, mask if input_length(plan, values.shape[1]) else None, extras, expected), real
 
 
 def _check_determined(point: HookPoint, main: str, kept: set[str], moved: set[str], survey: Survey) -> None:
@@ -189,17 +258,17 @@ def _check_determined(point: HookPoint, main: str, kept: set[str], moved: set[st
         )
 
 
-def _masks(plan: Mapping[str, Any], survey: Survey) -> list[tuple[int, Tensor | None]]:
-    """(number of the probe, mask): without padding, padded on the right, and on the left where the model can."""
-    found: list[tuple[int, Tensor | None]] = [(0, None), (1, None), (2, None)]
+def _masks(plan: Mapping[str, Any], survey: Survey) -> list[tuple[structure.Combo, Tensor | None]]:
+    """(batch and length, mask): without padding, padded on the right, and on the left where the model can."""
+    found: list[tuple[structure.Combo, Tensor | None]] = [(combo, None) for combo in (*COMBOS, UNSEEN)]
     formula = plan["inputs"]["mask"]
     if formula is not None:
         batch, length = COMBOS[1]
         device = _device(survey.inputs[1])
         row, column = torch.arange(batch, device=device)[:, None], torch.arange(length, device=device)
-        found.append((1, column < length - 3 * row))
+        found.append((COMBOS[1], column < length - 3 * row))
         if formula == [0, 1, 0]:
-            found.append((1, column >= 3 * row))
+            found.append((COMBOS[1], column >= 3 * row))
     return found
 
 

@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from hf_stitch.errors import HookError, nearest
 from hf_stitch.hooks import structure
-from hf_stitch.hooks.points import HookPoint, Layout, canonical, resolve, select_features, uncompiled
+from hf_stitch.hooks.points import HookPoint, Layout, canonical, resolve, select_features, split_call, uncompiled
 
 MakeInputs = Callable[[int, int], Mapping[str, Any]]
 # (batch, length) of the probing runs: both differ, and no common size of a model is a formula of both
@@ -71,11 +71,12 @@ def trace(model: nn.Module, inputs: Mapping[str, Any]) -> Trace:
         def enter(_module: nn.Module, _args: Any) -> None:
             log.entered.setdefault(name, []).append(next(clock))
 
-        def leave(_module: nn.Module, _args: Any, output: Any) -> None:
+        def leave(_module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             log.left.setdefault(name, []).append(next(clock))
-            log.outputs.setdefault(name, []).append(structure.record(output))
+            log.outputs.setdefault(name, []).append(structure.record(output, {**dict(enumerate(args)), **kwargs}))
 
-        handles.extend((module.register_forward_pre_hook(enter), module.register_forward_hook(leave)))
+        handles.append(module.register_forward_pre_hook(enter))
+        handles.append(module.register_forward_hook(leave, with_kwargs=True))
 
     try:
         for name, module in model.named_modules():
@@ -92,7 +93,7 @@ class Survey:
     """What two runs at `COMBOS` showed of a model."""
 
     def __init__(self, model: nn.Module, make_inputs: MakeInputs) -> None:
-        self.model = model
+        self.model, self.make_inputs = model, make_inputs
         self.inputs = [dict(make_inputs(batch, length)) for batch, length in (*COMBOS, UNSEEN)]
         self.traces = [trace(model, inputs) for inputs in self.inputs[:2]]
         self.modules = dict(model.named_modules())
@@ -100,19 +101,21 @@ class Survey:
 
     def calls(self, name: str) -> int:
         """How often the module ran in one pass."""
-        return len(self.traces[0].outputs.get(name, ()))
+        return len(self.traces[0].outputs.get(split_call(name)[0], ()))
 
     def output(self, name: str) -> Any:
-        """The module's fitted output, UNKNOWN when its firings differ or no formula holds."""
+        """The fitted output of a module or of one call; UNKNOWN when its calls differ or no formula holds."""
         if name not in self._outputs:
             self._outputs[name] = self._fit(name)
         return self._outputs[name]
 
     def _fit(self, name: str) -> Any:
-        first, second = (t.outputs.get(name, []) for t in self.traces)
+        module, number = split_call(name)
+        first, second = (t.outputs.get(module, []) for t in self.traces)
         if not first or len(first) != len(second):
             return structure.UNKNOWN
-        fits = [structure.fit(a, b, COMBOS) for a, b in zip(first, second)]
+        pairs = list(zip(first, second)) if number is None else [(first[number], second[number])]
+        fits = [structure.fit(a, b, COMBOS) for a, b in pairs]
         return fits[0] if all(f == fits[0] for f in fits) else structure.UNKNOWN
 
     def examine(self, name: str, output: int | str | None = None) -> tuple[HookPoint | None, str]:
@@ -124,14 +127,14 @@ class Survey:
         if tensor is None:
             wanted = "no tensor" if output is None else f"no tensor at output {output!r}"
             return None, f"gives {wanted} that follows batch and length: {self.shape(name)}"
-        layout, width = layout_of(tensor, self.modules[name])
+        layout, width = layout_of(tensor, self.modules[split_call(name)[0]])
         return (None, layout) if width is None else (HookPoint(name, which, layout, width), "")
 
     def point(self, name: str, output: int | str | None = None, features: Any = "all") -> HookPoint:
         """The hook point at a module.
 
         Raises:
-            HookError: it does not run exactly once, or its output is no usable activation.
+            HookError: it never runs, its calls are several and none is named, or its output is no usable activation.
         """
         name = canonical(self.model, name)
         found, reason = self.examine(name, output)
@@ -140,18 +143,24 @@ class Survey:
         return replace(found, features=select_features(features, found.width))
 
     def reason_calls(self, name: str) -> str | None:
-        """Why the number of calls of a module forbids a hook there; None when it is called once."""
-        count = self.calls(name)
+        """Why the number of calls of a module forbids a hook there; None when it is known which call is meant."""
+        count, (module, number) = self.calls(name), split_call(name)
+        if count and number is not None:
+            return None if number < count else f"is called {count} times in one forward pass, counted from 0"
         if count == 1:
             return None
         if count > 1:
-            return f"is called {count} times in one forward pass, a hook point must be called exactly once"
-        if isinstance(self.modules[name], nn.ModuleList | nn.ModuleDict | nn.ParameterList):
+            return (
+                f"is called {count} times in one forward pass; a hook point is one call of it, say which: "
+                f"{name}#0 to {name}#{count - 1}"
+            )
+        if isinstance(self.modules[module], nn.ModuleList | nn.ModuleDict | nn.ParameterList):
             return "is a container that is never called itself, hook one of its members"
         return "is never called in a forward pass (unused, or used through another of its methods)"
 
     def alternatives(self, name: str) -> str:
         """A phrase that names usable hook points near `name`: members and owners first, then similar names."""
+        name = split_call(name)[0]
         usable = [other for other in self.modules if other and other != name and self.examine(other)[0]]
         members = sorted((o for o in usable if o.startswith(f"{name}.")), key=lambda o: o.count("."))
         owners = [o for o in usable if name.startswith(f"{o}.")][::-1]
@@ -221,8 +230,9 @@ def probe(
         features: "all", {"every": k} or a list of indices.
 
     Raises:
-        HookError: no such module; it is called never or several times (usable ones nearby are named); its output is not
-            one vector per position; features out of range; the model cannot run on the inputs.
+        HookError: no such module; it is called never, or several times and `module` does not say which one is meant
+            (usable ones nearby are named); its output is not one vector per position; features out of range; the model
+            cannot run on the inputs.
     """
     model = uncompiled(model)
     resolve(model, module)

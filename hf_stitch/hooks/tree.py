@@ -15,8 +15,9 @@ def module_tree(model: nn.Module, make_inputs: MakeInputs | None = None) -> list
     """One row for each module, in the model's own order.
 
     Returns:
-        JSON rows: name, class, depth, parameters (count), calls (in one forward pass), shape (in symbols: b batch, t
-        time), layout (None when unusable), width, usable, reason (why not, else None).
+        JSON rows: name, class, depth, parameters (count), calls (in one forward pass; where there are several, NAME#0,
+        NAME#1, ... are the hook points), shape (in symbols: b batch, t time), layout (None when unusable), width,
+        usable, reason (why not, else None).
 
     Raises:
         HookError: the model cannot run on the probe inputs.

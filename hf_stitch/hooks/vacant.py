@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,24 +21,42 @@ _PLAIN = (bool, int, float, str, type(None))
 
 @dataclass(frozen=True)
 class _Running:
-    """The suffix run that is under way: batch and length of its dummy inputs, and the activation to put in."""
+    """The suffix run that is under way: batch and length of its dummy inputs, and the activation to put in.
+
+    Attributes:
+        calls: how often the hook module was called so far.
+    """
 
     batch: int
     length: int
     values: Tensor
+    calls: list[int] = field(default_factory=lambda: [0])
 
 
 _running: ContextVar[_Running | None] = ContextVar("hf_stitch_suffix", default=None)
 
 
 @contextmanager
-def injecting(batch: int, length: int, values: Tensor) -> Iterator[None]:
-    """Run suffixes inside with `values` (b, t, m) at their hook point."""
-    token = _running.set(_Running(batch, length, values))
+def injecting(batch: int, length: int, values: Tensor, point: HookPoint | None = None) -> Iterator[None]:
+    """Run a suffix inside with `values` (b, t, m) at its hook point.
+
+    Args:
+        point: the hook point, where a gate or hook counts the calls of its module.
+
+    Raises:
+        HookError: the model ended without reaching the point.
+    """
+    state = _Running(batch, length, values)
+    token = _running.set(state)
     try:
         yield
     finally:
         _running.reset(token)
+    if point is not None and state.calls[0] <= point.call:
+        raise HookError(
+            f"the suffix called {point.name} {state.calls[0]} times and never reached {point.module}: the activation "
+            "had no effect; hooks that torch.compile does not see are the usual cause: cut the model, then compile it"
+        )
 
 
 def _now(name: str) -> _Running:
@@ -94,9 +112,9 @@ class Stub(Vacant):
         super().__init__(name, original)
         self.spec = spec
 
-    def forward(self, *_args: Any, **_kwargs: Any) -> Any:
-        """Zeros for the batch and length of the suffix run that is under way."""
-        return zeros(self.spec, _now(self.pruned_name))
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Zeros for the batch and length of the suffix run that is under way; arguments handed on still are."""
+        return zeros(self.spec, _now(self.pruned_name), args, kwargs)
 
 
 class Injection(Stub):
@@ -106,10 +124,11 @@ class Injection(Stub):
         super().__init__(name, original, spec)
         self.point = point
 
-    def forward(self, *_args: Any, **_kwargs: Any) -> Any:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The output of the module that was here, with the given activation in it."""
         state = _now(self.pruned_name)
-        return overwritten(zeros(self.spec, state), self.point, state.values)
+        state.calls[0] += 1
+        return overwritten(zeros(self.spec, state, args, kwargs), self.point, state.values)
 
 
 class InjectionHook:
@@ -119,10 +138,44 @@ class InjectionHook:
         self.point = point
 
     def __call__(self, _module: nn.Module, _args: Any, output: Any) -> Any:
-        return overwritten(output, self.point, _now(self.point.module).values)
+        state = _now(self.point.module)
+        state.calls[0] += 1
+        return overwritten(output, self.point, state.values) if state.calls[0] == self.point.call + 1 else output
 
 
-def zeros(spec: Any, state: _Running) -> Any:
+class Gate:
+    """Comes before a module's own class where later calls still need it (ALBERT's shared layers).
+
+    Calls before the hook point's give zeros, its own gives the activation, and those after it are the module's.
+    """
+
+    gate_point: HookPoint
+    gate_specs: Sequence[Any]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        state = _now(self.gate_point.module)
+        number = state.calls[0]
+        state.calls[0] += 1
+        if number > self.gate_point.call:
+            return super().__call__(*args, **kwargs)  # type: ignore[misc]
+        output = zeros(self.gate_specs[number], state, args, kwargs)
+        return output if number < self.gate_point.call else overwritten(output, self.gate_point, state.values)
+
+
+def gate(module: nn.Module, point: HookPoint, specs: Sequence[Any]) -> None:
+    """Put a gate before a module, in place; `specs` are the outputs of its calls up to the point's own."""
+    own = type(module)
+    module.__class__ = type(own.__name__, (Gate, own), {"__module__": own.__module__, "gate_of": own})
+    module.gate_point, module.gate_specs = point, list(specs)  # type: ignore[assignment]
+
+
+def ungate(module: nn.Module) -> None:
+    """Take the gate away again."""
+    module.__class__ = module.gate_of  # type: ignore[assignment]
+    del module.gate_point, module.gate_specs
+
+
+def zeros(spec: Any, state: _Running, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
     """An output of zeros; floats have the dtype of the activation that is put in."""
 
     def make(dims: list[structure.Dim], dtype: torch.dtype) -> Tensor:
@@ -130,4 +183,7 @@ def zeros(spec: Any, state: _Running) -> Any:
         sizes = [structure.size(d, state.batch, state.length) for d in dims]
         return torch.zeros(sizes, dtype=kind, device=state.values.device)
 
-    return structure.build(spec, make)
+    arguments: dict[int | str, Any] = dict(enumerate(args))
+    for key, value in (kwargs or {}).items():
+        arguments[key] = value
+    return structure.build(spec, make, arguments)
