@@ -13,6 +13,7 @@ from hf_stitch.assembly import count_parameters
 from hf_stitch.environment import environment, peak_memory
 from hf_stitch.errors import StitchError
 from hf_stitch.loading import licence_of
+from hf_stitch.members import together
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.models.thin import THIN, pin
 from hf_stitch.output import claim, open_folder, save_model
@@ -25,7 +26,7 @@ from hf_stitch.runtime import Runtime
 from hf_stitch.stitching.diffusion import SHOWN
 from hf_stitch.stitching.layer import spaced
 from hf_stitch.timing import Timings
-from hf_stitch.trial import Trial, choose, medians
+from hf_stitch.trial import Trial, choose
 from hf_stitch.trusting import give_trust
 from hf_stitch.variants import Fitted, error_by
 from hf_stitch.workbench import Workbench
@@ -117,7 +118,7 @@ def _fit_all(asked: Recipe, bench: Workbench, folder: Path | None) -> tuple[Fitt
                 measures += back.measure(back.fit(label, recipe))
     if asked.directions == "both":
         measures += _backward(asked, trial.swapped(), diagnostics)
-    return main, measures + medians(measures), diagnostics
+    return main, measures + together(measures), diagnostics
 
 
 def _backward(asked: Recipe, back: Trial, diagnostics: dict[str, Any]) -> list[Measure]:

@@ -17,6 +17,7 @@ from hf_stitch.spelling import edit_distance
 from hf_stitch.statistics import Interval
 
 Better = Literal["higher", "lower"] | None
+RESIDUAL_OF = 5  # coordinates, as many as the paper draws of its vector fields
 
 
 @dataclass(frozen=True)
@@ -124,23 +125,35 @@ def truth_measures(method: str, given: np.ndarray, truth: np.ndarray, scope: Sco
 
 
 def map_measures(method: str, mapped: Tensor, true: Tensor, scope: Scope, samples: np.ndarray) -> list[Measure]:
-    """Mean squared difference of aligned diffusion coordinates (n, l), in the scale phi_0 = 1."""
+    """Difference of aligned diffusion coordinates (n, l): mean square in the scale phi_0 = 1, and the first five's norm
+    over that of the target's, |phi O - psi| / |psi|."""
     square = (mapped - true).double().pow(2).mean(1).numpy()
+    ours, theirs = [rows[:, :RESIDUAL_OF].double().numpy() for rows in (mapped, true)]
     groups = None if scope.groups is None else np.array(scope.groups)[samples]
     parts = Scope(scope.split, scope.direction, scope.seed, None if groups is None else list(groups)).parts(len(square))
-    return [
-        scope.measure("map_mse", method, split, statistics.mean(square[rows], seed=scope.seed), "lower")
-        for split, rows in parts
-    ]
+    measures = []
+    for split, rows in parts:
+        found = {
+            "map_mse": statistics.mean(square[rows], seed=scope.seed),
+            "map_residual": statistics.relative_error(ours[rows], theirs[rows], samples[rows], scope.seed),
+        }
+        measures += [scope.measure(name, method, split, value, "lower") for name, value in found.items()]
+    return measures
 
 
 def correlation_measures(method: str, mapped: Tensor, true: Tensor, scope: Scope) -> list[Measure]:
-    """Correlation of the first aligned coordinate (n, l) with the target map's own; none where either is constant."""
+    """Correlation r of the first aligned coordinate (n, l) with the target map's own, and 1 - r, which tells good from
+    better; none where either is constant."""
     a, b = (rows[:, 0].double().numpy() for rows in (mapped, true))
     if not (a.std() > 0 and b.std() > 0):
         return []
     found = statistics.correlation(a, b, seed=scope.seed)
-    return [scope.measure("coordinate_correlation", method, scope.split, found)]
+    low, high = (None if end is None else 1 - end for end in (found.high, found.low))
+    rest = Interval(1 - found.value, low, high, found.n)
+    return [
+        scope.measure("coordinate_correlation", method, scope.split, found),
+        scope.measure("coordinate_misalignment", method, scope.split, rest, "lower"),
+    ]
 
 
 def fit_measures(method: str, predicted: Tensor, true: Tensor, samples: np.ndarray, scope: Scope) -> list[Measure]:

@@ -1,10 +1,8 @@
-"""Variants tried on one bench against the same references, and what can be said of all of them together."""
+"""Variants tried on one bench against the same references, and which of them is best."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from statistics import median
 
 from hf_stitch.recipe import Recipe
 from hf_stitch.references import make_references, reference_measures
@@ -39,21 +37,6 @@ class Trial:
     def swapped(self) -> Trial:
         """The same trial from target to source."""
         return Trial(self.bench.swapped())
-
-
-def medians(measures: Sequence[Measure]) -> list[Measure]:
-    """For `compare` entries named `group/member`: the median over the members as `group/median`, with their range."""
-    groups: dict[tuple[str, str, str, str], list[Measure]] = {}
-    for m in measures:
-        if "/" in m.method and m.value is not None:
-            groups.setdefault((m.method.split("/")[0], m.name, m.split, m.direction), []).append(m)
-    found = []
-    for (group, *_), members in groups.items():
-        values = sorted(m.value for m in members if m.value is not None)
-        if len(values) > 1:
-            whole = dataclasses.replace(members[0], method=f"{group}/median", value=median(values), n=len(values))
-            found.append(dataclasses.replace(whole, low=values[0], high=values[-1]))
-    return found
 
 
 def choose(measures: Sequence[Measure], labels: Sequence[str]) -> dict[str, str] | None:

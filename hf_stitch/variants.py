@@ -32,7 +32,7 @@ from hf_stitch.recipe import Recipe
 from hf_stitch.references import References, is_classifier
 from hf_stitch.report import Measure
 from hf_stitch.sequences.rule import LengthRule
-from hf_stitch.stitching.diffusion import DiffusionLayer
+from hf_stitch.stitching.diffusion import DiffusionLayer, shown
 from hf_stitch.stitching.layer import fit_layer, options_of
 from hf_stitch.workbench import Workbench
 
@@ -99,6 +99,7 @@ def fit_variant(label: str, recipe: Recipe, bench: Workbench, cutter: Cutter) ->
     for mapped in ("source", "target"):  # of the first variant that has maps: the recipe's own, where it is one
         if "seconds" in (notes := layer.diagnostics.get(mapped, {})):
             timings.setdefault(f"diffusion_map.{mapped}", notes["seconds"])
+    _note_inputs(layer.diagnostics, bench, pairing)
     model = assemble(recipe, cutter.halves(recipe.sequence.length == "ctc"), layer, rule)
     found = {**layer.diagnostics, "neighbourhoods": summaries, "rows": len(pairing), "dropped_words": pairing.dropped}
     return Fitted(label, recipe, model.to(bench.runtime.device), pairing, found)
@@ -110,6 +111,16 @@ def shuffled(rows: ActivationSet, seed: int) -> ActivationSet:
     metric = None if rows.metric is None else rows.metric.take(order)
     full = None if rows.full is None else rows.full[order]
     return replace(rows, values=rows.values[order], metric=metric, full=full)
+
+
+def _note_inputs(diagnostics: dict[str, Any], bench: Workbench, pairing: Pairing) -> None:
+    """Beside the coordinates of a map: the inputs of the same rows, where they are one or two numbers to draw."""
+    samples = bench.samples["fit"]
+    for side, role in enumerate(("source", "target")):
+        if samples.preparers[side].modality == "vector" and "coordinates" in (notes := diagnostics.get(role) or {}):
+            inputs = np.stack(samples.batch(pairing.keys[shown(len(pairing)), 0].tolist(), side))
+            if inputs.shape[1] <= 2:
+                notes["inputs"] = inputs.tolist()
 
 
 def _mapped_sides(recipe: Recipe) -> list[Role]:

@@ -20,7 +20,13 @@ from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe import Recipe
 from hf_stitch.report import Report
 
-ACTIVATIONS = ("r2", "cosine", "relative_error", "map_mse")  # of `fit` only: they need the target's own input
+ACTIVATIONS = (
+    "r2",
+    "cosine",
+    "relative_error",
+    "map_mse",
+    "map_residual",
+)  # of `fit` only: they need the target's own input
 
 
 def run(content: dict[str, Any], out: Path) -> Report:

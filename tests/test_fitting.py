@@ -47,6 +47,9 @@ def speech(pico_listener: Path, pico_xlnet: Path, spoken: Path) -> dict:
     return listening(pico_listener, pico_xlnet, spoken)
 
 
+MAPS = {"map_mse", "map_residual", "coordinate_correlation", "coordinate_misalignment"}
+
+
 def test_every_method_and_landing(text: dict) -> None:
     diffusion = {"name": "maps", "stitch": {"method": "diffusion", "sides": "both", "coordinates": 8}}
     half = {"name": "half", "stitch": {"method": "diffusion", "sides": "source", "coordinates": 8}}
@@ -55,7 +58,7 @@ def test_every_method_and_landing(text: dict) -> None:
     assert not model.training
     labels = ["affine", "affine+nearest", "orthogonal", "rbf", "rbf+nearest", "maps", "half"]
     for label in labels:
-        extra = {"map_mse", "coordinate_correlation"} if label == "maps" else set()
+        extra = MAPS if label == "maps" else set()
         assert measured(report, label) == OWN | extra, label
         assert measured(report, label, "test/a") >= {"agreement", "accuracy"}
         assert report.diagnostics["fits"][label]["rows"] == report.diagnostics["fits"]["affine"]["rows"]
@@ -375,7 +378,7 @@ def test_regression_targets(tmp_path: Path) -> None:
     _, report = run(merge(content, {"neighborhoods": {"kind": "jacobian", "rank": 2}}))
     wanted = {"output_mse", "r2", "cosine", "relative_error"}
     for direction in ("forward", "backward"):
-        assert measured(report, "diffusion", direction=direction) == wanted | {"map_mse", "coordinate_correlation"}
+        assert measured(report, "diffusion", direction=direction) == wanted | MAPS
         assert measured(report, "affine", direction=direction) == wanted
         assert measured(report, "majority", direction=direction) == {"output_mse"}
 

@@ -20,7 +20,11 @@ from hf_stitch.manifold.local_metric import LocalMetric
 from hf_stitch.pairing import activation_sets
 from hf_stitch.recipe import Recipe
 from hf_stitch.report import Report
+from hf_stitch.reporting.card import slim
+from hf_stitch.reporting.facts import SIDES
 from hf_stitch.reporting.html import page_for
+from hf_stitch.reporting.sections.geometry import spectrum_tables
+from hf_stitch.reporting.sections.pairs import few_pairs_labels, few_pairs_tables
 from hf_stitch.runtime import Runtime
 from hf_stitch.stitching.layer import fit_layer
 from hf_stitch.timing import Timings
@@ -92,6 +96,10 @@ def test_mahalanobis_maps_agree_up_to_a_sign_and_euclidean_maps_do_not(make: Any
     near, far = correlations(report, "mahalanobis"), correlations(report, "euclidean")
     assert min(near) >= 0.999
     assert median(1 - r for r in far) >= 20 * median(1 - r for r in near)
+    far_to_near = report.measure("misalignment_ratio", "euclidean over mahalanobis")
+    assert far_to_near.value == pytest.approx(median(1 - r for r in far) / median(1 - r for r in near), rel=1e-6)
+    assert (far_to_near.low or 0) >= 20, "the worst of one group over the best of the other"
+    assert report.value("coordinate_correlation", "mahalanobis/minimum") == min(near)
     assert report.diagnostics["fits"]["mahalanobis/0"]["alignment"]["coordinates"] == 1, "the orthogonal map is a sign"
     assert report.diagnostics["fits"]["euclidean/0"]["source"]["metric"] == "euclidean"
 
@@ -147,11 +155,52 @@ def test_maps_of_two_vector_fields_are_those_of_one_square(tolerance: float) -> 
     assert found["alignment"]["residual"] <= 5 * tolerance, "from ten pairs"
     assert report.value("coordinate_correlation") >= 0.999
     assert report.value("map_mse", split="test/interior") <= 0.2 * tolerance
+    assert report.recipe["stitch"]["pairs"] == 10
+    assert report.value("map_residual", split="test/interior") <= 5 * tolerance, "held out, max|x| <= 1.2"
 
 
 def test_all_pairs_join_false_neighbours() -> None:
     fits = kept("vector_fields").diagnostics["fits"]
     assert fits["all pairs"]["alignment"]["residual"] >= 5 * fits["diffusion"]["alignment"]["residual"]
+
+
+@pytest.mark.parametrize("name", ["parabola", "warped_inputs", "vector_fields"])
+def test_few_pairs_are_on_every_card_for_powers_of_two(name: str) -> None:
+    report = kept(name)
+    [table] = few_pairs_tables(report)
+    rows = report.diagnostics["fits"][str(report.method)]["rows"]
+    assert list(table.head) == ["pairs", "diffusion", "affine", "orthogonal"]
+    assert {2**k for k in range(1, rows.bit_length())} | {rows} <= {int(row[0]) for row in table.rows}
+    assert all(all(row) for row in table.rows)
+    for method in ("diffusion", "affine"):
+        assert few_pairs_labels(report) >= {f"{method} from {n} pairs" for n in (2, 8, rows)}
+
+
+def test_page_draws_both_geometries_over_the_square_and_names_false_neighbours() -> None:
+    report = run("vector_fields", "compare=[{name: all pairs, stitch: {neighbours: all}}]", "data.fit.samples=600")
+    [table] = spectrum_tables(report)
+    rows = {row[0]: [float(cell) for cell in row[1:]] for row in table.rows}
+    box = np.array(rows["a box of the inputs' lengths"])
+    np.testing.assert_allclose(box, [1, 1, 2, 4, 4], rtol=0.05)
+    ours, false = (np.array([rows[f"{label}, {side}"] for side in SIDES]) for label in ("diffusion", "all pairs"))
+    assert 2 * np.abs(ours / box - 1).max() < np.abs(false / box - 1).max()
+    page = page_for(report)
+    for label in ("diffusion", "all pairs"):
+        for side in SIDES:
+            assert f"{label}: coordinate 2 of the {side} over the inputs" in page
+    few = [row for row in spectrum_tables(slim(report))[0].rows if row[0].startswith("a box")]
+    assert few == [], "single points do not belong into the repository"
+
+
+def test_page_draws_the_first_coordinate_over_inputs_of_one_number() -> None:
+    others = "compare=[{name: euclidean, neighborhoods: {kind: none}}]"
+    report = run("warped_inputs", others, "data.fit.samples=400")
+    page = page_for(report)
+    for label in ("diffusion", "euclidean"):
+        assert page.count(f"<figcaption>{label}: first coordinate against the source") == 1
+    inputs = np.array(report.diagnostics["fits"]["diffusion"]["target"]["inputs"])
+    assert inputs.shape == (400, 1)
+    assert inputs.min() >= 2 - 1e-6, "the target's own inputs lie in [2, 4]"
 
 
 # --- partial observations ---

@@ -15,10 +15,13 @@ from hf_stitch.measure import REFERENCES, Measure, find
 from hf_stitch.report import Report
 from hf_stitch.reporting import words
 from hf_stitch.reporting.facts import SIDES, notes_of, part, seconds_of, warnings_of
+from hf_stitch.reporting.sections.geometry import spectrum_tables
+from hf_stitch.reporting.sections.pairs import few_pairs_labels, few_pairs_tables
 
 TEMPLATES = Path(__file__).parent / "templates"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _SPEECH = re.compile(r"wav2vec|hubert|wavlm|whisper|speech|ctc|audio", re.IGNORECASE)
+_POINTS = ("coordinates", "inputs", "colour")
 _HEADS = {
     "SequenceClassification": "text-classification",
     "AudioClassification": "audio-classification",
@@ -45,6 +48,10 @@ def card_for(report: Report) -> str:
         metadata=card_data(report).to_yaml(line_break="\n"),
         headline=words.verdict_words(report.verdict.code)[0],
         tables=_tables(report),
+        more=[
+            ("Relative error on the test against the number of corresponding pairs", few_pairs_tables(report)),
+            ("Laplace eigenvalues of both maps, over the first one", spectrum_tables(slim(report))),
+        ],
         source=part(report.recipe, "source"),
         target=part(report.recipe, "target"),
         licences=_licences(report),
@@ -116,8 +123,7 @@ def slim(report: Report) -> Report:
 
     def drop(value: Any) -> Any:
         if isinstance(value, dict):
-            points = ("coordinates", "colour")
-            return {k: drop(v) for k, v in value.items() if not (k in points and isinstance(v, list))}
+            return {k: drop(v) for k, v in value.items() if not (k in _POINTS and isinstance(v, list))}
         return value
 
     return dataclasses.replace(
@@ -143,8 +149,10 @@ Row = tuple[str, list[Measure | None]]
 def _tables(report: Report) -> list[tuple[str, int | None, list[str], list[Row]]]:
     """(split, n, column titles, rows) of each test split and direction; the saved method's row comes first."""
     tables = []
-    for split, direction in dict.fromkeys((m.split, m.direction) for m in _tested(report)):
-        measures = [m for m in _tested(report) if (m.split, m.direction) == (split, direction)]
+    few = few_pairs_labels(report)  # in a table of their own
+    tested = [m for m in _tested(report) if m.method not in few]
+    for split, direction in dict.fromkeys((m.split, m.direction) for m in tested):
+        measures = [m for m in tested if (m.split, m.direction) == (split, direction)]
         present = dict.fromkeys(m.name for m in measures)
         names = [name for name in words.MEASURES if name in present] + [n for n in present if n not in words.MEASURES]
         methods = sorted(dict.fromkeys(m.method for m in measures), key=lambda m: (m in REFERENCES, m != report.method))

@@ -51,8 +51,13 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def cloud(points: Sequence[Sequence[float]], hue: Sequence[float] | None, title: str) -> str:
-    """Diffusion coordinates phi_1, phi_2 of one model, coloured by `hue` (one number a point; phi_1 when None)."""
+def cloud(
+    points: Sequence[Sequence[float]],
+    hue: Sequence[float] | None,
+    title: str,
+    names: tuple[str, str] = ("φ₁", "φ₂"),
+) -> str:
+    """Points in the plane, such as coordinates phi_1, phi_2, coloured by `hue` (a number each; the first when None)."""
     array = _table(points)
     if array.shape[0] < 2:
         return ""
@@ -60,7 +65,7 @@ def cloud(points: Sequence[Sequence[float]], hue: Sequence[float] | None, title:
     keep = np.unique(np.linspace(0, len(array) - 1, min(len(array), _DRAWN)).astype(int))
     array, colour = array[keep], colour[keep]
     x, y = (array[:, 0], array[:, 1]) if array.shape[1] > 1 else (keep.astype(float), array[:, 0])
-    names = ("φ₁", "φ₂") if array.shape[1] > 1 else ("sample", "φ₁")
+    names = names if array.shape[1] > 1 else ("sample", names[0])
 
     def draw(axes: Axes) -> None:
         rank = np.argsort(np.argsort(colour, kind="stable"), kind="stable") * _BINS // len(colour)
@@ -113,6 +118,20 @@ def curves(lines: Mapping[str, Sequence[tuple[float, float]]], xlabel: str, ylab
         axes.legend(frameon=False, labelcolor="linecolor", handlelength=1.8)
 
     return _svg(draw, title, salt="curves")
+
+
+def graphs(lines: Mapping[str, Sequence[tuple[float, float]]], xlabel: str, ylabel: str, title: str) -> str:
+    """Points (x, y) of both models as two lines."""
+
+    def draw(axes: Axes) -> None:
+        for side, points in lines.items():
+            x, y = zip(*sorted(points))
+            width = 3.2 if side == "source" else 1.2  # the source thicker beneath, seen where the two agree
+            axes.plot(x, y, color=SIDES[side], lw=width, label=side)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.legend(frameon=False, labelcolor="linecolor", handlelength=1.4)
+
+    return _svg(draw, title, salt="graphs")
 
 
 def _svg(draw: Any, title: str, salt: str) -> str:

@@ -26,11 +26,18 @@ MEASURES: dict[str, tuple[str, str, Scale]] = {
         "mean squared difference between the aligned coordinates, in units where phi_0 = 1",
         "error",
     ),
+    "map_residual": (
+        "Map residual",
+        "norm of the difference between the first five aligned coordinates over the norm of the target map's own",
+        "error",
+    ),
     "coordinate_correlation": (
         "First coordinate",
         "correlation of the aligned first coordinate with the target map's own",
         "signed",
     ),
+    "coordinate_misalignment": ("1 - r", "one minus the correlation of the first coordinate", "error"),
+    "misalignment_ratio": ("Ratio of 1 - r", "median of 1 - r of one group over that of another", "error"),
     "r2": ("R2", "share of the variance of the target's activations that is explained", "signed"),
     "cosine": ("Cosine", "mean cosine between predicted and true activations", "signed"),
     "relative_error": ("Relative error", "norm of the error over the norm of the target's activations", "error"),

@@ -156,6 +156,11 @@ class DiffusionLayer(StitchingLayer):
         return self.get_submodule("inverse")(self.coordinates(rows))
 
 
+def shown(n: int) -> Tensor:
+    """Numbers of the rows, of n, whose coordinates are in the diagnostics."""
+    return torch.linspace(0, n - 1, min(n, SHOWN)).round().long()
+
+
 def _check_alignment(alignment: str | None, sides: str, inverse: str, pairs: int | None) -> None:
     if alignment is not None and sides == "source":
         raise FitError(f"alignment: {alignment} is of two maps, but sides: source makes one: use sides: both")
@@ -207,7 +212,7 @@ def _mapped(
     if harmonics == "drop":
         found = found.take(new_coordinates(residuals, count).to(found.points.device))
     dimension = list(metric.dimension) if metric.dimension is not None else None
-    shown = torch.linspace(0, n - 1, min(n, SHOWN)).round().long()
+    rows_shown = shown(n)
     notes = {
         "eigenvalues": found.eigenvalues.tolist(),
         "laplace": found.laplace.tolist(),
@@ -217,7 +222,7 @@ def _mapped(
         "whitney": whitney(dimension[0], m) if dimension else None,
         "components": 1,
         "residuals": residuals.tolist(),
-        "coordinates": found.coordinates[shown.to(found.points.device), :3].tolist(),
+        "coordinates": found.coordinates[rows_shown.to(found.points.device), :3].tolist(),
         "solver": found.solver,
         "seconds": clock["map"],
         "rounds": found.rounds,

@@ -8,7 +8,6 @@ from typing import Any
 from hf_stitch.report import Report
 from hf_stitch.reporting import plots
 from hf_stitch.reporting.facts import SIDES, clouds_of, part
-from hf_stitch.reporting.sections.pairs import few_pairs
 from hf_stitch.reporting.sections.section import Figure, Section, fact, figure
 
 _CLOUD = {
@@ -23,7 +22,7 @@ _CLOUD = {
 def clouds(report: Report) -> Section | None:
     label, sides = clouds_of(report)
     content = {
-        "figures": _figures(sides, report.diagnostics.get("colour")) + few_pairs(report),
+        "figures": _figures(sides, report.diagnostics.get("colour")),
         "sides": _sides(sides),
         "alignment": _alignment(part(report.diagnostics, "fits", label)),
     }
