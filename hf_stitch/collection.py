@@ -89,12 +89,11 @@ def collect(source: End, target: End, samples: Samples, split: str, runtime: Run
     lengths = [1 if vectors else source.preparer.length(samples.source(i)) for i in range(len(samples))]
     buckets = buckets_of(lengths, size)
     work = [(f"{split}-{i:05d}", bucket) for i, bucket in enumerate(buckets)]
-    with runtime.progress.stage(f"activations ({split})", len(samples)) as advance:
+    with runtime.together(), runtime.progress.stage(f"activations ({split})", len(samples)) as advance:
         for name, bucket in runtime.mine(work):
             if not store.has(name):
                 store.write(name, _part(source, target, samples, bucket, runtime))
             advance(len(bucket) * runtime.accelerator.num_processes)
-    runtime.wait()
     return _read(store, [name for name, _ in work], buckets, key)
 
 

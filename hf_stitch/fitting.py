@@ -47,7 +47,7 @@ def fit(
         recipe: a Recipe, the path of one, or the name of a shipped one.
         out: folder to write; nothing is written when absent. The same fingerprint resumes there or is returned at once.
         overrides: `key=value` words for a recipe given by path or name.
-        device, dtype: where and in what the two models run; the map is fitted on the CPU.
+        device, dtype: where and in what the two models run; and blocks of the diffusion maps.
 
     Returns:
         The stitched model in eval mode, and the report.

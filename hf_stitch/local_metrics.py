@@ -47,7 +47,7 @@ def collect_metric(
     # A batch may have no row at all: none of its words was recognised.
     buckets = [bucket for bucket in frames.buckets if any(len(windows[i]) for i in bucket)]
     work = [(f"metric-{key}-{i:05d}", bucket) for i, bucket in enumerate(buckets)]
-    with runtime.progress.stage(f"neighbourhoods ({role})", sum(map(len, buckets))) as advance:
+    with runtime.together(), runtime.progress.stage(f"neighbourhoods ({role})", sum(map(len, buckets))) as advance:
         for name, bucket in runtime.mine(work):
             if not store.has(name):
                 inputs = to_device(end.preparer.batch(samples.batch(bucket, SIDES.index(role))), runtime)
@@ -62,7 +62,6 @@ def collect_metric(
                 sketch = _sketch(end, inputs, [windows[i] for i in bucket], deviations, recipe)
                 store.write(name, dict(zip(("directions", "variances", "trace"), sketch)))
             advance(len(bucket) * runtime.accelerator.num_processes)
-    runtime.wait()
     parts = [store.read(name) for name, _ in work]
     return _whole(recipe, parts, _order(buckets, windows))
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 
-from hf_stitch.errors import RecipeError
+from hf_stitch.errors import ActivationError, RecipeError, StitchError
 from hf_stitch.loading import pick_device, pick_dtype
 from hf_stitch.manifold.rows import Rows
 from hf_stitch.processes import AcceleratedRows
@@ -69,6 +71,25 @@ class Runtime:
     def mine(self, work: Sequence[Any]) -> list[Any]:
         """This process's share of a list."""
         return list(work[self.accelerator.process_index :: self.accelerator.num_processes])
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Work of which each process does its share; ends when all have, and what one refuses all refuse.
+
+        Were the others to go on, one process would wait in a step that they never take.
+        """
+        refused: StitchError | None = None
+        try:
+            yield
+        except StitchError as error:
+            refused = error
+        said = np.frombuffer(str(refused or "").encode(), dtype=np.uint8).copy()
+        heard = self.rows.everyone(torch.from_numpy(said))
+        if refused is not None:
+            raise refused
+        for other in heard:
+            if len(other):
+                raise ActivationError(bytes(other.tolist()).decode())
 
     def wait(self) -> None:
         """Until every process is here."""

@@ -11,12 +11,13 @@ import pytest
 import torch
 from accelerate import Accelerator
 from pico_recipes import reading, saved
+from processes import together
 from safetensors.torch import load_file
 from two_processes import maps
 
-from hf_stitch.errors import RecipeError
+from hf_stitch.errors import DataError, RecipeError, StitchError
 from hf_stitch.fitting import fit
-from hf_stitch.manifold.rows import ALONE
+from hf_stitch.manifold.rows import ALONE, Rows
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.processes import AcceleratedRows
 from hf_stitch.recipe import Recipe
@@ -87,6 +88,36 @@ def test_one_device_is_not_for_several_processes(folder: Path) -> None:
     for rank in range(2):
         said = (folder / f"refused-{rank}.txt").read_text()
         assert said == "device 'cpu:0': every process takes a cpu of its own; leave the number out"
+
+
+def test_what_one_process_refuses_all_refuse() -> None:
+    def refuse(runtime: Runtime) -> None:
+        with runtime.together():
+            if runtime.rows.index == 1:
+                raise DataError("sample 'ä' is silent")
+
+    def work(rows: Rows) -> str:
+        runtime = Alike(rows)
+        with runtime.together():
+            pass
+        with pytest.raises(StitchError) as error:
+            refuse(runtime)
+        return f"{type(error.value).__name__}: {error.value}"
+
+    found = together(3, work)
+    assert found[0] == found[2] == "ActivationError: sample 'ä' is silent"
+    assert found[1] == "DataError: sample 'ä' is silent"
+
+
+class Alike(Runtime):
+    """A runtime of threads."""
+
+    def __init__(self, rows: Rows) -> None:
+        object.__setattr__(self, "threads", rows)
+
+    @property
+    def rows(self) -> Rows:
+        return self.threads  # type: ignore[attr-defined]
 
 
 # one process: the device that is asked for
