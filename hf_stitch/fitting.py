@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from hf_stitch.answers import stitched_answers
 from hf_stitch.assembly import count_parameters
 from hf_stitch.environment import environment, peak_memory
 from hf_stitch.errors import StitchError
@@ -27,7 +28,7 @@ from hf_stitch.stitching.diffusion import SHOWN
 from hf_stitch.stitching.layer import spaced
 from hf_stitch.timing import Timings
 from hf_stitch.trial import Trial, choose
-from hf_stitch.trusting import give_trust
+from hf_stitch.trusting import give_trust, trust_found
 from hf_stitch.variants import Fitted, error_by
 from hf_stitch.workbench import Workbench
 
@@ -101,7 +102,11 @@ def _fit_all(asked: Recipe, bench: Workbench, folder: Path | None) -> tuple[Fitt
     if trust:
         diagnostics["trust"] = trust
     if "test" in trial.references:
-        diagnostics.update(error_by(main, bench, trial.references["test"]))
+        own = trial.references["test"]
+        answers = stitched_answers(main.model, bench.frames["test"], bench.texts(recipe, "test"), bench.runtime)
+        diagnostics.update(error_by(bench, own, answers))
+        found, drawings = trust_found(main, bench, own, answers)
+        measures, diagnostics = measures + found, diagnostics | drawings
         if drawn := pictures(main.model, main.recipe, bench, trial.references["test"]):
             diagnostics["pictures"] = {"forward": drawn}
     if (colour := bench.samples["fit"].colour) is not None:

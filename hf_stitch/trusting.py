@@ -1,16 +1,29 @@
-"""Giving a fitted model its trust gauge."""
+"""Giving a fitted model its trust gauge, and telling what that is worth."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from hf_stitch.answers import trust_distances
+import numpy as np
+import torch
+from torch import Tensor
+
+from hf_stitch.answers import trust_distances, trust_scores
+from hf_stitch.collection import to_device
+from hf_stitch.measuring import Scope
+from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.pairing import activation_sets
+from hf_stitch.probes import probes
+from hf_stitch.recipe import Recipe
+from hf_stitch.references import References, is_classifier
+from hf_stitch.report import Measure
+from hf_stitch.risk import error_by_distance, probe_measures, risk_coverage, trust_measures
 from hf_stitch.stitching.diffusion import DiffusionLayer
 from hf_stitch.stitching.trust import TrustGauge
 from hf_stitch.variants import Fitted
 from hf_stitch.workbench import Workbench
 
+AT_ONCE = 8  # probes run together
 FEWEST = 50  # calibration samples; with fewer no score falls below 0.02
 
 
@@ -49,6 +62,56 @@ def give_trust(fitted: Fitted, bench: Workbench) -> dict[str, Any]:
         "rows": len(gauge.get_buffer("source_points")),
         "median": dict(zip(gauge.ingredients, known.quantile(0.5, dim=0, interpolation="lower").tolist())),
     }
+
+
+def trust_found(
+    fitted: Fitted, bench: Workbench, own: References, answers: Tensor
+) -> tuple[list[Measure], dict[str, Any]]:
+    """Measures and drawings of a model's trust scores on the test split; nothing where it has no gauge.
+
+    Args:
+        answers: (n, k) the model's on the test split.
+    """
+    recipe, model = fitted.recipe, fitted.model
+    if model.trust is None:
+        return [], {}
+    with bench.timings.stage("evaluate.trust"):
+        classifier = is_classifier(bench.target)
+        trust = trust_scores(model, bench.frames["test"], bench.texts(recipe, "test"), bench.runtime)
+        score = trust.score.numpy()
+        if classifier:
+            errors = answers.argmax(-1).numpy() != own.labels
+        else:
+            errors = (answers - own.output).double().square().mean(1).numpy()
+        scope = Scope("test", bench.direction, recipe.seed, bench.samples["test"].groups)  # type: ignore[arg-type]
+        measures = trust_measures(fitted.label, score, errors, classifier, scope)
+        odd = _probed(model, bench, recipe)
+        measures += probe_measures(fitted.label, odd, score, bench.direction, recipe.seed)
+    distance = trust.distances["distance"].numpy()
+    return measures, {
+        "risk_coverage": risk_coverage(score, errors),
+        "error_by_distance": error_by_distance(distance, errors, classifier, recipe.seed),
+    }
+
+
+def _probed(model: StitchedModel, bench: Workbench, recipe: Recipe) -> dict[str, np.ndarray]:
+    """Scores of inputs of another kind, through the model's own prefix."""
+    if model.rule.state.target_length == "oracle":  # nobody knows how long noise is in the target
+        return {}
+    preparer = bench.source.preparer
+    if model.rule.state.length == "spans":
+        preparer = preparer.with_target_tokenizer(bench.target.tokenizer)
+    found = {}
+    for name, raws in probes(preparer, bench.samples["test"], bench.samples["fit"], recipe.seed).items():
+        scores = []
+        with torch.no_grad():
+            for first in range(0, len(raws), AT_ONCE):
+                inputs = to_device(preparer.batch(raws[first : first + AT_ONCE]), bench.runtime)
+                spans = inputs.pop("target_spans", None)
+                frames, mask, path = model.activations(inputs)
+                scores.append(model.trusted(frames, model.plan(mask, path, spans, None)).score.cpu())
+        found[name] = torch.cat(scores).numpy()
+    return found
 
 
 def _held_out(bench: Workbench) -> int:

@@ -192,12 +192,11 @@ def _activation_measures(fitted: Fitted, bench: Workbench, split: str, scope: Sc
     return measures
 
 
-def error_by(fitted: Fitted, bench: Workbench, references: References) -> dict[str, Any]:
-    """Share of disagreement by class and by source length on the test, for the report's drawings."""
+def error_by(bench: Workbench, references: References, answers: Tensor) -> dict[str, Any]:
+    """Share of disagreement by class and by source length on the test, for the report's drawings; answers (n, k)."""
     frames, samples = bench.frames["test"], bench.samples["test"]
     if not is_classifier(bench.target):
         return {}
-    answers = stitched_answers(fitted.model, frames, bench.texts(fitted.recipe, "test"), bench.runtime)
     wrong = answers.argmax(-1).numpy() != references.labels
     names = bench.target.model.config.id2label
     classes = {

@@ -27,6 +27,7 @@ from hf_stitch.recipe import Recipe, merge
 from hf_stitch.report import Report
 
 OWN = {"agreement", "balanced_accuracy", "kappa", "accuracy", "r2", "cosine", "relative_error"}
+TRUST = {"abstained", "agreement_kept", "agreement_abstained", "output_mse_kept", "output_mse_abstained", "trust_auroc"}
 
 
 def run(content: dict[str, Any], out: Path | None = None) -> tuple[StitchedModel, Report]:
@@ -34,7 +35,9 @@ def run(content: dict[str, Any], out: Path | None = None) -> tuple[StitchedModel
 
 
 def measured(report: Report, method: str, split: str = "test", direction: str = "forward") -> set[str]:
-    return {m.name for m in report.measures if (m.method, m.split, m.direction) == (method, split, direction)}
+    """Names of measures, but those of trust, which the saved method alone has."""
+    found = {m.name for m in report.measures if (m.method, m.split, m.direction) == (method, split, direction)}
+    return found - TRUST
 
 
 @pytest.fixture
@@ -65,6 +68,10 @@ def test_every_method_and_landing(text: dict) -> None:
     assert measured(report, "target") == {"accuracy"}
     assert measured(report, "majority") == {"agreement", "accuracy"}
     assert report.notes == []
+    assert {m.method for m in report.measures if m.name in TRUST} == {"affine"}
+    assert report.value("abstained", "affine", "probe/random letters") is not None
+    assert sum(one["n"] for one in report.diagnostics["error_by_distance"]) == 18
+    assert report.diagnostics["risk_coverage"]["coverage"][-1] == 1
     assert report.diagnostics["fits"]["maps"]["neighbourhoods"].keys() == {"source", "target"}
     assert report.diagnostics["fits"]["half"]["neighbourhoods"].keys() == {"source"}
     assert report.diagnostics["fits"]["affine"]["neighbourhoods"] == {}

@@ -1,4 +1,4 @@
-"""Figures as SVG text, made of what a report holds. The only file that imports matplotlib.
+"""Figures as SVG text, made of what a report holds. Only the `plots*` files import matplotlib.
 
 The same data give the same text: hash salts are fixed, dates and other metadata left out. Colours are CSS variables, so
 that a figure follows the page into the dark. Every function returns "" where there is nothing to draw.
@@ -78,7 +78,7 @@ def cloud(
             limits(low - room, high + room)
         axes.set(xlabel=names[0], ylabel=names[1])
 
-    return _svg(draw, title, salt="cloud")
+    return draw_svg(draw, title, salt="cloud")
 
 
 def spectra(values: Mapping[str, Sequence[float]], ylabel: str, title: str) -> str:
@@ -99,7 +99,7 @@ def spectra(values: Mapping[str, Sequence[float]], ylabel: str, title: str) -> s
         axes.legend(frameon=False, labelcolor="linecolor", handlelength=1.4)
         _whole_numbers(axes)
 
-    return _svg(draw, title, salt="spectra")
+    return draw_svg(draw, title, salt="spectra")
 
 
 def curves(lines: Mapping[str, Sequence[tuple[float, float]]], xlabel: str, ylabel: str, title: str) -> str:
@@ -117,7 +117,7 @@ def curves(lines: Mapping[str, Sequence[tuple[float, float]]], xlabel: str, ylab
         axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log", yscale="log")
         axes.legend(frameon=False, labelcolor="linecolor", handlelength=1.8)
 
-    return _svg(draw, title, salt="curves")
+    return draw_svg(draw, title, salt="curves")
 
 
 def graphs(lines: Mapping[str, Sequence[tuple[float, float]]], xlabel: str, ylabel: str, title: str) -> str:
@@ -131,10 +131,10 @@ def graphs(lines: Mapping[str, Sequence[tuple[float, float]]], xlabel: str, ylab
         axes.set(xlabel=xlabel, ylabel=ylabel)
         axes.legend(frameon=False, labelcolor="linecolor", handlelength=1.4)
 
-    return _svg(draw, title, salt="graphs")
+    return draw_svg(draw, title, salt="graphs")
 
 
-def _svg(draw: Any, title: str, salt: str) -> str:
+def draw_svg(draw: Any, title: str, salt: str) -> str:
     """Run `draw(axes)` on a fresh figure (no pyplot, no global state) and return SVG that can stand inside HTML."""
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": f"hf_stitch-{salt}"}):
         figure = Figure(figsize=(3.7, 2.5), layout="constrained")

@@ -41,6 +41,16 @@ MEASURES: dict[str, tuple[str, str, Scale]] = {
     "r2": ("R2", "share of the variance of the target's activations that is explained", "signed"),
     "cosine": ("Cosine", "mean cosine between predicted and true activations", "signed"),
     "relative_error": ("Relative error", "norm of the error over the norm of the target's activations", "error"),
+    "abstained": ("Abstained", "share of inputs whose trust is below 0.02", "share"),
+    "agreement_kept": ("Agreement where trusted", "agreement on the samples whose trust is 0.02 or more", "share"),
+    "agreement_abstained": ("Agreement where not trusted", "agreement on the samples with less", "share"),
+    "output_mse_kept": ("Output error where trusted", "on the samples whose trust is 0.02 or more", "error"),
+    "output_mse_abstained": ("Output error where not trusted", "on the samples with less", "error"),
+    "trust_auroc": (
+        "Trust tells apart",
+        "chance that a usual sample is trusted more than one of another kind; on the test, than one answered otherwise",
+        "share",
+    ),
 }
 """Title, meaning and kind of scale of each measure, in the order in which they are shown."""
 

@@ -8,6 +8,7 @@ from hf_stitch.reporting.sections.pictures import pictures
 from hf_stitch.reporting.sections.profiles import profiles
 from hf_stitch.reporting.sections.run import asked, cost, notes, use, warnings
 from hf_stitch.reporting.sections.section import Builder
+from hf_stitch.reporting.sections.trust import trust
 from hf_stitch.reporting.sections.verdict import verdict
 
 SECTIONS: tuple[Builder, ...] = (
@@ -16,6 +17,7 @@ SECTIONS: tuple[Builder, ...] = (
     measures,
     pictures,
     profiles,
+    trust,
     few_pairs,
     geometry,
     clouds,

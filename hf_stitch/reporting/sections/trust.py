@@ -1,0 +1,62 @@
+"""Where the model is to be trusted: what abstaining costs and saves, and error against distance."""
+
+from __future__ import annotations
+
+from hf_stitch.measure import Measure, find
+from hf_stitch.report import Report
+from hf_stitch.reporting import plots_trust
+from hf_stitch.reporting.facts import part
+from hf_stitch.reporting.sections.section import Figure, Section, Table, drawn, figure
+
+ERRORS = {True: "share of other answers", False: "mean squared difference"}
+
+
+def trust(report: Report) -> Section | None:
+    facts = part(report.diagnostics, "trust")
+    if not facts:
+        return None
+    said = f"Calibrated on {facts.get('samples')} samples ({facts.get('calibrated_on')}). "
+    said += f"Ingredients: {', '.join(map(str, facts.get('ingredients') or []))}. "
+    lead = "Trust is the share of samples of the fitted kind that lie at least as far out as an input does. " + said
+    return drawn("Where it can be trusted", _figures(report), [_kept(report), _probes(report)], lead)
+
+
+def _figures(report: Report) -> list[Figure]:
+    classes = any(m.name == "agreement" for m in report.measures)
+    curve = part(report.diagnostics, "risk_coverage")
+    bins = report.diagnostics.get("error_by_distance")
+    captions = "Risk and coverage: error of the most trusted share of the test", "Error against distance, on the test"
+    axis = ERRORS[classes]
+    risk = plots_trust.risk_coverage(curve.get("coverage") or [], curve.get("risk") or [], axis, captions[0])
+    far = plots_trust.error_by_distance(bins if isinstance(bins, list) else [], axis, captions[1])
+    return figure(risk, captions[0], "cloud") + figure(far, captions[1], "cloud")
+
+
+def _kept(report: Report) -> Table:
+    """A row a split: how often it abstains, and how right it is where it answers and where it does not."""
+    names = ["agreement_kept", "agreement_abstained"], ["output_mse_kept", "output_mse_abstained"]
+    error = names[0] if any(m.name == "agreement" for m in report.measures) else names[1]
+    splits = [m.split for m in report.measures if m.name == "abstained" and m.split.startswith("test")]
+    rows = [
+        [split, *(_cell(find(report.measures, name, report.method, split)) for name in ("abstained", *error))]
+        for split in splits
+    ]
+    what = "agreement" if error is names[0] else "output error"
+    return Table(["", "trust below 0.02", f"{what} where answered", f"{what} where not"], rows)
+
+
+def _probes(report: Report) -> Table:
+    """A row a kind of input that the data do not hold."""
+    splits = [m.split for m in report.measures if m.name == "abstained" and m.split.startswith("probe/")]
+    rows = [
+        [split, *(_cell(find(report.measures, name, report.method, split)) for name in ("abstained", "trust_auroc"))]
+        for split in splits
+    ]
+    return Table(["inputs of another kind", "trust below 0.02", "told from the test (AUROC)"], rows)
+
+
+def _cell(m: Measure | None) -> str:
+    if m is None:
+        return ""
+    span = "" if m.low is None or m.high is None else f" [{m.write(m.low)}, {m.write(m.high)}]"
+    return m.write(m.value) + span

@@ -1,0 +1,106 @@
+"""What a trust score is worth: how often it abstains, how wrong what it keeps is, and error against distance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hf_stitch import statistics
+from hf_stitch.measuring import Better, Scope
+from hf_stitch.report import Measure
+from hf_stitch.statistics import LEVEL, RESAMPLES, Interval
+
+ABSTAIN = 0.02  # what the measures abstain below
+BINS, POINTS = 8, 60
+
+
+def trust_measures(method: str, trust: np.ndarray, errors: np.ndarray, classifier: bool, scope: Scope) -> list[Measure]:
+    """Abstentions, and answers kept and refused.
+
+    Args:
+        trust: (n,) scores.
+        errors: (n,) bool, other answers than the target's; or squared differences from its output.
+    """
+    measures = []
+    for split, rows in scope.parts(len(trust)):
+        kept = trust[rows] >= ABSTAIN
+        share = statistics.wilson(int((~kept).sum()), len(rows))
+        measures.append(scope.measure("abstained", method, split, share, "lower"))
+        for name, chosen in (("kept", rows[kept]), ("abstained", rows[~kept])):
+            if len(chosen):
+                better: Better = None if name == "abstained" else "higher" if classifier else "lower"
+                found = _risk(errors[chosen], classifier, scope.seed)
+                found = Interval(1 - found.value, *_complement(found), found.n) if classifier else found
+                measures.append(
+                    scope.measure(f"{'agreement' if classifier else 'output_mse'}_{name}", method, split, found, better)
+                )
+    if classifier and 0 < errors.sum() < len(errors):
+        wrong = errors.astype(bool)
+        found = auroc(trust[~wrong], trust[wrong], scope.seed)
+        measures.append(scope.measure("trust_auroc", method, scope.split, found))
+    return measures
+
+
+def probe_measures(
+    method: str, probes: dict[str, np.ndarray], trust: np.ndarray, direction: Any, seed: int
+) -> list[Measure]:
+    """Abstentions on inputs of another kind, and how well trust (n,) of the test tells them from it."""
+    measures = []
+    for name, scores in probes.items():
+        scope = Scope(f"probe/{name}", direction, seed)
+        refused = statistics.wilson(int((scores < ABSTAIN).sum()), len(scores))
+        measures.append(scope.measure("abstained", method, scope.split, refused, "higher"))
+        measures.append(scope.measure("trust_auroc", method, scope.split, auroc(trust, scores, seed)))
+    return measures
+
+
+def auroc(usual: np.ndarray, odd: np.ndarray, seed: int) -> Interval:
+    """Chance that a usual sample is trusted more than an odd one, equal trust counting half; bootstrap over both."""
+    wins = (usual[:, None] > odd).astype(np.float32) + 0.5 * (usual[:, None] == odd).astype(np.float32)
+    generator, (n, k) = np.random.default_rng(seed), wins.shape
+    # Whole and half numbers, which float32 adds up without rounding.
+    first, second = (generator.multinomial(m, np.full(m, 1 / m), RESAMPLES).astype(np.float32) for m in (n, k))
+    drawn = ((first @ wins) * second).sum(1, dtype=np.float64) / (n * k)
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(wins.mean(dtype=np.float64)), float(low), float(min(high, 1.0)), n + k)
+
+
+def risk_coverage(trust: np.ndarray, errors: np.ndarray) -> dict[str, list[float]]:
+    """Mean error of the most trusted share of samples; samples of equal trust come in together."""
+    order = np.argsort(-trust, kind="stable")
+    total = np.cumsum(errors[order].astype(float))
+    ends = np.flatnonzero(np.diff(-trust[order], append=np.inf))  # the last of each run of equal scores
+    chosen = ends[np.unique(np.linspace(0, len(ends) - 1, min(POINTS, len(ends))).round().astype(int))]
+    return {
+        "coverage": ((chosen + 1) / len(trust)).tolist(),
+        "risk": (total[chosen] / (chosen + 1)).tolist(),
+        "threshold": trust[order][chosen].tolist(),
+    }
+
+
+def error_by_distance(distance: np.ndarray, errors: np.ndarray, classifier: bool, seed: int) -> list[dict[str, Any]]:
+    """Mean error of samples in bins of equal count by their distance from what was fitted."""
+    known = np.flatnonzero(np.isfinite(distance))
+    if not len(known):
+        return []
+    order = known[np.argsort(distance[known], kind="stable")]
+    bins = []
+    for rows in np.array_split(order, min(BINS, max(1, len(order) // 5))):
+        found = _risk(errors[rows], classifier, seed)
+        near, middle, far = np.quantile(distance[rows], [0, 0.5, 1]).tolist()
+        ends = {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
+        bins.append({"from": near, "median": middle, "to": far, **ends})
+    return bins
+
+
+def _risk(errors: np.ndarray, classifier: bool, seed: int) -> Interval:
+    if classifier:
+        return statistics.wilson(int(errors.sum()), len(errors))
+    return statistics.mean(errors, seed=seed)
+
+
+def _complement(found: Interval) -> tuple[float | None, float | None]:
+    assert found.low is not None
+    assert found.high is not None
+    return 1 - found.high, 1 - found.low
