@@ -120,7 +120,7 @@ WRONG_WORDS = [
     (["fit", "parabola", "seed"], "override 'seed': expected key=value"),
     (["fit", "parabola", "--dtype", "floot32"], "floot32.*did you mean 'float32'"),
     (["fit", "parabola", "--device", "cuda:99"], "cuda:99"),
-    (["evaluate", "nowhere"], "nowhere: no stitched model"),
+    (["evaluate", "nowhere"], "nowhere: no such folder"),
     (["predict", "nowhere", "a.wav"], "nowhere: no such folder"),
     (["inspect", "zoo:nothing"], "the zoo has no model 'nothing'"),
     (["inspect", "./nowhere"], "no such folder"),
