@@ -7,6 +7,7 @@ import os
 import platform
 import resource
 import sys
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -14,13 +15,14 @@ import torch
 from hf_stitch.runtime import Runtime
 
 PACKAGES = ("hf_stitch", "torch", "transformers", "datasets", "accelerate", "evaluate", "numpy", "scipy", "safetensors")
+EXTRAS = ("datafold",)
 
 
 def environment(runtime: Runtime) -> dict[str, Any]:
     """Versions of what computed, and on what."""
     return {
         "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES} | _extras(),
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu_count": os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -28,6 +30,15 @@ def environment(runtime: Runtime) -> dict[str, Any]:
         "dtype": str(runtime.dtype or "the checkpoints' own").removeprefix("torch."),
         "processes": runtime.accelerator.num_processes,
     }
+
+
+def _extras() -> dict[str, str]:
+    """Versions of the optional packages that are installed."""
+    found = {}
+    for name in EXTRAS:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def peak_memory() -> int:

@@ -14,6 +14,7 @@ from hf_stitch.assembly import count_parameters
 from hf_stitch.environment import environment, peak_memory
 from hf_stitch.errors import StitchError
 from hf_stitch.loading import licence_of
+from hf_stitch.manifold.engine import engine
 from hf_stitch.members import together
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.models.thin import THIN, pin
@@ -60,6 +61,8 @@ def fit(
     folder = None if out is None else Path(out)
     if folder is not None and claim(folder, asked):
         return StitchedModel.from_pretrained(folder).eval(), Report.load(folder / "report.json")
+    for _, variant in asked.variants():
+        engine(variant.stitch.engine or "torch")  # a missing package is told before any work
     torch.manual_seed(asked.seed)
     runtime, timings = Runtime.start(device, dtype, progress), Timings()
     with timings.stage("total"):

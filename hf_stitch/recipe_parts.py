@@ -129,12 +129,14 @@ class Stitch(Part):
     )
     landmarks: PositiveInt | None = Field(None, description="rbf, diffusion: rows kept as centres; absent: all")
     shuffle: int | None = Field(None, description="a control: pairs are dealt at random, with this seed")
-    engine: Literal["torch"] | None = Field(None, description="diffusion: what computes the maps")
+    engine: Literal["torch", "datafold"] | None = Field(
+        None, description="diffusion: what computes the maps; datafold needs the extra of that name"
+    )
 
     def options(self) -> dict[str, Any]:
         """The method's own options that were given."""
         given = self.model_dump(exclude_none=True)
-        return {key: value for key, value in given.items() if key not in ("method", "landing", "shuffle", "engine")}
+        return {key: value for key, value in given.items() if key not in ("method", "landing", "shuffle")}
 
     @property
     def label(self) -> str:

@@ -26,7 +26,8 @@ class Alignment:
     kind: str
 
 
-def _finished(a: Tensor, b: Tensor, rotation: Tensor, kind: str) -> Alignment:
+def finished(a: Tensor, b: Tensor, rotation: Tensor, kind: str) -> Alignment:
+    """The alignment with the residual that `rotation` leaves."""
     return Alignment(rotation, float((a @ rotation - b).norm() / b.norm().clamp_min(1e-300)), kind)
 
 
@@ -42,14 +43,14 @@ def sign(a: Tensor, b: Tensor) -> Alignment:
     """Flips each coordinate so that it agrees with its partner; enough where all eigenvalues are simple."""
     a, b = _checked(a, b)
     flips = torch.where((a * b).sum(0) < 0, -1.0, 1.0).to(a)
-    return _finished(a, b, torch.diag(flips), "sign")
+    return finished(a, b, torch.diag(flips), "sign")
 
 
 def procrustes(a: Tensor, b: Tensor) -> Alignment:
     """The orthogonal map of least squares (Schoenemann 1966); needs about as many pairs as coordinates."""
     a, b = _checked(a, b)
     left, _, right = torch.linalg.svd(a.T @ b)
-    return _finished(a, b, left @ right, "procrustes")
+    return finished(a, b, left @ right, "procrustes")
 
 
 def kabsch(a: Tensor, b: Tensor) -> Alignment:
@@ -58,7 +59,7 @@ def kabsch(a: Tensor, b: Tensor) -> Alignment:
     left, _, right = torch.linalg.svd(a.T @ b)
     flips = torch.ones(a.shape[1], dtype=a.dtype, device=a.device)
     flips[-1] = torch.sign(torch.linalg.det(left @ right))
-    return _finished(a, b, (left * flips) @ right, "kabsch")
+    return finished(a, b, (left * flips) @ right, "kabsch")
 
 
 def clusters(eigenvalues: Tensor, tolerance: float = CLUSTER) -> list[list[int]]:
@@ -78,4 +79,4 @@ def blocks(a: Tensor, b: Tensor, eigenvalues: Tensor, tolerance: float = CLUSTER
     for columns in clusters(eigenvalues, tolerance):
         index = torch.tensor(columns, device=a.device)
         rotation[index[:, None], index] = procrustes(a[:, index], b[:, index]).rotation
-    return _finished(a, b, rotation, "blocks")
+    return finished(a, b, rotation, "blocks")

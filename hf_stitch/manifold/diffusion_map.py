@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hf_stitch.errors import FitError, ManifoldError
+from hf_stitch.manifold.engine import TORCH, Engine
 from hf_stitch.manifold.interpolation import Interpolator
 from hf_stitch.manifold.kernel import Kernel, SparseKernel, gaussian
 from hf_stitch.manifold.local_metric import LocalMetric
@@ -18,7 +19,6 @@ from hf_stitch.manifold.mahalanobis import check_cloud
 from hf_stitch.manifold.neighbours import ALL_ROWS, Pairs, Rule, find_pairs
 from hf_stitch.manifold.nystroem import Nystroem
 from hf_stitch.manifold.rows import ALONE, Rows
-from hf_stitch.manifold.spectrum import leading, solver_for
 
 NEIGHBOUR = 10  # the bandwidth is the median squared distance to this neighbour, as in Algorithm 1
 SMALLEST = 1e-6  # Nystroem divides by the eigenvalues; below this nothing of a coordinate is left
@@ -36,8 +36,9 @@ class DiffusionMap:
         coordinates: (n, l) float64, mean square 1 in the stationary distribution (the scale in which phi_0 = 1).
         log_density: (n,) float64, logarithm of the kernel's row sums.
         joined: (n, n) bool, pairs that the kernel joins, or None for all pairs.
-        solver: `dense`, `lanczos`, `shift-invert` or `lobpcg`.
+        solver: `dense`, `lanczos`, `shift-invert` or `lobpcg`, or the name of another engine.
         rounds: rounds in which `grown` neighbours settled.
+        engine: what found the eigenpairs and solves the interpolations.
     """
 
     points: Tensor
@@ -49,6 +50,7 @@ class DiffusionMap:
     joined: sparse.csr_matrix | None
     solver: str
     rounds: int = 0
+    engine: Engine = TORCH
 
     @property
     def eigenvalues(self) -> Tensor:
@@ -72,6 +74,7 @@ class DiffusionMap:
         neighbours: Rule = "grown",
         bandwidth: float | None = None,
         rows: Rows = ALONE,
+        engine: Engine = TORCH,
     ) -> DiffusionMap:
         """Diffusion map of points (n, m) with `coordinates` eigenpairs after the constant one.
 
@@ -79,6 +82,7 @@ class DiffusionMap:
             neighbours: which pairs the kernel joins (see `neighbours.py`): grown, all, or a number of Euclidean ones.
             bandwidth: eps; absent: the median squared distance to the 10th neighbour.
             rows: how the rows are shared out over processes, and on which device; all get the same map.
+            engine: what solves the eigenproblem of the kernel; see `engine.py`.
 
         Raises:
             ManifoldError: NaN, fewer than three rows, more than n - 1 coordinates, more than half of the rows
@@ -94,14 +98,14 @@ class DiffusionMap:
         width = _bandwidth(pairs, bandwidth, n)
         kernel = gaussian(pairs, width)
         _check_connected(kernel, neighbours)
-        spectrum, found, density, solver = _markov(kernel, coordinates)
+        solved = engine.eigenpairs(kernel, coordinates)
 
         def tensor(array: np.ndarray) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(array)).to(cloud.device)
 
         joined = kernel.matrix > 0 if isinstance(kernel, SparseKernel) else None
-        parts = tensor(spectrum), tensor(found), tensor(np.log(density))
-        return cls(cloud, metric, width, *parts, joined, solver, pairs.rounds)
+        parts = tensor(solved.spectrum), tensor(solved.coordinates), tensor(np.log(solved.density))
+        return cls(cloud, metric, width, *parts, joined, solved.solver, pairs.rounds, engine)
 
     def take(self, columns: Tensor) -> DiffusionMap:
         """The map with only some of its coordinates, such as those that are no harmonics."""
@@ -115,7 +119,7 @@ class DiffusionMap:
             FitError: the interpolation cannot be fitted, or is `nystroem` with landmarks.
         """
         if kind != "nystroem":
-            return fit_interpolator(kind, self.points, self.coordinates, smoothing, landmarks)
+            return fit_interpolator(kind, self.points, self.coordinates, smoothing, landmarks, self.engine.interpolator)
         if landmarks is not None:
             raise FitError(
                 "nystroem needs the kernel of all rows: leave landmarks out, or use interpolation thin_plate"
@@ -176,16 +180,3 @@ def _check_connected(kernel: Kernel, neighbours: Rule) -> None:
             f"the cloud of {kernel.shape[0]} rows falls into {pieces} pieces that no neighbours join, so it has no "
             f"common coordinates: use {more}, or more samples"
         )
-
-
-def _markov(kernel: Kernel, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
-    """Eigenvalues (l,), coordinates (n, l), kernel row sums (n,) and name of the solver: Algorithm 1, step 3."""
-    density = kernel.sums()
-    weights = kernel.scaled(1 / density)
-    degree = weights.sums()
-    root = np.sqrt(degree)
-    known = root / np.sqrt(degree.sum())
-    symmetric = weights.scaled(1 / root)
-    solver = solver_for(symmetric, count)
-    spectrum, vectors = leading(symmetric, known, count, solver)
-    return spectrum, vectors / known[:, None], density, solver

@@ -135,6 +135,15 @@ class ThinPlate(Interpolator):
         Raises:
             FitError: too few or too many centres, no spread, or centres too close for the solve.
         """
+        centres, values, shift, scale = cls.scaled(points, values, smoothing)
+        if len(centres) > DENSE_LIMIT:
+            raise FitError(f"a thin-plate spline takes at most {DENSE_LIMIT} rows, got {len(centres)}: set landmarks")
+        weights, polynomial = _solve_thin_plate(centres, values, float(smoothing))
+        return cls({"centres": centres, "weights": weights, "polynomial": polynomial, "shift": shift, "scale": scale})
+
+    @staticmethod
+    def scaled(points: Tensor, values: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Centres (n, m) in units of one standard deviation, their values (n, l), shift (m,) and scale ()."""
         points, values = points.double(), values.double()
         if not smoothing:
             points, values = merge_duplicates(points, values)
@@ -144,15 +153,11 @@ class ThinPlate(Interpolator):
                 f"a thin-plate spline in {m} features needs at least {m + 1} distinct rows; got {n}: "
                 "take more samples, fewer features, or method affine"
             )
-        if n > DENSE_LIMIT:
-            raise FitError(f"a thin-plate spline takes at most {DENSE_LIMIT} rows, got {n}: set landmarks")
         shift = points.mean(0)
         scale = (points - shift).square().mean().sqrt()
         if not scale > 0:
             raise FitError(f"all {n} rows are identical: a spline needs features that differ between samples")
-        centres = (points - shift) / scale
-        weights, polynomial = _solve_thin_plate(centres, values, float(smoothing))
-        return cls({"centres": centres, "weights": weights, "polynomial": polynomial, "shift": shift, "scale": scale})
+        return (points - shift) / scale, values, shift, scale
 
     def forward(self, rows: Tensor) -> Tensor:
         return in_blocks(self._block, rows.double(), len(self.centres))
@@ -219,19 +224,24 @@ class GeometricHarmonics(Interpolator):
     @classmethod
     def fit(cls, points: Tensor, values: Tensor, smoothing: float = 0.0) -> GeometricHarmonics:
         points, values = merge_duplicates(points.double(), values.double())
-        if len(points) < 2:
-            raise FitError(f"geometric harmonics need two distinct rows; got {len(points)}: take more samples")
-        if len(points) > HARMONICS_LIMIT:
-            raise FitError(f"geometric harmonics take at most {HARMONICS_LIMIT} rows, got {len(points)}: set landmarks")
+        bandwidth = cls.bandwidth_of(points)
         squared = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist").square()
-        near = squared.kthvalue(min(11, len(points)), dim=1).values.median()
-        bandwidth = 4 * near
         spectrum, functions = eigh(torch.exp(-squared / (2 * bandwidth)))
         kept = spectrum > max(cls.CONDITION, smoothing) * spectrum[-1]
         functions = functions[:, kept]
         shift = values.mean(0)
         weights = functions @ ((functions.T @ (values - shift)) / spectrum[kept, None])
         return cls({"points": points, "weights": weights, "shift": shift, "bandwidth": bandwidth})
+
+    @staticmethod
+    def bandwidth_of(points: Tensor) -> Tensor:
+        """The bandwidth () for distinct points (n, m); FitError for too few or too many."""
+        if len(points) < 2:
+            raise FitError(f"geometric harmonics need two distinct rows; got {len(points)}: take more samples")
+        if len(points) > HARMONICS_LIMIT:
+            raise FitError(f"geometric harmonics take at most {HARMONICS_LIMIT} rows, got {len(points)}: set landmarks")
+        squared = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist").square()
+        return 4 * squared.kthvalue(min(11, len(points)), dim=1).values.median()
 
     def forward(self, rows: Tensor) -> Tensor:
         return in_blocks(self._block, rows.double(), len(self.points))

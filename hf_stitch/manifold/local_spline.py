@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -23,6 +25,7 @@ FEATURES = 256  # above, a local spline needs too many centres to be solved anew
 # Spread of the centres in a direction, as a share of the largest, below which it gets no slope: across a thin sheet a
 # slope says nothing, and a row that lies a little off the sheet would be thrown far away.
 FLAT = 0.05
+Solve = Callable[[str, Tensor, Tensor, float], Interpolator]
 CHECKED = 4000  # rows at which landmarks are compared with the values of all rows
 
 
@@ -111,24 +114,34 @@ def _kernel(first: Tensor, second: Tensor) -> Tensor:
     return thin_plate_kernel((first[:, :, None] - second[:, None]).square().sum(3))
 
 
+def fitted(kind: str, points: Tensor, values: Tensor, smoothing: float = 0.0) -> Interpolator:
+    """Interpolation `kind` through all points; a thin-plate spline is local where there are many."""
+    local = kind == "thin_plate" and len(points) > interpolation.DENSE_LIMIT
+    return (LocalThinPlate if local else interpolator(kind)).fit(points, values, smoothing)
+
+
 def fit_interpolator(
-    kind: str, points: Tensor, values: Tensor, smoothing: float = 0.0, landmarks: int | None = None
+    kind: str,
+    points: Tensor,
+    values: Tensor,
+    smoothing: float = 0.0,
+    landmarks: int | None = None,
+    solve: Solve = fitted,
 ) -> Interpolator:
     """Interpolation `kind` through points (n, m) with values (n, l); a thin-plate spline is local where n is large.
 
     Args:
         landmarks: keep only so many points, far from each other, as centres. The result's `loss` is then what this
             costs: |prediction - values| / |values - mean| at all rows, 0 for all centres and no smoothing.
+        solve: how the interpolation through the centres is found, such as another engine's way.
 
     Raises:
         FitError: unknown kind, or the interpolation cannot be fitted.
     """
-    chosen = interpolator(kind)
+    interpolator(kind)  # an unknown kind is told before any work
     kept = None if landmarks is None or landmarks >= len(points) else farthest_points(points, landmarks)
     centres, wanted = (points, values) if kept is None else (points[kept], values[kept])
-    if kind == "thin_plate" and len(centres) > interpolation.DENSE_LIMIT:
-        chosen = LocalThinPlate
-    found = chosen.fit(centres, wanted, smoothing)
+    found = solve(kind, centres, wanted, smoothing)
     if kept is not None:
         rows = torch.linspace(0, len(points) - 1, min(CHECKED, len(points)), device=points.device).round().long()
         spread = (values[rows] - values[rows].mean(0)).norm().clamp_min(1e-300)

@@ -8,9 +8,10 @@ from typing import Any, Literal, get_args
 from torch import Tensor
 
 from hf_stitch.errors import FitError, RecipeError, nearest
-from hf_stitch.manifold.alignment import Alignment, blocks, clusters, kabsch, procrustes, sign
+from hf_stitch.manifold.alignment import Alignment, blocks, clusters, kabsch, sign
 from hf_stitch.manifold.closest_points import ClosestPoints, closest_points
 from hf_stitch.manifold.diffusion_map import DiffusionMap
+from hf_stitch.manifold.engine import Engine
 
 Kind = Literal["procrustes", "sign", "kabsch", "blocks", "closest_points"]
 DECIDES = 1.05  # margin of closest points below which the clouds alone do not say which map it is
@@ -51,7 +52,7 @@ def align(
     a, b = source.coordinates[:, :count], target.coordinates[:, :count]
     spectrum = (source.laplace[:count] / source.laplace[0] + target.laplace[:count] / target.laplace[0]) / 2
     used = kind or ("blocks" if few and len(chosen) < 2 * count else "procrustes")
-    found = _found(used, a, b, chosen, spectrum)
+    found = _found(used, a, b, chosen, spectrum, source.engine)
     rotated = a @ found.rotation
     notes = {"residual": found.residual, "coordinates": count, "kind": found.kind}
     notes |= {"pairs": 0 if used == "closest_points" else len(chosen)}
@@ -61,12 +62,12 @@ def align(
     return Aligned(rotated, found, notes, _warnings(used, found, spectrum, len(chosen)))
 
 
-def _found(kind: str, a: Tensor, b: Tensor, chosen: Tensor, spectrum: Tensor) -> Alignment:
+def _found(kind: str, a: Tensor, b: Tensor, chosen: Tensor, spectrum: Tensor, by: Engine) -> Alignment:
     if kind == "closest_points":
         return closest_points(a, b, spectrum)
     if kind == "blocks":
         return blocks(a[chosen], b[chosen], spectrum)
-    return {"procrustes": procrustes, "sign": sign, "kabsch": kabsch}[kind](a[chosen], b[chosen])
+    return {"procrustes": by.procrustes, "sign": sign, "kabsch": kabsch}[kind](a[chosen], b[chosen])
 
 
 def _warnings(kind: str, found: Alignment, spectrum: Tensor, pairs: int) -> list[str]:

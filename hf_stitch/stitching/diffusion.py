@@ -11,6 +11,8 @@ from torch import Tensor
 from hf_stitch.activation_set import ActivationSet
 from hf_stitch.errors import FitError, ManifoldError
 from hf_stitch.manifold.diffusion_map import DiffusionMap
+from hf_stitch.manifold.engine import Engine
+from hf_stitch.manifold.engine import engine as engine_of
 from hf_stitch.manifold.folding import TOLERATED, folded
 from hf_stitch.manifold.harmonics import harmonic_residuals, new_coordinates
 from hf_stitch.manifold.interpolation import Interpolator, interpolator
@@ -64,6 +66,7 @@ class DiffusionLayer(StitchingLayer):
         pairs: int | None = None,
         alignment: Kind | None = None,
         landmarks: int | None = None,
+        engine: Literal["torch", "datafold"] = "torch",
     ) -> DiffusionLayer:
         """Fit on paired rows with local metrics (Euclidean where a set has none).
 
@@ -83,6 +86,7 @@ class DiffusionLayer(StitchingLayer):
             landmarks: keep so many rows of each interpolation, far from each other; the loss is in the diagnostics.
             pairs: only so many pairs, evenly spread, serve the alignment and the `aligned` inverse; absent: all.
             alignment: of the two maps, see `align`; `closest_points` needs no pairs.
+            engine: what solves eigenproblems, interpolations and alignment: ours, or datafold and SciPy.
 
         Raises:
             FitError: a side of too few features folds the input, so that there is no one-to-one map.
@@ -91,12 +95,13 @@ class DiffusionLayer(StitchingLayer):
         if inverse == "target" and sides == "source":
             raise FitError("inverse: target is learned from a map of the target: use sides: both, or inverse: aligned")
         _check_alignment(alignment, sides, inverse, pairs)
+        by = engine_of(engine)
         count = coordinates if coordinates is not None else max(1, min(COORDINATES, len(source) // 2))
         _check_unfolded("source", source, target)
         if sides == "both":
             _check_unfolded("target", target, source)
         chosen = spaced(len(source), pairs).to(source.values.device)
-        asked = (count, neighbours, bandwidth, harmonics)
+        asked = (count, neighbours, bandwidth, harmonics, by)
         first, first_notes = _mapped("source", source, rows, *asked)
         second, second_notes = _mapped("target", target, rows, *asked) if sides == "both" else (None, {})
         found, aligned = first.coordinates, None
@@ -110,7 +115,7 @@ class DiffusionLayer(StitchingLayer):
             known, wanted = found[chosen], outputs(target)[chosen]
         parts: dict[str, Interpolator] = {
             "extension": first.extension(kinds["extension"], landmarks=landmarks),
-            "inverse": _way_back(kinds["inverse"], known, wanted, smoothing, landmarks),
+            "inverse": _way_back(kinds["inverse"], known, wanted, smoothing, landmarks, by),
         }
         if second is not None:
             parts["target_extension"] = second.extension(kinds["target_extension"], landmarks=landmarks)
@@ -121,7 +126,7 @@ class DiffusionLayer(StitchingLayer):
         options: dict[str, Any] = {"sides": sides, "inverse": inverse, "interpolation": interpolation}
         options |= {"smoothing": smoothing, "bandwidth": bandwidth, "pairs": pairs, "landmarks": landmarks}
         options |= {"coordinates": found.shape[1], "neighbours": neighbours, "harmonics": harmonics, "kinds": kinds}
-        options |= {"alignment": None if aligned is None else aligned.alignment.kind}
+        options |= {"alignment": None if aligned is None else aligned.alignment.kind, "engine": engine}
         layer = cls(tensors, source.values.shape[1], wanted.shape[1], options)
         layer.diagnostics = _diagnostics(first_notes, second_notes, aligned, len(known), smoothing)
         if landmarks is not None:
@@ -197,7 +202,14 @@ def _check_unfolded(side: str, rows: ActivationSet, others: ActivationSet) -> No
 
 
 def _mapped(
-    side: str, rows: ActivationSet, shared: Rows, count: int, neighbours: Rule, bandwidth: float | None, harmonics: str
+    side: str,
+    rows: ActivationSet,
+    shared: Rows,
+    count: int,
+    neighbours: Rule,
+    bandwidth: float | None,
+    harmonics: str,
+    by: Engine,
 ) -> tuple[DiffusionMap, dict[str, Any]]:
     """The diffusion map of one side and what the report says about it."""
     n, m = rows.values.shape
@@ -205,7 +217,7 @@ def _mapped(
     clock = Timings()
     try:
         with clock.stage("map"):
-            found = DiffusionMap.fit(rows.values, metric, count, neighbours, bandwidth, shared)
+            found = DiffusionMap.fit(rows.values, metric, count, neighbours, bandwidth, shared, by)
     except ManifoldError as error:
         raise ManifoldError(f"{side} activations: {error}") from None
     residuals = harmonic_residuals(found.coordinates)
@@ -231,9 +243,11 @@ def _mapped(
     return found, notes
 
 
-def _way_back(kind: str, known: Tensor, wanted: Tensor, smoothing: float, landmarks: int | None) -> Interpolator:
+def _way_back(
+    kind: str, known: Tensor, wanted: Tensor, smoothing: float, landmarks: int | None, by: Engine
+) -> Interpolator:
     try:
-        return fit_interpolator(kind, known, wanted, smoothing, landmarks)
+        return fit_interpolator(kind, known, wanted, smoothing, landmarks, by.interpolator)
     except FitError as error:
         raise FitError(f"from {known.shape[1]} coordinates back to activations: {error}") from None
 
