@@ -34,6 +34,16 @@ def warped(x: Tensor) -> tuple[Tensor, Tensor]:
     return values, torch.cat([2 * torch.exp(2 * x), 6 * torch.cos(3 * x)], 1)[:, :, None]
 
 
+def observed(x: torch.Tensor, seed: int) -> tuple[torch.Tensor, LocalMetric]:
+    """Five tanh neurons after five tanh neurons, random weights, and the metrics of their exact Jacobians."""
+    first = torch.linalg.qr(normal(5, 2, seed=seed)).Q
+    second = torch.linalg.qr(normal(5, 5, seed=seed + 1)).Q * 1.2
+    hidden = torch.tanh(x @ first.T + 0.3 * normal(5, seed=seed + 2))
+    values = torch.tanh(hidden @ second.T)
+    slopes = second @ ((1 - hidden**2)[:, :, None] * first)
+    return values, LocalMetric.from_jacobian((1 - values**2)[:, :, None] * slopes)
+
+
 def circle(n: int) -> Tensor:
     angle = 2 * math.pi * interval(n)[:, 0]
     return torch.stack([angle.cos(), angle.sin()], 1)

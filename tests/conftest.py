@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib.util
 import json
 import os
 import random
@@ -20,6 +21,14 @@ import pytest  # noqa: E402
 WORDS = ("a", "bad", "boring", "film", "good", "great", "i", "it", "like", "never", "not", "play", "so", "the", "this",
          "very", "was", "watch")  # fmt: skip
 SENTENCES = ("the film was very good", "i never like this boring play", "it was not so bad", "this great film")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the engine `datafold` run where the extra of that name is installed."""
+    if importlib.util.find_spec("datafold") is None:
+        for item in items:
+            if item.get_closest_marker("datafold"):
+                item.add_marker(pytest.mark.skip(reason="needs the extra datafold"))
 
 
 @pytest.fixture(autouse=True)

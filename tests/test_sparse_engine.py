@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from clouds import interval, normal, warped
+from clouds import interval, normal, observed, warped
 from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
@@ -25,16 +25,6 @@ ROWS = 6000
 
 def square(n: int) -> torch.Tensor:
     return 3 * torch.rand(n, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) - 1.5
-
-
-def observed(x: torch.Tensor, seed: int) -> tuple[torch.Tensor, LocalMetric]:
-    """Five tanh neurons after five tanh neurons, random weights, and the metrics of their exact Jacobians."""
-    first = torch.linalg.qr(normal(5, 2, seed=seed)).Q
-    second = torch.linalg.qr(normal(5, 5, seed=seed + 1)).Q * 1.2
-    hidden = torch.tanh(x @ first.T + 0.3 * normal(5, seed=seed + 2))
-    values = torch.tanh(hidden @ second.T)
-    slopes = second @ ((1 - hidden**2)[:, :, None] * first)
-    return values, LocalMetric.from_jacobian((1 - values**2)[:, :, None] * slopes)
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,13 @@
-"""Every solver gives the same eigenpairs; the choice follows size and shape; closed forms hold for the sparse ones."""
+"""Every solver gives the same eigenpairs; the choice follows size and shape."""
 
 import numpy as np
 import pytest
 import scipy.sparse as sparse
 import torch
-from clouds import circle, cosine, interval, normal, rectangle, same_up_to_sign, sphere, warped
+from clouds import circle, normal, rectangle, sphere
 
 from hf_stitch.manifold import neighbours, spectrum
 from hf_stitch.manifold.aggregation import aggregates
-from hf_stitch.manifold.diffusion_map import DiffusionMap
 from hf_stitch.manifold.graphs import euclidean_graph
 from hf_stitch.manifold.local_metric import LocalMetric
 from hf_stitch.manifold.spectrum import leading, solver_for
@@ -40,57 +39,6 @@ def test_solvers_agree_on_eigenvalues_and_eigenspaces(solver: str, points: torch
     # Whole eigenspaces only: the last one may be cut by the count.
     whole = np.flatnonzero(np.abs(values - values[-1]) > 1e-6)
     assert np.linalg.norm(vectors[:, whole] - mine @ (mine.T @ vectors[:, whole])) < 1e-5
-
-
-@pytest.fixture(params=SPARSE)
-def forced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The sparse engine for small clouds, with one of its solvers."""
-    monkeypatch.setattr(neighbours, "DENSE_ROWS", 10)
-    monkeypatch.setattr(spectrum, "DENSE_ROWS", 10)
-    monkeypatch.setattr(spectrum, "SEPARATOR", 1 if request.param == "lanczos" else 10**9)
-    monkeypatch.setattr(spectrum, "FACTORS", 10 if request.param == "lobpcg" else 10**9)
-    if request.param == "lobpcg":
-        chosen = spectrum.solver_for
-        monkeypatch.setattr(spectrum, "solver_for", lambda a, k: "dense" if a.shape[0] < 150 else chosen(a, k))
-    return request.param
-
-
-def plain(points: torch.Tensor, count: int) -> DiffusionMap:
-    return DiffusionMap.fit(points, LocalMetric.euclidean(*points.shape), count)
-
-
-def test_interval_and_its_warp(forced: str) -> None:
-    x = interval(400)
-    values, jacobian = warped(x)
-    for found in (plain(x, 3), DiffusionMap.fit(values, LocalMetric.from_jacobian(jacobian), 3)):
-        assert found.solver == forced
-        for k in range(1, 4):
-            assert same_up_to_sign(found.coordinates[:, k - 1], cosine(x, k)) < 0.02 * k
-
-
-@pytest.mark.parametrize(
-    ("points", "ratios", "tolerance"),
-    [
-        (circle(400), [1, 1, 4, 4, 9, 9], 0.01),
-        (rectangle(60, 30, 2.0, 1.0), [1, 4, 4, 5, 8, 9], 0.06),
-        (sphere(1500), [1, 1, 1, 3, 3, 3, 3, 3], 0.09),  # a lattice: few neighbours are not round
-    ],
-)
-def test_closed_forms(forced: str, points: torch.Tensor, ratios: list[float], tolerance: float) -> None:
-    found = plain(points, len(ratios))
-    assert found.solver == forced
-    assert torch.allclose(found.laplace / found.laplace[0], torch.tensor(ratios).double(), rtol=tolerance)
-
-
-def test_order_of_rows_and_rotation_of_features(forced: str) -> None:
-    values, jacobian = warped(interval(300) ** 1.5)
-    first = DiffusionMap.fit(values, LocalMetric.from_jacobian(jacobian), 4)
-    order = torch.randperm(300, generator=torch.Generator().manual_seed(0))
-    turn = torch.linalg.qr(normal(2, 2)).Q
-    again = DiffusionMap.fit(values[order] @ turn, LocalMetric.from_jacobian(turn.T @ jacobian[order]), 4)
-    assert torch.allclose(again.spectrum, first.spectrum, atol=1e-9)
-    for k in range(4):
-        assert same_up_to_sign(again.coordinates[:, k], first.coordinates[order, k]) < 1e-5
 
 
 def test_rule_of_choice(monkeypatch: pytest.MonkeyPatch) -> None:

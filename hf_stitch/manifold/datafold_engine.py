@@ -109,7 +109,7 @@ def _thin_plate(points: Tensor, values: Tensor, smoothing: float) -> ThinPlate:
             "others, set smoothing, or use engine: torch, which takes them"
         ) from None
     # Public attributes do not hold the coefficients; the extra fixes SciPy's version, and a test compares predictions.
-    powers, coefficients = spline._powers, spline._coeffs
+    powers, coefficients = spline.powers, spline._coeffs
     slopes = powers.T @ coefficients[len(centres) :] / spline._scale[:, None]
     constant = coefficients[len(centres) :][powers.sum(1) == 0] - spline._shift @ slopes
     polynomial = torch.from_numpy(np.concatenate([constant, slopes])).to(points.device)
