@@ -79,7 +79,7 @@ def bootstrap(
     else:
         drawn = stats.bootstrap(
             arrays, statistic, paired=True, vectorized=True, axis=-1, n_resamples=RESAMPLES, confidence_level=LEVEL,
-            method="percentile", batch=max(1, _BATCH // n), rng=np.random.default_rng(seed),
+            method="percentile", batch=max(1, _BATCH // n), random_state=np.random.default_rng(seed),
         ).bootstrap_distribution  # fmt: skip
         low, high = _percentiles(drawn)
     return Interval(value, _finite(low), _finite(high), n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ from clouds import normal
 
 from hf_stitch.activation_set import ActivationSet
 from hf_stitch.errors import FitError, RecipeError
+from hf_stitch.manifold.engine import TORCH
 from hf_stitch.recipe import Recipe
 from hf_stitch.stitching.aligning import align
 from hf_stitch.stitching.layer import fit_layer
@@ -19,13 +21,16 @@ SIMPLE = torch.tensor([1.0, 4.0, 9.0], dtype=torch.float64)
 PAIRED = torch.tensor([1.0, 1.01, 4.0], dtype=torch.float64)
 COS, SIN = torch.cos(torch.tensor(0.7)).item(), torch.sin(torch.tensor(0.7)).item()
 TURN = torch.tensor([[COS, SIN, 0], [-SIN, COS, 0], [0, 0, -1.0]], dtype=torch.float64)
+made = partial(SimpleNamespace, engine=TORCH)
 FLIP = torch.diag(torch.tensor([-1.0, 1, -1], dtype=torch.float64))
 
 
 def maps(rotation: torch.Tensor, laplace: torch.Tensor, n: int = 300) -> tuple[Any, Any]:
     """Two maps of one lopsided cloud, no mirror image of itself."""
     a = normal(n, 3) ** 2 * torch.tensor([2.0, 1.5, 1.0]) + 0.3 * normal(n, 3, seed=1)
-    return SimpleNamespace(coordinates=a, laplace=laplace), SimpleNamespace(coordinates=a @ rotation, laplace=laplace)
+    return made(coordinates=a, laplace=laplace), SimpleNamespace(
+        engine=TORCH, coordinates=a @ rotation, laplace=laplace
+    )
 
 
 @pytest.mark.parametrize("pairs", [300, 12])
@@ -76,14 +81,14 @@ def test_signs_of_equal_eigenvalues_are_warned_of() -> None:
 
 def test_symmetric_clouds_do_not_decide() -> None:
     x = torch.linspace(-1, 1, 200, dtype=torch.float64)[:, None]
-    once = SimpleNamespace(coordinates=x, laplace=torch.ones(1, dtype=torch.float64))
+    once = made(coordinates=x, laplace=torch.ones(1, dtype=torch.float64))
     assert "do not decide" in align(once, once, torch.arange(200), "closest_points").warnings[0]
 
 
 @pytest.mark.parametrize("kind", ["kabsch", "closest_points"])
 def test_different_numbers_of_coordinates(kind: Any) -> None:
     first, second = maps(FLIP, SIMPLE)
-    second = SimpleNamespace(coordinates=second.coordinates[:, :2], laplace=SIMPLE[:2])
+    second = made(coordinates=second.coordinates[:, :2], laplace=SIMPLE[:2])
     with pytest.raises(FitError, match=f"alignment: {kind} takes two maps of one number .* has 3, the target 2"):
         align(first, second, torch.arange(300), kind)
     assert align(first, second, torch.arange(300), "sign").notes["coordinates"] == 2

@@ -13,12 +13,17 @@ from hf_stitch.manifold.mahalanobis import block_entries, edge_distances, one_si
 from hf_stitch.manifold.neighbours import find_pairs
 
 
+def forms(metric: LocalMetric) -> torch.Tensor:
+    """(n, m, m) matrices of a metric."""
+    eye = torch.eye(metric.features, dtype=torch.float64)
+    return metric.scale[:, None, None] * eye + metric.sign * metric.factors.mT @ metric.factors
+
+
 @pytest.mark.parametrize("eta", [None, 0.1])
 def test_definition(eta: float | None) -> None:
     points = normal(20, 6)
     metric = LocalMetric.from_jacobian(normal(20, 6, 3, seed=1), eta=eta)
-    eye = torch.eye(6, dtype=torch.float64)
-    form = metric.scale[:, None, None] * eye + metric.sign * metric.factors.mT @ metric.factors
+    form = forms(metric)
     steps = points[:, None] - points
     wanted = torch.einsum("ijm,ijmn,ijn->ij", steps, form[:, None] + form[None], steps)
     assert torch.allclose(squared_distances(points, metric), wanted, rtol=1e-9)

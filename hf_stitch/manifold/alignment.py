@@ -31,7 +31,8 @@ def finished(a: Tensor, b: Tensor, rotation: Tensor, kind: str) -> Alignment:
     return Alignment(rotation, float((a @ rotation - b).norm() / b.norm().clamp_min(1e-300)), kind)
 
 
-def _checked(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def checked(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """The pairs in float64; FitError unless there are as many rows and columns on either side."""
     if a.ndim != 2 or a.shape != b.shape or not len(a):
         raise FitError(
             f"alignment takes the same number of pairs and coordinates; got {tuple(a.shape)}, {tuple(b.shape)}"
@@ -41,21 +42,21 @@ def _checked(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 def sign(a: Tensor, b: Tensor) -> Alignment:
     """Flips each coordinate so that it agrees with its partner; enough where all eigenvalues are simple."""
-    a, b = _checked(a, b)
+    a, b = checked(a, b)
     flips = torch.where((a * b).sum(0) < 0, -1.0, 1.0).to(a)
     return finished(a, b, torch.diag(flips), "sign")
 
 
 def procrustes(a: Tensor, b: Tensor) -> Alignment:
     """The orthogonal map of least squares (Schoenemann 1966); needs about as many pairs as coordinates."""
-    a, b = _checked(a, b)
+    a, b = checked(a, b)
     left, _, right = torch.linalg.svd(a.T @ b)
     return finished(a, b, left @ right, "procrustes")
 
 
 def kabsch(a: Tensor, b: Tensor) -> Alignment:
     """The rotation (determinant 1) of least squares (Kabsch 1976); rarely what is wanted."""
-    a, b = _checked(a, b)
+    a, b = checked(a, b)
     left, _, right = torch.linalg.svd(a.T @ b)
     flips = torch.ones(a.shape[1], dtype=a.dtype, device=a.device)
     flips[-1] = torch.sign(torch.linalg.det(left @ right))
@@ -74,7 +75,7 @@ def clusters(eigenvalues: Tensor, tolerance: float = CLUSTER) -> list[list[int]]
 
 def blocks(a: Tensor, b: Tensor, eigenvalues: Tensor, tolerance: float = CLUSTER) -> Alignment:
     """Procrustes within each cluster of near-equal eigenvalues: for few pairs, where the whole is undetermined."""
-    a, b = _checked(a, b)
+    a, b = checked(a, b)
     rotation = torch.zeros(a.shape[1], a.shape[1], dtype=a.dtype, device=a.device)
     for columns in clusters(eigenvalues, tolerance):
         index = torch.tensor(columns, device=a.device)

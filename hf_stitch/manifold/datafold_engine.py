@@ -18,7 +18,7 @@ from scipy.interpolate import RBFInterpolator
 from torch import Tensor
 
 from hf_stitch.errors import FitError
-from hf_stitch.manifold.alignment import Alignment, finished
+from hf_stitch.manifold.alignment import Alignment, checked, finished
 from hf_stitch.manifold.interpolation import (
     DENSE_LIMIT,
     GeometricHarmonics,
@@ -73,7 +73,8 @@ class DatafoldEngine:
         return interpolator(kind).fit(points, values, smoothing)
 
     def procrustes(self, a: Tensor, b: Tensor) -> Alignment:
-        rotation, _ = scipy.linalg.orthogonal_procrustes(a.double().cpu().numpy(), b.double().cpu().numpy())
+        a, b = checked(a, b)
+        rotation, _ = scipy.linalg.orthogonal_procrustes(a.cpu().numpy(), b.cpu().numpy())
         return finished(a, b, torch.from_numpy(rotation).to(a.device), "procrustes")
 
 
