@@ -14,7 +14,7 @@ from hf_stitch.data import Samples
 from hf_stitch.ends import End
 from hf_stitch.errors import DataError
 from hf_stitch.hooks import capture
-from hf_stitch.manifold.local_metric import CovarianceSketch, LocalMetric, intrinsic_dimension
+from hf_stitch.manifold.local_metric import CovarianceSketch, LocalMetric, intrinsic_dimension, scarce
 from hf_stitch.masks import timestep_mask
 from hf_stitch.neighborhoods import Neighborhood, embedding_point, given_moves, moves
 from hf_stitch.pairing import Pairing
@@ -34,7 +34,8 @@ def collect_metric(
     """Local metric of every paired row of one side.
 
     Returns:
-        The metric on the selected features, and its summary: dimension (median, low, high), rank, neighbours.
+        The metric on the selected features, and its summary: dimension (median, low, high), rank, spectrum, and
+        `scarce`, a warning where the neighbours are too few for that dimension.
     """
     around = None if recipe.neighborhoods.kind == "given" else _neighborhood(recipe, end)
     asked = recipe.neighborhoods.model_dump(exclude={"rank", "eta"})
@@ -63,7 +64,21 @@ def collect_metric(
                 store.write(name, dict(zip(("directions", "variances", "trace"), sketch)))
             advance(len(bucket) * runtime.accelerator.num_processes)
     parts = [store.read(name) for name, _ in work]
-    return _whole(recipe, parts, _order(buckets, windows))
+    metric, summary = _whole(recipe, parts, _order(buckets, windows))
+    if recipe.neighborhoods.kind != "jacobian":  # derivatives are exact, however few the inputs
+        count = min(recipe.neighborhoods.size, _offered(recipe, samples, role))
+        if (few := scarce(summary["dimension"][0], count)) is not None:
+            summary["scarce"] = few
+    return metric, summary
+
+
+def _offered(recipe: Recipe, samples: Samples, role: Role) -> int:
+    """Neighbours that a sample could have; all have the same number."""
+    if recipe.neighborhoods.kind != "given":
+        return recipe.neighborhoods.size
+    if samples.near_ids is not None:
+        return samples.neighbour_rows([0]).shape[1]
+    return len(samples.neighbours(0, SIDES.index(role)))
 
 
 def _neighborhood(recipe: Recipe, end: End) -> Neighborhood:

@@ -101,6 +101,8 @@ def fit_variant(label: str, recipe: Recipe, bench: Workbench, cutter: Cutter) ->
             timings.setdefault(f"diffusion_map.{mapped}", notes["seconds"])
     _note_inputs(layer.diagnostics, bench, pairing)
     model = assemble(recipe, cutter.halves(recipe.sequence.length == "ctc"), layer, rule)
+    few = [f"{role}: {one['scarce']}" for role, one in summaries.items() if "scarce" in one]
+    layer.diagnostics["warnings"] = [*layer.diagnostics.get("warnings", []), *few]
     found = {**layer.diagnostics, "neighbourhoods": summaries, "rows": len(pairing), "dropped_words": pairing.dropped}
     return Fitted(label, recipe, model.to(bench.runtime.device), pairing, found)
 

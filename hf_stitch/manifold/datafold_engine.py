@@ -31,7 +31,6 @@ from hf_stitch.manifold.kernel import Kernel, SparseKernel
 from hf_stitch.manifold.markov import Eigenpairs, weighed
 from hf_stitch.manifold.spectrum import signs
 
-
 Matrix = np.ndarray | sparse.csr_matrix
 
 
@@ -107,7 +106,7 @@ def _thin_plate(points: Tensor, values: Tensor, smoothing: float) -> ThinPlate:
     except np.linalg.LinAlgError as error:
         raise FitError(
             f"SciPy cannot solve this spline ({error}): leave out features that are constant or depend linearly on "
-            "others, set smoothing, or use engine: torch, which takes them"
+            "others, or use engine: torch, which takes them"
         ) from None
     # Public attributes do not hold the coefficients; the extra fixes SciPy's version, and a test compares predictions.
     powers, coefficients = spline.powers, spline._coeffs

@@ -187,6 +187,17 @@ def whitney(dimension: float, features: int) -> str | None:
     )
 
 
+def scarce(dimension: float, neighbours: int) -> str | None:
+    """What is wrong with so few random neighbours of every row, or None: the gap that they show may be chance."""
+    needed = 2 * round(dimension) + 1
+    if neighbours >= needed:
+        return None
+    return (
+        f"{neighbours} neighbours of a sample are too few to tell that the cloud has dimension {round(dimension)}: set "
+        f"neighborhoods.size to {needed} or more"
+    )
+
+
 class CovarianceSketch:
     """Second moments of deviations, one neighbour of every row at a time, in O(rows * capacity * features) memory.
 
