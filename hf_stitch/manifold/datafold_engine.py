@@ -6,7 +6,7 @@ fitted layer is saved as any other and runs without these packages.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.linalg
@@ -31,7 +31,7 @@ from hf_stitch.manifold.kernel import Kernel, SparseKernel
 from hf_stitch.manifold.markov import Eigenpairs, weighed
 from hf_stitch.manifold.spectrum import signs
 
-Matrix = np.ndarray | sparse.csr_matrix
+Matrix: TypeAlias = np.ndarray | sparse.csr_matrix
 
 
 class GivenKernel(PCManifoldKernel):
