@@ -145,7 +145,7 @@ class Predictor:
     def _answer(self, logits: Tensor) -> dict[str, Any]:
         config = self.model.config
         problem = getattr(config, "problem_type", None)
-        classifier = "Classification" in config.suffix.get("class", "Classification")
+        classifier = "Classification" in config.ends["suffix"].get("class", "Classification")
         if problem == "regression" or not classifier or len(logits) == 1:
             return {"values": logits.tolist()}
         chances = logits.sigmoid() if problem == "multi_label_classification" else logits.softmax(-1)

@@ -97,7 +97,7 @@ class Preparer:
         """Load what `save` wrote; `config` is the (stitched) model's. ArtifactError as `for_model`."""
         source = getattr(config, "source", None) or config
         kind = modality(source)
-        wanted = (getattr(config, "prefix", None) or {}).get("class")
+        wanted = (getattr(config, "ends", None) or {"prefix": {}})["prefix"].get("class")
         name = class_named(wanted).main_input_name if wanted and kind == "vector" else input_name(source)
         tool = _load_tool(kind, str(folder), None)
         target = Path(folder) / TARGET_FOLDER

@@ -233,7 +233,7 @@ with torch.no_grad():
     logits = [one.eval()(input_ids=ids).logits for one in (model, again, there)]
 half = hf_stitch.StitchedModel.from_pretrained("me/thin", dtype=torch.bfloat16)
 print(json.dumps({"commits": commits, "same": [torch.equal(logits[0], one) for one in logits],
-                  "half": str(half.prefix.dtype), "pinned": there.config.prefix["revision"],
+                  "half": str(half.prefix.dtype), "pinned": there.config.ends["prefix"]["revision"],
                   "names": sorted({n.split(".")[0] for n in hf_stitch.models.thin.thin_weights(there.state_dict())})}))
 """
 

@@ -63,7 +63,7 @@ def _is_stitched(model: str, revision: str | None) -> bool:
 def _joint(model: Any) -> str:
     """Where the halves of a stitched model meet, and how."""
     config = model.config
-    ends = [f"{end['model']} at {end['point']['module']}" for end in (config.prefix, config.suffix)]
+    ends = [f"{end['model']} at {end['point']['module']}" for end in config.ends.values()]
     layer, rule = config.layer, config.sequence
     widths = f"{layer['features_in']} to {layer['features_out']} features"
     return f"{ends[0]} -> {layer['method']} ({widths}, length {rule['length']}) -> {ends[1]}"

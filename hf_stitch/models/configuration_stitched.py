@@ -24,9 +24,10 @@ class StitchedConfig(PretrainedConfig):
 
     Args:
         source, target: configs of the two models (or their dicts).
-        prefix, suffix: plain data of the two ends: `class` (name in transformers), `model`, `revision`, `point`
-            (the hook point), `plan` (which modules are left out), and for the prefix `ctc_head` where the
-            length rule needs one.
+        prefix, suffix: plain data of the two ends, held as `ends["prefix"]` and `ends["suffix"]` (pipelines take an
+            attribute `prefix` for text): `class` (name in transformers), `model`, `revision`, `point` (the hook
+            point), `plan` (which modules are left out); for the prefix `ctc_head` where the length rule needs one, for
+            the suffix `generation` where the target generates, and `shares_tokens` where both have one vocabulary.
         layer: spec of the stitching layer.
         trust: spec of the trust gauge, empty where there is none.
         sequence: spec of the length rule.
@@ -55,7 +56,7 @@ class StitchedConfig(PretrainedConfig):
     ) -> None:
         self.source = _config(source)
         self.target = _config(target)
-        self.prefix, self.suffix = prefix or {}, suffix or {}
+        self.ends = {"prefix": prefix or {}, "suffix": suffix or {}}
         self.layer, self.sequence, self.trust = layer or {}, sequence or {}, trust or {}
         self.recipe, self.fingerprint, self.stitch_format = recipe or {}, fingerprint, stitch_format
         self.save = save
@@ -79,7 +80,7 @@ class StitchedConfig(PretrainedConfig):
         for key in ("source", "target"):
             part = getattr(self, key)
             content[key] = part.to_dict() if isinstance(part, PretrainedConfig) else part
-        return content
+        return content | content.pop("ends")
 
     def get_text_config(self, *args: Any, **kwargs: Any) -> PretrainedConfig:
         """The composite itself: generation helpers must not pick one of the halves."""

@@ -55,9 +55,9 @@ class StitchedModel(PreTrainedModel):
         self.layer = layer if layer is not None else StitchingLayer.from_spec(config.layer)
         self.rule = rule if rule is not None else LengthRule.from_spec(config.sequence)
         self.trust = TrustGauge.from_spec(config.trust) if config.trust else None
-        self.source_point = HookPoint.from_dict(config.prefix["point"])
-        self.target_point = HookPoint.from_dict(config.suffix["point"])
-        head = config.prefix.get("ctc_head")
+        self.source_point = HookPoint.from_dict(config.ends["prefix"]["point"])
+        self.target_point = HookPoint.from_dict(config.ends["suffix"]["point"])
+        head = config.ends["prefix"].get("ctc_head")
         self.ctc_point = HookPoint.from_dict(head) if head else None
         self.main_input_name = self.prefix.main_input_name
         for part in filter(None, (self.layer, self.rule, self.trust)):  # else post_init would draw new weights for them
@@ -122,7 +122,7 @@ class StitchedModel(PreTrainedModel):
 
     def finish(self, values: Tensor, mask: Tensor, **kwargs: Any) -> ModelOutput:
         """Run the suffix on target activations (b, t', m') with their mask (b, t')."""
-        return run_suffix(self.suffix, self.config.suffix["plan"], values, mask, **kwargs)
+        return run_suffix(self.suffix, self.config.ends["suffix"]["plan"], values, mask, **kwargs)
 
     def forward(
         self,
@@ -209,7 +209,7 @@ class StitchedModel(PreTrainedModel):
         frames, mask, path = self.activations({key: value for key, value in given.items() if value is not None})
         plan = self.plan(mask, path, target_spans, target_lengths)
         return generate_from(
-            self.suffix, self.config.suffix["plan"], self.stitch(frames, mask, plan), plan.mask, **kwargs
+            self.suffix, self.config.ends["suffix"]["plan"], self.stitch(frames, mask, plan), plan.mask, **kwargs
         )
 
     @classmethod
@@ -285,7 +285,7 @@ def _check_config(config: StitchedConfig) -> None:
         raise ArtifactError(
             f"{where} has format {came}, this hf_stitch reads format {ours}; fit it again or install its version"
         )
-    if not (config.prefix and config.suffix and config.layer and config.sequence):
+    if not (config.ends["prefix"] and config.ends["suffix"] and config.layer and config.sequence):
         raise ArtifactError(f"{where} holds no stitched model: expected a folder written by `hf-stitch fit`")
 
 
@@ -293,7 +293,7 @@ def _build(config: StitchedConfig, name: str, own: Any) -> Any:
     """An empty model of one half, already cut; of the thin form a mere place for it."""
     if config.save == THIN:
         return Elsewhere()
-    end = getattr(config, name)
+    end = config.ends[name]
     model = HALVES[name](uniform(class_of(own, end["class"])._from_config(own), own.dtype), end["plan"])
     if "generation" in end:
         model.generation_config = GenerationConfig.from_dict(end["generation"])

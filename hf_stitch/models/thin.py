@@ -58,7 +58,7 @@ def pin(config: StitchedConfig, prefix: nn.Module, suffix: nn.Module) -> None:
         ArtifactError: a half that has no commit to pin, so that another day would bring other weights.
     """
     for name, half in (("prefix", prefix), ("suffix", suffix)):
-        end = getattr(config, name)
+        end = config.ends[name]
         if not end.get("revision") and not Path(resolve(end["model"])).is_dir():
             raise ArtifactError(f"save: map pins {end['model']} to a commit, and none is known: give its `revision`")
         end["digest"] = digest_of(half)
@@ -69,7 +69,7 @@ def pin(config: StitchedConfig, prefix: nn.Module, suffix: nn.Module) -> None:
 def check_unchanged(config: StitchedConfig, prefix: nn.Module, suffix: nn.Module) -> None:
     """ArtifactError when a half was trained on since it was loaded: the thin form would lose that."""
     for name, half in (("prefix", prefix), ("suffix", suffix)):
-        end = getattr(config, name)
+        end = config.ends[name]
         kept = getattr(torch, end["dtype"])
         if all(p.dtype == kept for p in half.parameters()) and digest_of(half) != end["digest"]:
             raise ArtifactError(
@@ -87,7 +87,7 @@ def load_half(config: StitchedConfig, name: str, dtype: torch.dtype | None = Non
         ArtifactError: the checkpoint has other weights than at the fit.
         RecipeError: it cannot be reached.
     """
-    end = getattr(config, name)
+    end = config.ends[name]
     asked = {"model": end["model"], "class": end["class"], "revision": end.get("revision"), "hook": ""}
     if Path(resolve(end["model"])).is_dir():
         asked["revision"] = None
@@ -103,7 +103,7 @@ def load_half(config: StitchedConfig, name: str, dtype: torch.dtype | None = Non
 def portable(config: StitchedConfig) -> str | None:
     """Name of a base model that only this machine has; None when the thin form loads anywhere."""
     for name in HALVES:
-        model = str(getattr(config, name).get("model"))
+        model = str(config.ends[name].get("model"))
         if not model.startswith(ZOO) and Path(resolve(model)).is_dir():
             return model
     return None
