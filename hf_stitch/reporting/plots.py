@@ -30,7 +30,7 @@ _VARIABLES = {
 }
 INK, MUTED, LINE, SOURCE, TARGET = _VARIABLES
 SIDES = {"source": SOURCE, "target": TARGET}
-_RAMP = LinearSegmentedColormap.from_list("ramp", ["#4a6fd0", "#b5559f", "#e2893b"])
+RAMP = LinearSegmentedColormap.from_list("ramp", ["#4a6fd0", "#b5559f", "#e2893b"])
 _BINS = 12
 _DRAWN = 800  # points of a cloud that are drawn
 _STYLE: dict[Any, Any] = {
@@ -72,7 +72,7 @@ def cloud(
         for index in range(_BINS):
             dots = np.flatnonzero(rank == index)
             if len(dots):
-                axes.add_patch(_dots(x[dots], y[dots], to_hex(_RAMP(index / (_BINS - 1)))))
+                axes.add_patch(_dots(x[dots], y[dots], to_hex(RAMP(index / (_BINS - 1)))))
         for low, high, limits in ((x.min(), x.max(), axes.set_xlim), (y.min(), y.max(), axes.set_ylim)):
             room = 0.06 * (high - low) or 1.0
             limits(low - room, high + room)

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from hf_stitch.reporting.plots import LINE, MUTED, SOURCE, TARGET, draw_svg
+from hf_stitch.reporting.plots import INK, LINE, MUTED, RAMP, SOURCE, TARGET, draw_svg
+
+Range = tuple[float, float]
+STEPS = (1, 2, 5, 10, 30, 100, 1e9)  # colours of condition numbers
 
 
 def risk_coverage(coverage: Sequence[float], risk: Sequence[float], ylabel: str, title: str) -> str:
@@ -49,3 +52,47 @@ def error_by_distance(bins: Sequence[Mapping[str, Any]], ylabel: str, title: str
             axes.set_ylim(bottom=0)
 
     return draw_svg(draw, title, salt="distance")
+
+
+def condition_curve(axis: Sequence[float], values: Sequence[float], odd: Sequence[bool], fit: Range, title: str) -> str:
+    """Condition numbers over one input; the range that was fitted is marked, and so is each end of a singular run."""
+    if len(axis) < 2 or not len(axis) == len(values) == len(odd):
+        return ""
+    place, high = np.asarray(axis, float), np.asarray(values, float)
+    edges = np.flatnonzero(np.diff(np.asarray(odd, dtype=int)))
+
+    def draw(axes: Axes) -> None:
+        axes.axvspan(*fit, color=LINE, alpha=0.35, lw=0)
+        axes.plot(place, high, color=SOURCE, lw=1.5)
+        axes.vlines((place[edges] + place[edges + 1]) / 2, 1, max(high.max(), 10), color=TARGET, ls="--", lw=1.0)
+        axes.set(
+            xlabel="input (shaded: where it was fitted)", ylabel="condition number", yscale="log", ylim=(0.9, None)
+        )
+
+    return draw_svg(draw, title, salt="condition")
+
+
+def condition_map(
+    axes_: Sequence[Sequence[float]], values: Sequence[float], odd: Sequence[bool], fit: Sequence[Range], title: str
+) -> str:
+    """Condition numbers over two inputs in steps; the box that was fitted and singular places are outlined."""
+    x, y = (np.asarray(one, float) for one in axes_)
+    if min(len(x), len(y)) < 2 or not len(values) == len(odd) == len(x) * len(y):
+        return ""
+    table = np.clip(np.asarray(values, float), STEPS[0], STEPS[-1] - 1e-9).reshape(len(x), len(y)).T
+    places = np.asarray(odd, float).reshape(len(x), len(y)).T
+
+    def draw(axes: Axes) -> None:
+        colours = [RAMP(k / (len(STEPS) - 2)) for k in range(len(STEPS) - 1)]
+        drawn = axes.contourf(x, y, table, STEPS, colors=colours)
+        if places.any() and not places.all():
+            axes.contour(x, y, places, [0.5], colors=INK, linewidths=1.2, linestyles="--")
+        (low, high), (bottom, top) = fit
+        axes.plot([low, high, high, low, low], [bottom, bottom, top, top, bottom], color=INK, lw=1.0)
+        axes.set(xlabel="first input", ylabel="second input")
+        assert axes.figure is not None
+        bar = axes.figure.colorbar(drawn, ax=axes, ticks=STEPS[:-1], spacing="uniform")
+        bar.ax.set_yticklabels([f"{step:g}" for step in STEPS[:-1]])
+        bar.outline.set_visible(False)  # type: ignore[operator]
+
+    return draw_svg(draw, title, salt="condition-map")

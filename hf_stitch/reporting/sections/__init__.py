@@ -2,6 +2,7 @@
 
 from hf_stitch.reporting.sections.clouds import clouds
 from hf_stitch.reporting.sections.geometry import geometry
+from hf_stitch.reporting.sections.jacobian import jacobian
 from hf_stitch.reporting.sections.measures import measures
 from hf_stitch.reporting.sections.pairs import few_pairs
 from hf_stitch.reporting.sections.pictures import pictures
@@ -18,6 +19,7 @@ SECTIONS: tuple[Builder, ...] = (
     pictures,
     profiles,
     trust,
+    jacobian,
     few_pairs,
     geometry,
     clouds,
