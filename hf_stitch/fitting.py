@@ -25,7 +25,7 @@ from hf_stitch.recipe import Recipe
 from hf_stitch.references import task_of
 from hf_stitch.report import Measure, Report, judge
 from hf_stitch.runtime import Runtime
-from hf_stitch.singular import singular
+from hf_stitch.singular import singular_places
 from hf_stitch.stitching.diffusion import SHOWN
 from hf_stitch.stitching.layer import spaced
 from hf_stitch.timing import Timings
@@ -105,7 +105,7 @@ def _fit_all(asked: Recipe, bench: Workbench, folder: Path | None) -> tuple[Fitt
     }
     if trust:
         diagnostics["trust"] = trust
-    found, drawings = singular(main, bench)
+    found, drawings = singular_places(main, bench)
     measures, diagnostics = measures + found, diagnostics | drawings
     if "test" in trial.references:
         own = trial.references["test"]

@@ -11,27 +11,30 @@ from torch import Tensor
 
 from hf_stitch.ends import End
 from hf_stitch.hooks import capture
-from hf_stitch.manifold.conditioning import GRID, SINGULAR, Box, along, condition, folded, jacobians, orientation
+from hf_stitch.manifold.conditioning import GRID, Box, along, condition, jacobians, orientation, singular
 from hf_stitch.measuring import Scope
 from hf_stitch.report import Measure
 from hf_stitch.statistics import Interval
 from hf_stitch.variants import Fitted
 from hf_stitch.workbench import Workbench
 
+ABSENT = "Condition numbers are drawn over inputs of one or two numbers that vary; those of this source are others."
+STEPS = "The map goes in steps, or by operations of which there is no forward derivative: it has no condition numbers."
 NAMES = ("condition_median", "condition_95", "condition_max", "singular_share")
 
 
-def singular(fitted: Fitted, bench: Workbench) -> tuple[list[Measure], dict[str, Any]]:
-    """Condition numbers of the map, and drawings of them and of both networks'; nothing for other kinds of input.
+def singular_places(fitted: Fitted, bench: Workbench) -> tuple[list[Measure], dict[str, Any]]:
+    """Condition numbers of the map, and drawings of them and of both networks'; for other kinds of input a reason.
 
     Returns:
-        Measures on `domain`, the box of the fit's inputs, and `domain/wider`, half as wide again, both included; and
-        `{"jacobian": {"source" | "map" | "target": {axes, low, high, condition, folded, inside, wider}}}`.
+        Measures on `domain`, the box of the fit's inputs, and `domain/wider`, twice as wide in every direction; and
+        `{"jacobian": {"source" | "map" | "target": {axes, low, high, condition, singular, inside, wider}}}`, or
+        `{"jacobian": {"absent": why}}`.
     """
     ends = (bench.source, bench.target)
     boxes = [_box(bench, side) for side in (0, 1)]
     if boxes[0] is None:
-        return [], {}
+        return [], {"jacobian": {"absent": ABSENT}}
     with bench.timings.stage("evaluate.jacobian"):
         parts: dict[str, Any] = {}
         for name, end, box in zip(("source", "target"), ends, boxes):
@@ -52,7 +55,7 @@ def singular(fitted: Fitted, bench: Workbench) -> tuple[list[Measure], dict[str,
             scope.measure(name, fitted.label, split, Interval(numbers[name], None, None, numbers["n"]), "lower")
             for name in NAMES
         ]
-    return measures, {"jacobian": drawn} if drawn else {}
+    return measures, {"jacobian": drawn if "map" in drawn else {**drawn, "absent": STEPS}}
 
 
 def _box(bench: Workbench, side: int) -> Box | None:
@@ -85,22 +88,20 @@ def _mapped(fitted: Fitted) -> Callable[[Tensor], Tensor]:
 
 def _drawn(box: Box, jacobian: Tensor, determinants: Tensor | None) -> dict[str, Any]:
     found = condition(jacobian, box.inside)
-    over = folded(determinants, box.inside) if determinants is not None else torch.zeros_like(box.inside)
+    odd = singular(found, determinants, box.inside)
     everywhere = torch.ones_like(box.inside)
     return {
         "axes": [[_short(x) for x in axis.tolist()] for axis in box.axes],
         "low": box.points[box.inside].amin(0).tolist(),
         "high": box.points[box.inside].amax(0).tolist(),
         "condition": [_short(x) for x in found.tolist()],
-        "folded": over.int().tolist(),
-        **{
-            name: _numbers(found[where], over[where]) for name, where in (("inside", box.inside), ("wider", everywhere))
-        },
+        "singular": odd.int().tolist(),
+        **{name: _numbers(found[where], odd[where]) for name, where in (("inside", box.inside), ("wider", everywhere))},
     }
 
 
-def _numbers(found: Tensor, over: Tensor) -> dict[str, Any]:
-    values = (found.quantile(0.5), found.quantile(0.95), found.max(), ((found > SINGULAR) | over).double().mean())
+def _numbers(found: Tensor, odd: Tensor) -> dict[str, Any]:
+    values = (found.quantile(0.5), found.quantile(0.95), found.max(), odd.double().mean())
     return {**{name: float(value) for name, value in zip(NAMES, values)}, "n": len(found)}
 
 

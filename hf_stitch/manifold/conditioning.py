@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-WIDER = 2.0  # the box that is looked at, as a multiple of the one that the fit's inputs fill
+WIDER = 2.0  # the box that is looked at is so many times as wide as the one that the fit's inputs fill
 GRID = {1: 401, 2: 49}  # places along each axis, by the number of inputs
 SINGULAR = 100.0  # condition numbers above are counted as singular
 CEILING = 1e8  # and above this are rounding
@@ -41,13 +41,20 @@ class Box:
 
 
 def jacobians(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor | None:
-    """(n, m, d) float64 derivatives of a function (n, d) -> (n, m) of rows; None where it has none."""
+    """(n, m, d) float64 derivatives of a function (n, d) -> (n, m) of rows.
+
+    None where torch has no forward derivative of a part of it, or where the result does not hang on the points in a
+    way that can be differentiated, as that of the nearest neighbour.
+    """
     columns = []
     for k in range(points.shape[1]):
         tangent = torch.zeros_like(points)
         tangent[:, k] = 1
         with forward_ad.dual_level(), torch.no_grad():
-            moved = forward_ad.unpack_dual(function(forward_ad.make_dual(points, tangent))).tangent
+            try:
+                moved = forward_ad.unpack_dual(function(forward_ad.make_dual(points, tangent))).tangent
+            except NotImplementedError:
+                return None
             if moved is None:
                 return None
             columns.append(moved.double().clone())
@@ -56,6 +63,8 @@ def jacobians(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor | 
 
 def along(mapped: Tensor, source: Tensor) -> Tensor:
     """(n, m', d): the derivative of a map along a cloud, in orthonormal tangents of it.
+
+    Where the cloud itself is singular it has no tangents, and what comes out there means nothing.
 
     Args:
         mapped: (n, m', d) derivatives of the mapped activations by the input.
@@ -69,15 +78,22 @@ def along(mapped: Tensor, source: Tensor) -> Tensor:
 def condition(jacobian: Tensor, inside: Tensor) -> Tensor:
     """(n,) how far from folding: max(s_1, t) / s_d of the stretches s_1 >= ... >= s_d, at most CEILING.
 
-    t is the median of s_1 inside. For one input s_1 / s_1 says nothing; so a place counts as ill conditioned where the
-    function is flat beside what it usually is, whatever the number of inputs.
+    t is the median of s_1 inside. For one input s_1 / s_1 says nothing, and where all stretches shrink together their
+    ratio says nothing either (z -> z^2 at 0): so a place is ill conditioned, too, where the function is flat beside
+    what it usually is. What has no derivative counts as flat.
     """
     sizes = torch.linalg.svdvals(jacobian.nan_to_num(0.0, 0.0, 0.0))
     d = jacobian.shape[2]
     if sizes.shape[1] < d:  # fewer features than inputs: never one to one
         return torch.full_like(sizes[:, 0], CEILING)
-    usual = sizes[inside, 0].median()
-    return (sizes[:, 0].clamp_min(usual) / sizes[:, d - 1].clamp_min(1e-300)).clamp_max(CEILING)
+    high, low = sizes[:, 0].clamp_min(sizes[inside, 0].median()), sizes[:, d - 1]
+    return torch.where(low > high / CEILING, high / low, CEILING)
+
+
+def singular(conditions: Tensor, determinants: Tensor | None, inside: Tensor) -> Tensor:
+    """(n,) bool: conditions (n,) above SINGULAR, or beyond a fold, where determinants (n,) tell."""
+    odd = conditions > SINGULAR
+    return odd if determinants is None else odd | folded(determinants, inside)
 
 
 def folded(orientation: Tensor, inside: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from hf_stitch.reporting.sections.pairs import few_pairs_labels, few_pairs_table
 TEMPLATES = Path(__file__).parent / "templates"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _SPEECH = re.compile(r"wav2vec|hubert|wavlm|whisper|speech|ctc|audio", re.IGNORECASE)
-_POINTS = ("coordinates", "inputs", "colour", "axes", "condition", "folded")
+_POINTS = ("coordinates", "inputs", "colour", "axes", "condition", "singular")
 _HEADS = {
     "SequenceClassification": "text-classification",
     "AudioClassification": "audio-classification",

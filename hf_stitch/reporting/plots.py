@@ -14,12 +14,13 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 _VARIABLES = {
     "#010101": "var(--ink)",
@@ -141,6 +142,9 @@ def draw_svg(draw: Any, title: str, salt: str) -> str:
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         draw(axes)
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_scale() == "log":
+                _plain_powers(axis)
         buffer = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
@@ -183,6 +187,15 @@ def _table(points: Sequence[Sequence[float]]) -> Any:
     if not rows or len({len(row) for row in rows}) != 1 or len(rows) != len(points):
         return np.empty((0, 0))
     return np.asarray(rows, dtype=float)
+
+
+def _plain_powers(axis: Axis) -> None:
+    """Numbers on a logarithmic axis, few enough to be read; matplotlib's own are written for TeX."""
+    low, high = axis.get_view_interval()
+    steps = (1.0, 2.0, 5.0) if high < 100 * low else (1.0,)
+    axis.set_major_locator(LogLocator(subs=steps, numticks=5))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _whole_numbers(axes: Axes) -> None:

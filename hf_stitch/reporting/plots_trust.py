@@ -54,7 +54,7 @@ def error_by_distance(bins: Sequence[Mapping[str, Any]], ylabel: str, title: str
     return draw_svg(draw, title, salt="distance")
 
 
-def condition_curve(axis: Sequence[float], values: Sequence[float], odd: Sequence[bool], fit: Range, title: str) -> str:
+def condition_curve(axis: Sequence[float], values: Sequence[float], odd: Sequence[int], fit: Range, title: str) -> str:
     """Condition numbers over one input; the range that was fitted is marked, and so is each end of a singular run."""
     if len(axis) < 2 or not len(axis) == len(values) == len(odd):
         return ""
@@ -66,14 +66,17 @@ def condition_curve(axis: Sequence[float], values: Sequence[float], odd: Sequenc
         axes.plot(place, high, color=SOURCE, lw=1.5)
         axes.vlines((place[edges] + place[edges + 1]) / 2, 1, max(high.max(), 10), color=TARGET, ls="--", lw=1.0)
         axes.set(
-            xlabel="input (shaded: where it was fitted)", ylabel="condition number", yscale="log", ylim=(0.9, None)
+            xlabel="input (shaded: where it was fitted)",
+            ylabel="condition number",
+            yscale="log",
+            ylim=(0.9, max(1.3 * high.max(), 10)),
         )
 
     return draw_svg(draw, title, salt="condition")
 
 
 def condition_map(
-    axes_: Sequence[Sequence[float]], values: Sequence[float], odd: Sequence[bool], fit: Sequence[Range], title: str
+    axes_: Sequence[Sequence[float]], values: Sequence[float], odd: Sequence[int], fit: Sequence[Range], title: str
 ) -> str:
     """Condition numbers over two inputs in steps; the box that was fitted and singular places are outlined."""
     x, y = (np.asarray(one, float) for one in axes_)
@@ -93,6 +96,6 @@ def condition_map(
         assert axes.figure is not None
         bar = axes.figure.colorbar(drawn, ax=axes, ticks=STEPS[:-1], spacing="uniform")
         bar.ax.set_yticklabels([f"{step:g}" for step in STEPS[:-1]])
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
 
     return draw_svg(draw, title, salt="condition-map")

@@ -41,7 +41,11 @@ MEASURES: dict[str, tuple[str, str, Scale]] = {
     "r2": ("R2", "share of the variance of the target's activations that is explained", "signed"),
     "cosine": ("Cosine", "mean cosine between predicted and true activations", "signed"),
     "relative_error": ("Relative error", "norm of the error over the norm of the target's activations", "error"),
-    "condition_median": ("Condition number", "of the map's Jacobian along the cloud, median over the inputs", "error"),
+    "condition_median": (
+        "Condition number",
+        "of the map's Jacobian along the cloud, median over a grid of inputs",
+        "error",
+    ),
     "condition_95": ("Condition number, 95 %", "below which it is for 95 % of the inputs", "error"),
     "condition_max": ("Condition number, largest", "over a grid of inputs; 1e8 where the map is flat", "error"),
     "singular_share": ("Singular", "share of the inputs near which the map is not one to one", "share"),

@@ -12,23 +12,23 @@ from hf_stitch.reporting.facts import part
 from hf_stitch.reporting.sections.section import Figure, Section, Table, drawn, figure
 
 LEAD = (
-    "Condition numbers of Jacobians over the box of the fit's inputs and half as far again beyond it. Dashed: singular "
-    "places, where a Jacobian loses rank (condition number above 100) or turns over: the inputs fold there, and no map "
-    "leads back."
+    "Condition numbers of Jacobians over the box of the fit's inputs and around it: the largest stretch, there or as "
+    "it usually is, over the smallest. Dashed: the ends of singular places, where a Jacobian loses rank (above 100) "
+    "or is turned over: the inputs fold there, and no map leads back."
 )
+TITLE = "Where it can be inverted"
 TITLES = {
     "source": "Input to the source's neurons",
     "map": "Source's neurons to where they are mapped, along the cloud",
     "target": "Input to the target's neurons",
 }
-ROWS = {"inside": "where it was fitted", "wider": "half as far again"}
+ROWS = {"inside": "where it was fitted", "wider": "in a box twice as wide"}
 COLUMNS = {
     "condition_median": "median",
     "condition_95": "95 %",
     "condition_max": "largest",
     "singular_share": "singular",
 }
-SINGULAR = 100.0
 
 
 def jacobian(report: Report) -> Section | None:
@@ -42,14 +42,17 @@ def jacobian(report: Report) -> Section | None:
         if part(facts, key)
     ]
     table = Table(["condition number", *COLUMNS.values()], rows)
-    return drawn("Where it can be inverted", figures, [table], LEAD)
+    absent = str(found.get("absent") or "")
+    shown = drawn(TITLE, figures, [table], f"{LEAD} {absent}".strip())
+    return shown or (
+        Section("figures", {"title": TITLE, "lead": absent, "figures": [], "tables": []}) if absent else None
+    )
 
 
 def _figure(title: str, facts: Mapping[str, Any]) -> list[Figure]:
-    axes, values, over = (facts.get(key) or [] for key in ("axes", "condition", "folded"))
-    if not axes or len(values) != len(over) or None in values:  # a report committed beside its card has no points
+    axes, values, odd = (facts.get(key) or [] for key in ("axes", "condition", "singular"))
+    if not axes or len(values) != len(odd) or None in values:  # a report committed beside its card has no points
         return []
-    odd = [bool(turned) or value > SINGULAR for turned, value in zip(over, values)]
     fit = list(zip(facts["low"], facts["high"]))
     if len(axes) == 1:
         return figure(plots_trust.condition_curve(axes[0], values, odd, fit[0], title), title)
