@@ -85,7 +85,10 @@ def assemble(recipe: Recipe, halves: Halves, layer: StitchingLayer, rule: Length
 
 
 def count_parameters(model: StitchedModel, source: End, target: End) -> dict[str, int]:
-    """Numbers held by each part (parameters and buffers), beside those of the two whole models."""
+    """Numbers held by each part (parameters and buffers), beside those of the two whole models.
+
+    `total` is what an answer needs: prefix, layer and suffix. The trust gauge stands beside it.
+    """
 
     def numbers(module: Any) -> int:
         return sum(t.numel() for t in module.parameters()) + sum(t.numel() for t in module.buffers())
@@ -98,6 +101,7 @@ def count_parameters(model: StitchedModel, source: End, target: End) -> dict[str
     return {
         **parts,
         "total": sum(parts.values()),
+        "trust": 0 if model.trust is None else numbers(model.trust),
         "layer_parameters": sum(p.numel() for p in model.layer.parameters()),
         "source_whole": numbers(source.model),
         "target_whole": numbers(target.model),

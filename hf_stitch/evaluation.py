@@ -22,6 +22,7 @@ from hf_stitch.report import Report, judge
 from hf_stitch.repository import local
 from hf_stitch.runtime import Runtime
 from hf_stitch.timing import Timings
+from hf_stitch.trusting import trust_of
 from hf_stitch.variants import answer_measures
 from hf_stitch.workbench import Workbench
 
@@ -59,6 +60,8 @@ def evaluate(
         scope = Scope("test", "forward", recipe.seed, samples.groups)
         measures = reference_measures(bench, "test", own)
         measures += answer_measures(recipe.label, answers, own, bench, "test", scope)
+        if model.trust is not None:
+            measures += trust_of(model, recipe, recipe.label, bench, own, answers)[0]
     return Report(
         recipe={"name": recipe.name, **recipe.plain()},
         fingerprint=recipe.fingerprint(),

@@ -76,22 +76,35 @@ def trust_found(
     if model.trust is None:
         return [], {}
     with bench.timings.stage("evaluate.trust"):
-        classifier = is_classifier(bench.target)
-        trust = trust_scores(model, bench.frames["test"], bench.texts(recipe, "test"), bench.runtime)
-        score = trust.score.numpy()
-        if classifier:
-            errors = answers.argmax(-1).numpy() != own.labels
-        else:
-            errors = (answers - own.output).double().square().mean(1).numpy()
-        scope = Scope("test", bench.direction, recipe.seed, bench.samples["test"].groups)  # type: ignore[arg-type]
-        measures = trust_measures(fitted.label, score, errors, classifier, scope)
+        measures, drawings, score = trust_of(model, recipe, fitted.label, bench, own, answers)
         odd = _probed(model, bench, recipe)
         measures += probe_measures(fitted.label, odd, score, bench.direction, recipe.seed)
+    return measures, drawings
+
+
+def trust_of(
+    model: StitchedModel, recipe: Recipe, label: str, bench: Workbench, own: References, answers: Tensor
+) -> tuple[list[Measure], dict[str, Any], np.ndarray]:
+    """Measures, drawings and scores (n,) of a model with a gauge on the test split.
+
+    Args:
+        answers: (n, k) the model's there.
+    """
+    classifier = is_classifier(bench.target)
+    trust = trust_scores(model, bench.frames["test"], bench.texts(recipe, "test"), bench.runtime)
+    score = trust.score.numpy()
+    if classifier:
+        errors = answers.argmax(-1).numpy() != own.labels
+    else:
+        errors = (answers - own.output).double().square().mean(1).numpy()
+    scope = Scope("test", bench.direction, recipe.seed, bench.samples["test"].groups)  # type: ignore[arg-type]
+    measures = trust_measures(label, score, errors, classifier, scope)
     distance = trust.distances["distance"].numpy()
-    return measures, {
+    drawings = {
         "risk_coverage": risk_coverage(score, errors),
         "error_by_distance": error_by_distance(distance, errors, classifier, recipe.seed),
     }
+    return measures, drawings, score
 
 
 def _probed(model: StitchedModel, bench: Workbench, recipe: Recipe) -> dict[str, np.ndarray]:

@@ -241,7 +241,7 @@ print(json.dumps({"commits": commits, "same": [torch.equal(logits[0], one) for o
 def test_the_thin_form_takes_the_halves_from_their_own_repositories(
     hub: LocalHub, tmp_path: Path, pico_roberta: Path, pico_xlnet: Path, written: Path
 ) -> None:
-    content = reading(pico_roberta, pico_xlnet, written, sequence={"length": "resample"}, save="map")
+    content = reading(pico_roberta, pico_xlnet, written, sequence={"length": "resample"}, save="map", trust="none")
     content["source"]["model"], content["target"]["model"] = "me/base", "me/other"
     bases = {"me/base": str(pico_roberta), "me/other": str(pico_xlnet)}
     code = f"BASES, RECIPE, OUT = {bases!r}, {content!r}, {str(tmp_path / 'out')!r}\n{THIN}"
