@@ -67,7 +67,8 @@ def _planned(
         values = values if columns is None else values[..., list(columns)]
         path = frames.path.batch(bucket)[0].to(runtime.device) if frames.path else None
         spans = _padded_spans(texts, bucket, model.rule.state.padding_side)
-        yield bucket, values, mask, model.rule.plan(mask, path, spans, frames.target.lengths[list(bucket)])
+        lengths = frames.target.lengths[list(bucket)]
+        yield bucket, values, mask, model.rule.plan(mask, path, spans, lengths, values)
 
 
 def _padded_spans(texts: Texts | None, bucket: Sequence[int], side: str) -> Tensor | None:

@@ -21,7 +21,9 @@ from hf_stitch.offsets import Offsets, offsets, token_spans, tokens_within, word
 from hf_stitch.ragged import Ragged
 from hf_stitch.recipe import Recipe
 from hf_stitch.sequences.ctc import CtcAlphabet
-from hf_stitch.sequences.rule import DEFAULT_LENGTH, LengthRule, Pairs, RuleState, SampleShape
+from hf_stitch.sequences.predictor import LengthPredictor
+from hf_stitch.sequences.rule import LengthRule
+from hf_stitch.sequences.shapes import Pairs, RuleState, SampleShape
 from hf_stitch.sequences.special import SpecialTokens
 from hf_stitch.sequences.windows import pool_windows
 
@@ -95,8 +97,9 @@ def make_rule(recipe: Recipe, source: End, target: End, frames: Frames, texts: T
     s, t = frames.source.lengths.double(), frames.target.lengths.double()
     state = RuleState(
         length=asked.length,
-        target_length=asked.target_length or DEFAULT_LENGTH[asked.length],
+        target_length=asked.default_length(),
         slice=asked.slice,
+        slicing=asked.slicing,
         parts=asked.parts,
         ratio=float((s @ t) / (s @ s)),  # least squares through the origin
         constant=int(t.median()),
@@ -106,7 +109,16 @@ def make_rule(recipe: Recipe, source: End, target: End, frames: Frames, texts: T
         state.alphabet = alphabet_of(source).to_dict()
         assert texts is not None
         state.before, state.after = _frame_of(texts)
-    return LengthRule(state)
+    rule = LengthRule(state)
+    if state.target_length != "predicted":
+        return rule
+    return rule.with_predictor(LengthPredictor.fit(s, _pooled(source, frames), t))
+
+
+def _pooled(source: End, frames: Frames) -> Tensor:
+    """(n, features) mean activation of each sample on the source's selected features."""
+    features = slice(None) if source.features is None else list(source.features)
+    return torch.stack([frames.source[i].mean(0)[features] for i in range(len(frames))])
 
 
 def _frame_of(texts: Texts) -> tuple[list[int], list[int]]:
@@ -223,7 +235,6 @@ def fit_special(rule: LengthRule, source: End, frames: Frames, texts: Texts | No
     """Give the rule the activations of the target's special tokens."""
     if texts is None or rule.state.length not in ("ctc", "spans"):
         return rule
-    features = slice(None) if source.features is None else list(source.features)
     seen: dict[int, list[Tensor]] = {}
     for i in range(len(frames)):
         own: dict[int, list[Tensor]] = {}
@@ -236,5 +247,4 @@ def fit_special(rule: LengthRule, source: End, frames: Frames, texts: Texts | No
     if not ids:
         return rule
     values = torch.stack([torch.stack(seen[token]) for token in ids], 1)
-    pooled = torch.stack([frames.source[i].mean(0)[features] for i in range(len(frames))])
-    return rule.with_special(SpecialTokens.fit(ids, values, pooled))
+    return rule.with_special(SpecialTokens.fit(ids, values, _pooled(source, frames)))

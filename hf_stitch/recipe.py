@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from hf_stitch.errors import RecipeError, nearest
 from hf_stitch.recipe_errors import explain
-from hf_stitch.recipe_parts import Data, Every, Method, Neighborhoods, Part, Sequence_, Side, Splits, Stitch
+from hf_stitch.recipe_parts import RULES, Data, Every, Method, Neighborhoods, Part, Sequence_, Side, Splits, Stitch
 
 __all__ = ["Data", "Every", "Recipe", "Side", "digest", "find", "merge", "shipped"]
 
@@ -50,8 +50,11 @@ class Recipe(Part):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Recipe:
-        if self.sequence.target_length == "ctc" and self.sequence.length != "ctc":
-            raise ValueError(f"sequence.target_length: ctc needs sequence.length: ctc; got {self.sequence.length}")
+        if self.sequence.fill != "predict" and self.target.features == "all":
+            raise ValueError(
+                f"sequence.fill: {self.sequence.fill} fills target features that were not selected; got "
+                "target.features: all: select some, such as {every: 4}, or leave fill out"
+            )
         if self.trust == "cycle" and self.data.validation is None:
             raise ValueError("trust: cycle needs data.validation: a map comes back too well from where it was fitted")
         needs_metric = self.stitch.method == "diffusion"
@@ -139,7 +142,8 @@ def _variant(entry: Compare, base: Recipe) -> tuple[str, Recipe]:
         raise RecipeError(f"compare: each entry is a method name or a mapping with `name:`; got {entry!r}")
     if isinstance(entry, str):
         changes["stitch"] = _method_of(entry)
-    content = merge(base.plain(), {key: value for key, value in changes.items() if key != "stitch"})
+    own = {**base.plain(), "sequence": _kept_for(changes.get("sequence"), base.plain().get("sequence", {}))}
+    content = merge(own, {key: value for key, value in changes.items() if key != "stitch"})
     stitch: Any = changes.get("stitch", {})
     # Options of one method mean nothing to another, so a change of method starts from that method's defaults.
     same = isinstance(stitch, dict) and stitch.get("method", base.stitch.method) == base.stitch.method
@@ -151,14 +155,29 @@ def _variant(entry: Compare, base: Recipe) -> tuple[str, Recipe]:
 
 
 def _without_foreign_options(content: Mapping[str, Any], overrides: Sequence[str]) -> Mapping[str, Any]:
-    """Leave out the file's options of another method than the one that an override asks for."""
-    stitch = content.get("stitch")
-    asked = apply_overrides({}, overrides).get("stitch")
-    if not isinstance(stitch, Mapping) or not isinstance(asked, Mapping):
+    """Leave out the file's options of another method or length rule than the one that an override asks for."""
+    stitch, sequence = content.get("stitch"), content.get("sequence")
+    asked = apply_overrides({}, overrides)
+    if isinstance(sequence, Mapping):
+        content = {**content, "sequence": _kept_for(asked.get("sequence"), sequence)}
+    wanted = asked.get("stitch")
+    if not isinstance(stitch, Mapping) or not isinstance(wanted, Mapping):
         return content
-    if asked.get("method", stitch.get("method")) == stitch.get("method"):
+    if wanted.get("method", stitch.get("method")) == stitch.get("method"):
         return content
     return {**content, "stitch": {key: value for key, value in stitch.items() if key == "landing"}}
+
+
+def _kept_for(asked: Any, sequence: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The `sequence` part without what a newly asked length rule does not take."""
+    rule = asked.get("length") if isinstance(asked, Mapping) else None
+    if rule not in RULES:  # none, or a name that the schema will refuse
+        return sequence
+    lengths, options = RULES[rule]
+    foreign = {key for _, own in RULES.values() for key in own} - set(options)
+    if sequence.get("target_length") not in lengths:
+        foreign.add("target_length")
+    return {key: value for key, value in sequence.items() if key not in foreign}
 
 
 def _method_of(label: str) -> dict[str, str]:

@@ -122,7 +122,7 @@ def _probed(model: StitchedModel, bench: Workbench, recipe: Recipe) -> dict[str,
                 inputs = to_device(preparer.batch(raws[first : first + AT_ONCE]), bench.runtime)
                 spans = inputs.pop("target_spans", None)
                 frames, mask, path = model.activations(inputs)
-                scores.append(model.trusted(frames, model.plan(mask, path, spans, None)).score.cpu())
+                scores.append(model.trusted(frames, model.plan(mask, path, spans, None, frames)).score.cpu())
         found[name] = torch.cat(scores).numpy()
     return found
 

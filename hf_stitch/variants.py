@@ -92,6 +92,7 @@ def fit_variant(label: str, recipe: Recipe, bench: Workbench, cutter: Cutter) ->
             target,
             landing=recipe.stitch.landing,
             fill=recipe.sequence.fill,
+            steps=rule.state.slice,
             options=recipe.stitch.options(),
             rows=bench.runtime.rows,
         )
@@ -104,6 +105,8 @@ def fit_variant(label: str, recipe: Recipe, bench: Workbench, cutter: Cutter) ->
     few = [f"{role}: {one['scarce']}" for role, one in summaries.items() if "scarce" in one]
     layer.diagnostics["warnings"] = [*layer.diagnostics.get("warnings", []), *few]
     found = {**layer.diagnostics, "neighbourhoods": summaries, "rows": len(pairing), "dropped_words": pairing.dropped}
+    if rule.predictor is not None:
+        found["target_length"] = rule.predictor.spec
     return Fitted(label, recipe, model.to(bench.runtime.device), pairing, found)
 
 

@@ -22,7 +22,8 @@ from hf_stitch.hooks.generation import generation_way, left_padded
 from hf_stitch.models.configuration_stitched import StitchedConfig
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe import Side
-from hf_stitch.sequences.rule import LengthRule, RuleState
+from hf_stitch.sequences.rule import LengthRule
+from hf_stitch.sequences.shapes import RuleState
 from hf_stitch.stitching import fit_layer
 
 SPECIAL = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 2}

@@ -34,7 +34,7 @@ def test_registry() -> None:
 
 @pytest.mark.parametrize("method", ["affine", "orthogonal", "rbf", "diffusion"])
 @pytest.mark.parametrize("landing", ["none", "nearest"])
-@pytest.mark.parametrize("fill", ["predict", "mean", "zero"])
+@pytest.mark.parametrize("fill", ["predict", "mean", "zero", "reference"])
 def test_laws(method: str, landing: str, fill: str) -> None:
     source, target = sides()
     options = {"coordinates": 3, "neighbours": "all"} if method == "diffusion" else {}
@@ -46,10 +46,26 @@ def test_laws(method: str, landing: str, fill: str) -> None:
         assert not found[:, [1, 3, 4]].any()
     if fill == "mean":
         assert torch.allclose(found[:, 1], found[:, [0, 2, 5]].mean(1))
+    if fill == "reference":
+        assert torch.equal(found[:, [1, 3, 4]], target.full.mean(0)[[1, 3, 4]].expand(60, -1))
     if landing == "nearest":
         known = target.full if fill == "predict" else target.values
         seen = found if fill == "predict" else found[:, [0, 2, 5]]
         assert (seen[:, None] == known[None]).all(2).any(1).all()
+
+
+def test_each_timestep_of_a_slice_is_filled_with_its_own_mean() -> None:
+    source, target = sides()
+    two = torch.cat([target.full, 10 + target.full], 1)
+    chosen = (0, 2, 6, 8)  # features 0 and 2 of either timestep
+    both = replace(rows(two[:, chosen]), full=two, selected=chosen)
+    layer = fit_layer("affine", source, both, fill="mean", steps=2)
+    found = layer(source.values).reshape(60, 2, 6)
+    for k in range(2):
+        assert torch.allclose(found[:, k, [1, 3, 4, 5]], found[:, k, [0, 2]].mean(1, keepdim=True).expand(-1, 4))
+    assert torch.equal(restored(layer)(source.values), layer(source.values))
+    plain = fit_layer("affine", source, both, fill="mean")
+    assert not torch.allclose(plain(source.values).reshape(60, 2, 6), found)
 
 
 def test_float32_activations() -> None:

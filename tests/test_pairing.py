@@ -24,7 +24,8 @@ from hf_stitch.pairing import (
 from hf_stitch.ragged import Ragged
 from hf_stitch.recipe import merge
 from hf_stitch.sequences.ctc import words_of
-from hf_stitch.sequences.rule import LengthRule, RuleState
+from hf_stitch.sequences.rule import LengthRule
+from hf_stitch.sequences.shapes import RuleState
 from hf_stitch.workbench import Workbench
 
 

@@ -89,7 +89,21 @@ UNKNOWN = {
     "rule": ({"sequence": {"length": "trimm"}}, "did you mean 'trim'"),
     "type": ({"seed": "x"}, "`seed`: input should be a valid integer"),
     "zero": ({"data": {"fit": {"samples": 0}}}, "`data.fit.samples`: input should be greater than 0; got 0"),
-    "ctc": ({"sequence": {"target_length": "ctc"}}, "needs sequence.length: ctc; got trim"),
+    "ctc": (
+        {"sequence": {"target_length": "ctc"}},
+        "target_length: ctc with length: trim, which takes ratio, constant, predicted, oracle",
+    ),
+    "pool": (
+        {"sequence": {"length": "pool", "target_length": "ratio"}},
+        "target_length: ratio with length: pool, which finds the length itself: leave it out",
+    ),
+    "slice": (
+        {"sequence": {"length": "ctc", "slice": 2}},
+        "sequence.slice: 2 needs length trim or resample; got ctc",
+    ),
+    "parts": ({"sequence": {"parts": 2}}, "sequence.parts: 2 needs length pool or ctc or spans; got trim"),
+    "strided": ({"sequence": {"slicing": "strided"}}, "sequence.slicing: strided needs `slice`"),
+    "fill": ({"sequence": {"fill": "mean"}}, "fill: mean fills target features that were not selected"),
     "no neighbours": (
         {"stitch": {"method": "diffusion"}, "neighborhoods": {"kind": "given"}},
         "needs data.fit.columns.source_neighbours",

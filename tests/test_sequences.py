@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hf_stitch.errors import ActivationError, RecipeError
+from hf_stitch.errors import ActivationError
 from hf_stitch.sequences.ctc import CtcAlphabet, Word, match_words, words_of
-from hf_stitch.sequences.rule import LengthRule, RuleState, SampleShape, masked_mean
+from hf_stitch.sequences.predictor import LengthPredictor
+from hf_stitch.sequences.rule import LengthRule, masked_mean
+from hf_stitch.sequences.shapes import RuleState, SampleShape
+from hf_stitch.sequences.slicing import places, slices
 from hf_stitch.sequences.special import SpecialTokens
-from hf_stitch.sequences.windows import MAPPED, MEAN, PADDING, SPECIAL, Plan, pool_windows, split_evenly, steps
+from hf_stitch.sequences.windows import MAPPED, MEAN, PADDING, SPECIAL, Plan, pool_windows, single_steps, split_evenly
 from hf_stitch.spelling import edit_distance
 
 BLANK, DELIMITER = 0, 4
@@ -75,9 +79,24 @@ def test_even_windows_that_divide_are_disjoint(width: int, parts: int) -> None:
     assert (found[:, 1] - found[:, 0] == width).all()
 
 
-def test_steps_repeat_the_last_timestep_past_the_end() -> None:
-    assert steps(2, 2, 3).tolist() == [[[0, 1], [1, 2]], [[2, 3], [2, 3]]]
-    assert steps(0, 2, 3).shape == (0, 2, 2)
+@given(st.integers(1, 40), st.integers(1, 9), st.sampled_from(["windows", "strided"]))
+@settings(deadline=None, max_examples=200)
+def test_slices_put_together_again_are_the_sequence(count: int, size: int, slicing: str) -> None:
+    found, back = slices(count, size, slicing), places(count, size, slicing)
+    assert found.shape == (-(-count // size), size)
+    assert (found.ravel()[back] == np.arange(count)).all()
+    assert len(set(back.tolist())) == count
+    assert found.max() == count - 1
+
+
+def test_strided_slices_are_those_of_the_thesis() -> None:
+    found = slices(100, 25, "strided")  # 4 slices of 25 points, each 4 timesteps from the next
+    assert found.shape == (4, 25)
+    assert (np.diff(found, axis=1) == 4).all()
+    assert found[:, 0].tolist() == [0, 1, 2, 3]
+    assert slices(5, 3, "strided").tolist() == [[0, 2, 4], [1, 3, 4]]  # the last timestep stands in for a sixth
+    assert slices(5, 3, "windows").tolist() == [[0, 1, 2], [3, 4, 4]]
+    assert single_steps(3).tolist() == [[0, 1], [1, 2], [2, 3]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -179,6 +198,14 @@ def test_trim_pairs_step_by_step() -> None:
     assert found.position.tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("length", ["trim", "resample"])
+def test_strided_slices_pair_timesteps_of_the_same_places(length: str) -> None:
+    found = rule(length, slice=2, slicing="strided").pairs(SampleShape(6, 6))
+    steps = [[[0, 1], [3, 4]], [[1, 2], [4, 5]], [[2, 3], [5, 6]]]
+    assert found.source.tolist() == found.target.tolist() == steps
+    assert found.position.tolist() == [0, 1, 2]
+
+
 @pytest.mark.parametrize(("length", "rows"), [("trim", 2), ("resample", 3)])
 def test_slices_join_consecutive_timesteps(length: str, rows: int) -> None:
     found = rule(length, slice=2).pairs(SampleShape(5, 7))
@@ -192,12 +219,6 @@ def test_a_slice_longer_than_the_sample_gives_no_pair() -> None:
     assert len(rule("trim", slice=4).pairs(SampleShape(9, 3)).position) == 0
 
 
-@pytest.mark.parametrize("length", ["pool", "ctc", "spans"])
-def test_slices_need_a_rule_of_timesteps(length: str) -> None:
-    with pytest.raises(RecipeError, match=rf"slice: 2 needs length trim or resample; got {length}"):
-        rule(length, slice=2)
-
-
 @given(st.integers(1, 12), st.integers(1, 12))
 @settings(deadline=None, max_examples=60)
 def test_resampling_uses_every_frame_and_fills_every_position(t: int, u: int) -> None:
@@ -206,6 +227,38 @@ def test_resampling_uses_every_frame_and_fills_every_position(t: int, u: int) ->
     assert pairs.source.tolist() == plan.windows[0].tolist() == split_evenly(0, t, u)[:, None].tolist()
     assert (plan.kind == MAPPED).all()
     assert plan.kind.shape == (1, u)
+
+
+@pytest.mark.parametrize("state", [{}, {"slice": 2}, {"slice": 3, "slicing": "strided"}])
+@pytest.mark.parametrize("length", ["trim", "resample"])
+def test_the_same_length_is_the_identity(length: str, state: dict) -> None:
+    frames = normal(2, 6, 3)
+    out, plan = ran(rule(length, "constant", constant=6, **state), frames, masks([6, 6]))
+    assert (plan.kind == MAPPED).all()
+    assert torch.equal(out, frames)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.sampled_from(["trim", "resample"]), st.integers(1, 3))
+@settings(deadline=None, max_examples=60)
+def test_constants_stay_constant(t: int, u: int, length: str, size: int) -> None:
+    slicing = "strided" if size > 1 else "windows"
+    frames = torch.full((1, t, 2), 3.25, dtype=torch.float64)
+    out, _ = ran(rule(length, "constant", constant=u, slice=size, slicing=slicing), frames, masks([t]))
+    assert torch.equal(out, torch.full((1, u, 2), 3.25, dtype=torch.float64))
+
+
+def test_parts_of_the_whole_and_of_spans() -> None:
+    frames = normal(1, 7, 2)
+    pooled = rule("pool", parts=3)
+    plan = pooled.plan(masks([7]))
+    assert (pooled.join, plan.kind.tolist()) == (3, [[MAPPED]])
+    wanted = torch.cat([frames[0, a:b].mean(0) for a, b in split_evenly(0, 7, 3)])
+    torch.testing.assert_close(pooled.rows(frames, plan)[0, 0], wanted)
+    spoken = rule("spans", parts=2)
+    spans = torch.tensor([[[0, 4], [-1, 9], [4, 5]]])
+    plan = spoken.plan(masks([7]), spans=spans)
+    assert plan.windows.tolist() == [[[[0, 2], [2, 4]], [[4, 5], [4, 5]]]]
+    assert spoken.pairs(SampleShape(7, 3, spans=spans[0].numpy())).source.tolist() == plan.windows[0].tolist()
 
 
 def test_pool_is_one_position() -> None:
@@ -241,13 +294,63 @@ def test_the_target_length_comes_from_where_the_recipe_says(length: str) -> None
     assert lengths(rule(length, "oracle"), target_lengths=[1, 6]) == [1, 6]
     with pytest.raises(ActivationError, match="oracle needs `target_lengths`; use ratio"):
         rule(length, "oracle").plan(mask)
+    with pytest.raises(ActivationError, match="predicted needs a fitted predictor; got none"):
+        rule(length, "predicted").plan(mask)
+
+
+def predicted(lengths: Tensor, pooled: Tensor, wanted: Tensor) -> LengthRule:
+    return rule("resample", "predicted").with_predictor(LengthPredictor.fit(lengths, pooled, wanted))
+
+
+@pytest.mark.parametrize("features", [2, 60])
+def test_a_length_that_the_source_tells_is_predicted(features: int) -> None:
+    lengths, pooled = torch.arange(20, 80), normal(60, features, seed=5)
+    wanted = (3 + 0.5 * lengths + 4 * pooled[:, 0]).round().long()
+    made = predicted(lengths[:48], pooled[:48], wanted[:48])
+    assert made.predictor is not None
+    spec = made.predictor.spec
+    found = torch.tensor(made.predictor(lengths, pooled))
+    if features == 2:
+        assert spec["error"] < 0.5  # rounding alone
+        assert (found - wanted).abs().max() <= 1
+    assert spec["error"] < spec["error_of_ratio"]
+    by_ratio = (spec["ratio"] * lengths).round()
+    assert (found - wanted)[48:].abs().sum() < (by_ratio - wanted)[48:].abs().sum()
+
+
+def test_where_all_are_of_one_length_so_is_the_prediction() -> None:
+    made = predicted(torch.full((6,), 9), normal(6, 3), torch.full((6,), 4))
+    assert made.predictor is not None
+    assert made.predictor(torch.tensor([9]), normal(1, 3, seed=1)) == [4]
+
+
+def test_a_predicted_length_stays_within_reach_of_the_fit() -> None:
+    made = predicted(torch.arange(20, 50), normal(30, 2), torch.arange(20, 50) // 2)
+    far = normal(1, 2) + 1e6
+    assert made.predictor is not None
+    assert 5 <= made.predictor(torch.tensor([30]), far)[0] <= 48
+    assert 5 <= made.predictor(torch.tensor([30]), -far)[0] <= 48
+    assert made.predictor(torch.tensor([300]), far * 0)[0] == pytest.approx(150, abs=2)
+
+
+def test_a_predictor_survives_saving_and_low_precision() -> None:
+    made = predicted(torch.arange(20, 50), normal(30, 2), torch.arange(20, 50) // 2)
+    again = LengthRule.from_spec(json.loads(json.dumps(made.spec())))
+    again.load_state_dict(made.state_dict())
+    frames, mask = normal(2, 40, 2), masks([40, 25])
+    plans = [one.plan(mask, frames=frames) for one in (made, again, again.to(torch.bfloat16))]
+    assert plans[0].mask.sum(1).tolist() == [20, 12]
+    assert all(torch.equal(plan.windows, plans[0].windows) for plan in plans)
+    with pytest.raises(ActivationError, match="predicted needs the source's `frames`; got none"):
+        made.plan(mask)
 
 
 @pytest.mark.parametrize("length", ["trim", "resample"])
+@pytest.mark.parametrize("slicing", ["windows", "strided"])
 @pytest.mark.parametrize("t", [1, 4, 5])
-def test_slices_are_taken_apart_again(length: str, t: int) -> None:
+def test_slices_are_taken_apart_again(length: str, t: int, slicing: str) -> None:
     frames = normal(1, t, 2)
-    out, plan = ran(rule(length, "constant", constant=5, slice=2), frames, masks([t]))
+    out, plan = ran(rule(length, "constant", constant=5, slice=2, slicing=slicing), frames, masks([t]))
     plain, same = ran(rule(length, "constant", constant=5), frames, masks([t]))
     assert torch.equal(plan.kind, same.kind)
     torch.testing.assert_close(out, plain)
@@ -355,15 +458,29 @@ RULES = [
     ("trim", {"target_length": "constant", "constant": 6, "slice": 3}),
     ("resample", {"ratio": 0.6}),
     ("resample", {"ratio": 1.7, "slice": 2}),
+    ("trim", {"ratio": 1.0, "slice": 2, "slicing": "strided"}),
+    ("resample", {"ratio": 1.7, "slice": 3, "slicing": "strided"}),
+    ("resample", {"target_length": "predicted"}),
     ("pool", {}),
+    ("pool", {"parts": 2}),
     ("ctc", {"parts": 2}),
     ("ctc", {"before": [1], "after": [2]}),
 ]
 TEXTS = ["aa|bb-c|c", "-c-", "ab|"]
 
 
+def made_of(length: str, state: dict, padding_side: str = "right") -> LengthRule:
+    made = rule(length, **state, padding_side=padding_side)
+    if "before" in state:
+        return made.with_special(special([1, 2], width=3))
+    if state.get("target_length") == "predicted":
+        lengths, pooled = torch.arange(1, 13), normal(12, 2, seed=4)
+        return made.with_predictor(LengthPredictor.fit(lengths, pooled, lengths + pooled[:, 0].exp().round().long()))
+    return made
+
+
 def layered(made: LengthRule, frames: Tensor, mask: Tensor, weight: Tensor, **more: Any) -> tuple[Tensor, Plan]:
-    plan = made.plan(mask, **more)
+    plan = made.plan(mask, frames=frames, **more)
     return made.assemble(made.rows(frames, plan) @ weight, frames, mask, plan), plan
 
 
@@ -373,9 +490,7 @@ def layered(made: LengthRule, frames: Tensor, mask: Tensor, weight: Tensor, **mo
 def test_a_padded_batch_is_what_its_samples_are_alone(
     length: str, state: dict, source_side: str, target_side: str
 ) -> None:
-    made = rule(length, **state, padding_side=target_side)
-    if "before" in state:
-        made = made.with_special(special([1, 2], width=3))
+    made = made_of(length, state, target_side)
     paths, mask = heard(TEXTS, source_side)
     weight = normal(2 * made.join, 3 * made.state.slice, seed=3)
     frames = torch.where(mask[..., None], normal(*mask.shape, 2), 7.0)
@@ -391,9 +506,7 @@ def test_a_padded_batch_is_what_its_samples_are_alone(
 
 @pytest.mark.parametrize(("length", "state"), RULES)
 def test_rules_are_differentiable(length: str, state: dict) -> None:
-    made = rule(length, **state)
-    if "before" in state:
-        made = made.with_special(special([1, 2], width=3))
+    made = made_of(length, state)
     paths, mask = heard(TEXTS[:2], "right")
     weight = normal(2 * made.join, 3 * made.state.slice, seed=3)
     frames = normal(*mask.shape, 2).requires_grad_()
@@ -406,16 +519,13 @@ def test_rules_are_differentiable(length: str, state: dict) -> None:
 
 @pytest.mark.parametrize(("length", "state"), RULES)
 def test_a_rule_survives_its_spec(length: str, state: dict) -> None:
-    made = rule(length, **state)
-    if "before" in state:
-        made = made.with_special(special([1, 2]))
+    made = made_of(length, state)
     again = LengthRule.from_spec(made.spec())
     again.load_state_dict(made.state_dict())
     assert again.state == made.state
     paths, mask = heard(TEXTS, "right")
-    frames = normal(*mask.shape, 2)
-    if made.state.slice == 1 and made.join == 1:
-        assert torch.equal(ran(again, frames, mask, path=paths)[0], ran(made, frames, mask, path=paths)[0])
+    frames, weight = normal(*mask.shape, 2), normal(2 * made.join, 3 * made.state.slice, seed=3)
+    assert torch.equal(*(layered(one, frames, mask, weight, path=paths)[0] for one in (again, made)))
 
 
 @pytest.mark.parametrize(("length", "state"), RULES)
@@ -423,9 +533,9 @@ def test_what_is_fitted_is_what_runs(length: str, state: dict) -> None:
     """The source windows of the fit are those of the run where both know the same lengths."""
     if "before" in state:
         return
-    made = rule(length, **state)
+    made = made_of(length, state)
     paths, mask = heard([TEXTS[0]], "right")
-    wanted = made.plan(mask, path=paths)
+    wanted = made.plan(mask, path=paths, frames=normal(*mask.shape, 2))
     count = int(wanted.mask.sum())
     words = tuple(word.text for word in words_of(paths[0].numpy(), ALPHABET))
     tokens = [[i] for i in range(len(words))]

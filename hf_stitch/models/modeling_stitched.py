@@ -96,9 +96,11 @@ class StitchedModel(PreTrainedModel):
         path = found[1].argmax(-1) if self.ctc_point else None
         return torch.where(mask.unsqueeze(-1), frames, 0), mask, path
 
-    def plan(self, mask: Tensor, path: Tensor | None, spans: Tensor | None, lengths: Any) -> Plan:
+    def plan(
+        self, mask: Tensor, path: Tensor | None, spans: Tensor | None, lengths: Any, frames: Tensor | None = None
+    ) -> Plan:
         """Target positions of a batch; see `LengthRule.plan`."""
-        return self.rule.plan(mask, path, spans, lengths)
+        return self.rule.plan(mask, path, spans, lengths, frames)
 
     def stitch(self, frames: Tensor, mask: Tensor, plan: Plan) -> Tensor:
         """Map source activations (b, t, m) into target activations (b, t', m')."""
@@ -167,7 +169,7 @@ class StitchedModel(PreTrainedModel):
             "attention_mask": attention_mask,
         }
         frames, mask, path = self.activations({key: value for key, value in given.items() if value is not None})
-        plan = self.plan(mask, path, target_spans, target_lengths)
+        plan = self.plan(mask, path, target_spans, target_lengths, frames)
         values = self.stitch(frames, mask, plan)
         extra = {} if labels is None else {"labels": labels}
         trust = self.trusted(frames, plan) if return_trust else None  # refused before the suffix runs
@@ -207,7 +209,7 @@ class StitchedModel(PreTrainedModel):
         given.setdefault(self.main_input_name, inputs)
         given["attention_mask"] = attention_mask
         frames, mask, path = self.activations({key: value for key, value in given.items() if value is not None})
-        plan = self.plan(mask, path, target_spans, target_lengths)
+        plan = self.plan(mask, path, target_spans, target_lengths, frames)
         return generate_from(
             self.suffix, self.config.ends["suffix"]["plan"], self.stitch(frames, mask, plan), plan.mask, **kwargs
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from hf_stitch.manifold.interpolation import nearest_rows
 from hf_stitch.manifold.rows import ALONE, Rows
 
 Landing = Literal["none", "nearest"]
-Fill = Literal["predict", "mean", "zero"]
+Fill = Literal["predict", "mean", "zero", "reference"]
 Module = TypeVar("Module", bound=nn.Module)
 _METHODS: dict[str, type[StitchingLayer]] = {}
 
@@ -65,7 +65,7 @@ class StitchingLayer(nn.Module):
         super().__init__()
         self.features_in, self.features_out = features_in, features_out
         self.options = dict(options or {})
-        self.landing, self.fill = landing, fill
+        self.landing, self.fill, self.steps = landing, fill, 1
         self.diagnostics: dict[str, Any] = {}
         self.place(tensors)
 
@@ -113,8 +113,13 @@ class StitchingLayer(nn.Module):
     def _filled(self, found: Tensor) -> Tensor:
         if self.fill == "predict":
             return found
-        filler = found.mean(1, keepdim=True) if self.fill == "mean" else torch.zeros_like(found[:, :1])
-        return filler.expand(-1, self.features_out).index_copy(1, self.get_buffer("selected"), found)
+        if self.fill == "reference":
+            filler = self.get_buffer("reference").to(found.dtype).expand(len(found), -1)
+        else:
+            by_step = found.unflatten(1, (self.steps, found.shape[1] // self.steps)).mean(2, keepdim=True)
+            filler = by_step if self.fill == "mean" else torch.zeros_like(by_step)
+            filler = filler.expand(-1, -1, self.features_out // self.steps).flatten(1)
+        return filler.index_copy(1, self.get_buffer("selected"), found)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> StitchingLayer:
         return keep_dtype(self, fn, recurse)
@@ -131,6 +136,7 @@ class StitchingLayer(nn.Module):
             "method": self.method,
             "landing": self.landing,
             "fill": self.fill,
+            "steps": self.steps,
             "features_in": self.features_in,
             "features_out": self.features_out,
             "options": self.options,
@@ -152,7 +158,9 @@ class StitchingLayer(nn.Module):
             }
             sizes = int(spec["features_in"]), int(spec["features_out"])
             layer = layer_class(spec["method"])
-            return layer(tensors, *sizes, spec["options"], spec["landing"], spec["fill"])
+            made = layer(tensors, *sizes, spec["options"], spec["landing"], spec["fill"])
+            made.steps = int(spec.get("steps", 1))
+            return made
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ArtifactError(f"the saved stitching layer is damaged ({error!r}): fit it again") from None
 
@@ -201,6 +209,7 @@ def fit_layer(
     *,
     landing: Landing = "none",
     fill: Fill = "predict",
+    steps: int = 1,
     options: Mapping[str, Any] | None = None,
     rows: Rows = ALONE,
 ) -> StitchingLayer:
@@ -208,8 +217,10 @@ def fit_layer(
 
     Args:
         landing: `nearest` snaps each output to the nearest target activation seen in the fit.
-        fill: `predict` predicts all features of the target's layer; `mean` and `zero` predict the selected ones and
-            fill the rest with their mean or with 0 (the thesis's ways).
+        fill: `predict` predicts all features of the target's layer; the others predict the selected ones and fill the
+            rest: with the mean of the predicted ones of the same timestep or with 0 (the thesis's ways), or with what
+            each of them is on average in the fit (`reference`).
+        steps: timesteps that a row joins, one after the other.
         options: the method's own options; see `options_of`.
         rows: how the rows are shared out over processes, for methods that can (`shared`).
 
@@ -229,6 +240,7 @@ def fit_layer(
     kind = layer_class(method)
     layer = kind.fit(source, chosen, *([rows] if kind.shared else []), **options)
     _finish(layer, target, chosen, landing, fill)
+    layer.steps = steps
     if count > len(source):
         layer.diagnostics.setdefault("warnings", []).append(f"{count - len(source)} of {count} rows have no partner")
     return layer
@@ -239,7 +251,7 @@ def _check_words(method: str, landing: str, fill: str, options: Mapping[str, Any
     for name in options:
         if name not in known:
             raise RecipeError(f"method {method} has no option {name!r}; {nearest(name, known)}")
-    for key, value, allowed in (("landing", landing, ("none", "nearest")), ("fill", fill, ("predict", "mean", "zero"))):
+    for key, value, allowed in (("landing", landing, ("none", "nearest")), ("fill", fill, get_args(Fill))):
         if value not in allowed:
             raise RecipeError(f"{key}: unknown value {value!r}; {nearest(str(value), allowed)}")
 
@@ -266,4 +278,6 @@ def _finish(layer: StitchingLayer, target: ActivationSet, chosen: ActivationSet,
         layer.register_buffer("selected", torch.tensor(target.selected, device=target.values.device))
         layer.features_out = target.full.shape[1]
         layer.fill = fill
+        if fill == "reference":
+            layer.register_buffer("reference", target.full.detach().mean(0))
     layer.landing = landing

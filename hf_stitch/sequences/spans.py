@@ -1,0 +1,31 @@
+"""The length rule `spans`: the input says which of the source's timesteps each token of the target shares."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hf_stitch.sequences.shapes import Pairs, Positions, Rule, SampleShape, needed
+from hf_stitch.sequences.windows import MAPPED, MEAN, PADDING, SPECIAL, split_evenly
+
+
+class Spans(Rule):
+    """One position a token of the target: `parts` averages of the source timesteps of its span, joined."""
+
+    shifted = False
+
+    def pairs(self, sample: SampleShape) -> Pairs:
+        spans = needed(sample.spans, "spans")
+        place = np.flatnonzero((spans[:, 0] >= 0) & (spans[:, 1] > spans[:, 0]))
+        return Pairs(self._windows(spans[place]), np.stack([place, place + 1], -1)[:, None], place)
+
+    def positions(self, sample: SampleShape) -> Positions:
+        spans = needed(sample.spans, "spans")
+        real = (spans[:, 0] >= 0) & (spans[:, 1] > spans[:, 0])
+        other = np.where(spans[:, 0] == -1, SPECIAL, np.where(spans[:, 0] == -2, PADDING, MEAN))
+        kind = np.where(real, MAPPED, other)
+        row = np.where(real, np.cumsum(real) - 1, np.where(kind == SPECIAL, spans[:, 1], 0))
+        return Positions(self._windows(spans[real]), kind, row)
+
+    def _windows(self, spans: np.ndarray) -> np.ndarray:
+        found = [split_evenly(int(start), int(end), self.state.parts) for start, end in spans]
+        return np.stack(found) if found else np.zeros((0, self.state.parts, 2), np.int64)

@@ -1,0 +1,107 @@
+"""Length rules from recipe to exported model: what was saved answers as what was fitted, and a batch as its samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pico_recipes import listening, reading
+from pico_speech import say
+from torch import Tensor
+
+from hf_stitch.fitting import fit
+from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.preparation import Preparer
+from hf_stitch.recipe import Recipe, merge
+
+SPOKEN = ("a so not it", "not it", "it i a so not i")
+WRITTEN = ("the film was very good", "so bad", "i never like this boring play")
+
+
+def answers(model: StitchedModel, preparer: Preparer, raws: list[Any], **more: Any) -> Tensor:
+    with torch.no_grad():
+        return model(**preparer.batch(raws), **more).logits
+
+
+def exported(content: dict, folder: Path) -> tuple[StitchedModel, Preparer]:
+    """The model that was saved; it answers bit for bit as the one that was fitted."""
+    fitted, _ = fit(Recipe.parse(content), folder, device="cpu")
+    saved = StitchedModel.from_pretrained(folder).eval()
+    preparer = Preparer.load(folder, saved.config)
+    texts = preparer.modality == "text"
+    raws = list(WRITTEN) if texts else [say(text) for text in SPOKEN]
+    together = answers(saved, preparer, raws)
+    assert torch.equal(together, answers(fitted, preparer, raws))
+    alone = torch.cat([answers(saved, preparer, [raw]) for raw in raws])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+    assert together.std(0).max() > 1e-4, "all inputs got one answer"
+    return saved, preparer
+
+
+HEARD = [
+    {"length": "trim", "slice": 2, "slicing": "strided"},
+    {"length": "trim", "target_length": "predicted"},
+    {"length": "resample", "slice": 3, "slicing": "strided"},
+    {"length": "resample", "target_length": "predicted"},
+    {"length": "pool", "parts": 3},
+]
+
+
+@pytest.mark.parametrize("sequence", HEARD, ids=lambda one: "-".join(map(str, one.values())))
+def test_a_saved_rule_answers_as_the_fitted_one(
+    pico_listener: Path, pico_xlnet: Path, spoken: Path, tmp_path: Path, sequence: dict
+) -> None:
+    content = {**listening(pico_listener, pico_xlnet, spoken), "sequence": sequence}
+    model, _ = exported(content, tmp_path / "out")
+    assert model.layer.features_in == 16 * sequence.get("slice", 1) * sequence.get("parts", 1)
+    assert model.layer.features_out == 16 * sequence.get("slice", 1)
+    assert (model.rule.predictor is not None) == (sequence.get("target_length") == "predicted")
+
+
+@pytest.mark.parametrize("fill", ["mean", "zero", "reference"])
+def test_partial_features_of_strided_slices(
+    pico_roberta: Path, pico_xlnet: Path, written: Path, tmp_path: Path, fill: str
+) -> None:
+    """As in the thesis's second experiment: slices of equidistant timesteps, some features mapped, the rest filled."""
+    changes = {
+        "source": {"features": {"every": 2}},
+        "target": {"features": {"every": 4}},
+        "sequence": {"length": "trim", "slice": 2, "slicing": "strided", "fill": fill},
+    }
+    model, preparer = exported(merge(reading(pico_roberta, pico_xlnet, written), changes), tmp_path / "out")
+    with torch.no_grad():
+        frames, mask, _ = model.activations(preparer.batch(list(WRITTEN)))
+        plan = model.plan(mask, None, None, None, frames)
+        values = model.stitch(frames, mask, plan)[plan.mask]
+    rest, kept = [i for i in range(16) if i % 4], values[:, ::4]
+    if fill == "zero":
+        assert not values[:, rest].any()
+    elif fill == "mean":
+        torch.testing.assert_close(values[:, rest], kept.mean(1, keepdim=True).expand(-1, 12))
+    else:
+        own = model.layer.reference.reshape(2, 16).float()
+        near = (values[:, None, rest] - own[None, :, rest]).abs().amax(2).min(1).values
+        assert near.max() < 1e-6, "neither timestep of a slice has its mean of the fit"
+
+
+def test_an_identity_stitch_by_strided_slices_agrees_with_itself(pico_roberta: Path, written: Path) -> None:
+    content = merge(
+        reading(pico_roberta, pico_roberta, written),
+        {"sequence": {"length": "trim", "slice": 2, "slicing": "strided"}, "stitch": {"ridge": 1e-9}},
+    )
+    _, report = fit(Recipe.parse(content), device="cpu")
+    assert report.value("agreement") == 1
+    assert report.value("r2") == pytest.approx(1, abs=1e-5)
+
+
+def test_the_predicted_length_says_how_well_it_was_predicted(
+    pico_listener: Path, pico_xlnet: Path, spoken: Path
+) -> None:
+    content = listening(pico_listener, pico_xlnet, spoken)
+    content["sequence"] = {"length": "resample", "target_length": "predicted"}
+    model, report = fit(Recipe.parse(content), device="cpu")
+    told = report.diagnostics["fits"]["affine"]["target_length"]
+    assert told == model.rule.predictor.spec
+    assert 0 <= told["error"] <= told["error_of_ratio"] * 1.5
