@@ -52,8 +52,13 @@ class LengthRule(nn.Module):
         return self._with(self.special, predictor)
 
     def _with(self, special: SpecialTokens | None, predictor: LengthPredictor | None) -> LengthRule:
-        specs = {"special": special.spec if special else None, "predictor": predictor.spec if predictor else None}
-        rule = LengthRule(replace(self.state, **specs))
+        rule = LengthRule(
+            replace(
+                self.state,
+                special=special.spec if special else None,
+                predictor=predictor.spec if predictor else None,
+            )
+        )
         rule.special, rule.predictor = special, predictor
         return rule
 

@@ -13,8 +13,8 @@ import numpy as np
 def slices(count: int, size: int, slicing: str) -> np.ndarray:
     """(ceil(count / size), size) timesteps of each slice; past the end the last one is repeated."""
     rows = -(-count // size)
-    found = np.arange(rows * size)
-    found = found.reshape(size, rows).T if slicing == "strided" else found.reshape(rows, size)
+    every = np.arange(rows * size)
+    found = every.reshape(size, rows).T if slicing == "strided" else every.reshape(rows, size)
     return np.minimum(found, max(count - 1, 0))
 
 
