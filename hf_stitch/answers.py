@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from hf_stitch.collection import Frames, output_of, to_device
+from hf_stitch.collection import Answers, Frames, output_of, to_device
 from hf_stitch.ends import End
 from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.models.written import finish, writer_of
 from hf_stitch.pairing import Texts, alphabet_of
+from hf_stitch.ragged import Ragged
 from hf_stitch.runtime import Runtime
 from hf_stitch.sequences.ctc import words_of
 from hf_stitch.sequences.windows import Plan
 from hf_stitch.stitching.trust import Draft, Trust
 
 
-def stitched_answers(model: StitchedModel, frames: Frames, texts: Texts | None, runtime: Runtime) -> Tensor:
-    """Logits (n, k) of a stitched model whose prefix has already run.
+def stitched_answers(model: StitchedModel, frames: Frames, texts: Texts | None, runtime: Runtime) -> Answers:
+    """Logits (n, k) of a stitched model whose prefix has already run, or the tokens that it writes.
 
     The prefix is what all variants share, so its activations are collected once and only layer and suffix run here.
     """
     rows: dict[int, Tensor] = {}
+    writer = writer_of(model)
     with torch.no_grad():
         for bucket, values, mask, plan in _planned(model, frames, texts, runtime):
+            if writer is not None:
+                rows.update(zip(bucket, finish(model, writer, values, mask, plan)))
+                continue
             answer = output_of(model.finish(model.stitch(values, mask, plan), plan.mask), "target")
             assert answer is not None
             rows.update(zip(bucket, answer.cpu()))
-    return torch.stack([rows[i] for i in range(len(frames))])
+    return in_order(rows, writer is not None)
+
+
+def in_order(rows: Mapping[int, Tensor], written: bool) -> Answers:
+    """Answers by sample number, put together."""
+    ordered = [rows[i] for i in range(len(rows))]
+    return Ragged.pack(ordered) if written else torch.stack(ordered)
 
 
 def trust_distances(
@@ -89,13 +101,16 @@ def heard_texts(source: End, frames: Frames) -> list[str]:
     return [" ".join(word.text for word in words_of(frames.path[i].numpy(), alphabet)) for i in range(len(frames))]
 
 
-def text_answers(target: End, texts: list[str], runtime: Runtime, batch: int = 32) -> Tensor:
-    """The target's own logits (n, k) on texts."""
-    rows = []
+def text_answers(target: End, texts: list[str], runtime: Runtime, batch: int = 32) -> Answers:
+    """The target's own logits (n, k) on texts, or the tokens that it writes on them."""
+    rows: list[Tensor] = []
     with torch.no_grad():
         for start in range(0, len(texts), batch):
             inputs = to_device(target.preparer.batch(texts[start : start + batch]), runtime)
+            if target.writer is not None:
+                rows += target.writer.own(target.model, inputs)
+                continue
             answer = output_of(target.model(**inputs), "target")
             assert answer is not None
-            rows.append(answer.cpu())
-    return torch.cat(rows)
+            rows += answer.cpu()
+    return in_order(dict(enumerate(rows)), target.writer is not None)

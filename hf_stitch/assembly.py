@@ -24,6 +24,7 @@ from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe import Recipe
 from hf_stitch.sequences.rule import LengthRule
 from hf_stitch.stitching.layer import StitchingLayer
+from hf_stitch.writing import settings_of
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,9 @@ def cut(source: End, target: End, needs_head: bool) -> Halves:
         prefix_config["ctc_head"] = source.head.to_dict()
     suffix_config = _described(target, target.point, suffix_plan)
     if suffix.can_generate():
-        suffix_config["generation"] = suffix.generation_config.to_diff_dict()
+        suffix_config["generation"] = settings_of(suffix)
+    if target.writer is not None:
+        suffix_config["writes"] = target.writer.to_dict()
     return Halves(prefix, suffix, prefix_config, suffix_config)
 
 

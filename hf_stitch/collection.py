@@ -18,12 +18,16 @@ from hf_stitch.cache import cache_folder
 from hf_stitch.data import Samples
 from hf_stitch.ends import End
 from hf_stitch.errors import ActivationError
+from hf_stitch.hooks import HookPoint, capture
 from hf_stitch.hooks.observe import observe
 from hf_stitch.masks import timestep_mask
 from hf_stitch.ragged import Ragged
 from hf_stitch.recipe import digest
 from hf_stitch.runtime import Runtime
 from hf_stitch.store import PartStore
+
+Answers = Tensor | Ragged
+"""What a model answers to n samples: (n, k) numbers, or the tokens that it writes."""
 
 SEQUENCE_BATCH, VECTOR_BATCH = 16, 2048  # at most the rows whose draws `neighborhoods` keeps
 
@@ -35,7 +39,8 @@ class Frames:
     Attributes:
         source, target: activations of all features at the hook points.
         path: greedy CTC classes of the source, where it has a CTC head.
-        output: (n, k) the target's own output on its own input; `source_output` the source's.
+        output: (n, k) the target's own output on its own input, or the tokens that it writes; `source_output` the
+            source's.
         buckets: the sample numbers of each part.
         key: cache key of the collection.
     """
@@ -43,8 +48,8 @@ class Frames:
     source: Ragged
     target: Ragged
     path: Ragged | None
-    output: Tensor
-    source_output: Tensor | None
+    output: Answers
+    source_output: Answers | None
     buckets: tuple[tuple[int, ...], ...]
     key: str
 
@@ -55,10 +60,10 @@ class Frames:
         """The same samples in the other direction.
 
         Raises:
-            ActivationError: the source has no output of fixed size to compare with.
+            ActivationError: the source has no answers to compare with.
         """
         if self.source_output is None:
-            raise ActivationError("directions: both needs a source with one output a sample, such as a classifier")
+            raise ActivationError("directions: both needs a source that answers, such as a classifier")
         return Frames(self.target, self.source, None, self.source_output, self.output, self.buckets, self.key + "-back")
 
 
@@ -103,17 +108,30 @@ def _part(source: End, target: End, samples: Samples, bucket: Sequence[int], run
         inputs = to_device(end.preparer.batch(samples.batch(bucket, side)), runtime)
         points = [end.point] + ([end.head] if role == "source" and end.head else [])
         with torch.no_grad():
-            found, output = observe(end.model, points, inputs)
+            found, answer = _seen(end, role, points, inputs)
         mask = timestep_mask(end.model, inputs.get("attention_mask"), found[0])
         frames = Ragged.unpad(found[0], mask)
         _check_finite(frames, end, [samples.keys[i] for i in bucket])
         tensors[f"{role}.values"], tensors[f"{role}.lengths"] = frames.values.cpu(), frames.lengths
         if len(found) > 1:
             tensors["path.values"] = Ragged.unpad(found[1].argmax(-1), mask).values.cpu()
-        answer = output_of(output, role)
-        if answer is not None:
+        if isinstance(answer, Ragged):
+            tensors[f"{role}.written.values"], tensors[f"{role}.written.lengths"] = answer.values, answer.lengths
+        elif answer is not None:
             tensors[f"{role}.output"] = answer.cpu()
     return tensors
+
+
+def _seen(
+    end: End, role: str, points: list[HookPoint], inputs: dict[str, Tensor]
+) -> tuple[list[Tensor], Answers | None]:
+    """Activations at the points, and the model's own answer; its decoder runs only where that is wanted."""
+    if end.writer is not None:
+        return capture(end.model, points, inputs), end.writer.own(end.model, inputs)
+    if role == "source" and getattr(end.model.config, "is_encoder_decoder", False):
+        return capture(end.model, points, inputs), None
+    found, output = observe(end.model, points, inputs)
+    return found, output_of(output, role)
 
 
 def output_of(output: Any, role: str) -> Tensor | None:
@@ -130,7 +148,7 @@ def output_of(output: Any, role: str) -> Tensor | None:
     shape = tuple(logits.shape) if isinstance(logits, Tensor) else None
     raise ActivationError(
         f"the target answers with {type(output).__name__} (logits {shape}); expected one row of logits a sample, "
-        "as classifiers and regressors give: choose such a `target.class`"
+        "as classifiers and regressors give, or a model that writes text: choose such a `target.class`"
     )
 
 
@@ -163,11 +181,15 @@ def _read(store: PartStore, names: Sequence[str], buckets: tuple[tuple[int, ...]
     def stacked(name: str) -> Tensor | None:
         return torch.cat([part[name] for part in parts])[place] if name in parts[0] else None
 
-    source, target, output = ragged("source", "source"), ragged("target", "target"), stacked("target.output")
+    def answered(role: str) -> Answers | None:
+        written = ragged(f"{role}.written", f"{role}.written")
+        return stacked(f"{role}.output") if written is None else written
+
+    source, target, output = ragged("source", "source"), ragged("target", "target"), answered("target")
     assert source is not None
     assert target is not None
     assert output is not None
-    return Frames(source, target, ragged("path", "source"), output, stacked("source.output"), buckets, key)
+    return Frames(source, target, ragged("path", "source"), output, answered("source"), buckets, key)
 
 
 def store_at(key: str) -> Path:

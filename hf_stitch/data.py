@@ -134,6 +134,11 @@ class Samples:
             raise DataError(f"{self.name}: column {column!r} must hold as many finite numbers in every row")
         return rows.reshape(len(self), -1)
 
+    def true_texts(self, side: int) -> list[str] | None:
+        """What model 0 (source) or 1 (target) should write of each sample; None where the data do not say."""
+        column = self.answers[side]
+        return None if column is None else [str(text or "") for text in self.table.values(column, range(len(self)))]
+
     @property
     def notes(self) -> list[str]:
         """What a reader of the report should know; those about decoding grow as samples are decoded."""

@@ -8,11 +8,12 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from hf_stitch.errors import ArtifactError, HookError
-from hf_stitch.hooks import HookPoint, make_inputs_for, probe, select_features
+from hf_stitch.hooks import HookPoint, generation_way, make_inputs_for, probe, select_features
 from hf_stitch.loading import fingerprint_of, load_model
 from hf_stitch.preparation import Preparer
-from hf_stitch.recipe import Every, Side
+from hf_stitch.recipe import Every, Generation, Side
 from hf_stitch.runtime import Runtime
+from hf_stitch.writing import Writer, settings_of, settle
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class End:
     Attributes:
         point: hook point with all features; `features` are the selected ones or None.
         head: hook point of the CTC head's logits, where the model has one.
-        identity: what the activations depend on, for cache keys.
+        identity: what the activations and answers depend on, for cache keys.
+        writer: how it writes, where its answers are texts and they are wanted.
     """
 
     side: Side
@@ -32,6 +34,7 @@ class End:
     features: tuple[int, ...] | None
     head: HookPoint | None
     identity: dict
+    writer: Writer | None = None
 
     @property
     def selected(self) -> HookPoint:
@@ -47,11 +50,15 @@ class End:
         return probe(self.model, module, make_inputs_for(self.model))
 
 
-def open_end(side: Side, runtime: Runtime) -> End:
+def open_end(side: Side, runtime: Runtime, generation: Generation | None = None) -> End:
     """Load a model and check its hook point.
 
+    Args:
+        generation: how the model is to write, should it be one that does; absent: its answers are not wanted.
+
     Raises:
-        StitchError: the model cannot be loaded, the hook point does not exist, or it fires twice or never.
+        StitchError: the model cannot be loaded, the hook point does not exist, it fires twice or never, or the model
+            writes, but not from there.
     """
     model = load_model(side, dtype=runtime.dtype, device=runtime.device)
     _check_weights(side, model)
@@ -76,7 +83,19 @@ def open_end(side: Side, runtime: Runtime) -> End:
         "dtype": str(model.dtype),
         "device": runtime.device.type,
     }
-    return End(side, model, preparer, point, features, head, identity)
+    writer = None if generation is None else _writer(model, point, generation)
+    if writer is not None:
+        identity["writes"] = {**writer.to_dict(), **(settings_of(model) if writer.way != "ctc" else {})}
+    return End(side, model, preparer, point, features, head, identity, writer)
+
+
+def _writer(model: PreTrainedModel, point: HookPoint, asked: Generation) -> Writer | None:
+    writer = Writer.of(model, point)
+    if writer is None and model.can_generate():
+        generation_way(model, point)  # says why not from there
+    if writer is not None and writer.way != "ctc":
+        settle(model, writer.way, asked.settings())
+    return writer
 
 
 def _check_weights(side: Side, model: PreTrainedModel) -> None:

@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hf_stitch.answers import in_order
 from hf_stitch.assembly import count_parameters
-from hf_stitch.collection import output_of, to_device
+from hf_stitch.collection import Answers, output_of, to_device
 from hf_stitch.environment import environment, peak_memory
 from hf_stitch.errors import ArtifactError, DataError
 from hf_stitch.measuring import Scope
 from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.models.written import write, writer_of
 from hf_stitch.progress import Progress
 from hf_stitch.recipe import Recipe
 from hf_stitch.references import make_references, reference_measures
@@ -93,19 +95,23 @@ def _with_data(model: StitchedModel, data: Mapping[str, Any] | None) -> Recipe:
     return recipe
 
 
-def _answers(model: StitchedModel, bench: Workbench) -> Tensor:
+def _answers(model: StitchedModel, bench: Workbench) -> Answers:
     samples, frames = bench.samples["test"], bench.frames["test"]
     preparer = bench.source.preparer
     if model.rule.state.length == "spans":
         preparer = preparer.with_target_tokenizer(bench.target.tokenizer)
     rows: dict[int, Tensor] = {}
+    writes = writer_of(model) is not None
     with bench.runtime.progress.stage("answers", len(samples)) as advance, torch.no_grad():
         for bucket in frames.buckets:
             inputs = to_device(preparer.batch([samples.source(i) for i in bucket]), bench.runtime)
             if model.rule.state.target_length == "oracle":
                 inputs["target_lengths"] = frames.target.lengths[list(bucket)]
+            advance(len(bucket))
+            if writes:
+                rows.update(zip(bucket, write(model, inputs)[0]))
+                continue
             answer = output_of(model(**inputs), "target")
             assert answer is not None
             rows.update(zip(bucket, answer.cpu()))
-            advance(len(bucket))
-    return torch.stack([rows[i] for i in range(len(samples))])
+    return in_order(rows, writes)

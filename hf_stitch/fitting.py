@@ -13,6 +13,7 @@ from hf_stitch.answers import stitched_answers
 from hf_stitch.assembly import count_parameters
 from hf_stitch.environment import environment, peak_memory
 from hf_stitch.errors import StitchError
+from hf_stitch.examples import cut_short, examples
 from hf_stitch.loading import licence_of
 from hf_stitch.manifold.engine import engine
 from hf_stitch.members import together
@@ -111,6 +112,8 @@ def _fit_all(asked: Recipe, bench: Workbench, folder: Path | None) -> tuple[Fitt
         own = trial.references["test"]
         answers = stitched_answers(main.model, bench.frames["test"], bench.texts(recipe, "test"), bench.runtime)
         diagnostics.update(error_by(bench, own, answers))
+        if written := examples(bench, own, answers):
+            diagnostics["written"] = written
         found, drawings = trust_found(main, bench, own, answers)
         measures, diagnostics = measures + found, diagnostics | drawings
         if drawn := pictures(main.model, main.recipe, bench, trial.references["test"]):
@@ -162,7 +165,7 @@ def _report(
     comparable = [label for label in rivals if "@oracle" not in label]  # nobody has the true length at run time
     chosen = choose(measures, comparable)
     notes = [note for samples in bench.samples.values() for note in samples.notes]
-    notes += diagnostics.get("warnings", [])
+    notes += cut_short(bench) + diagnostics.get("warnings", [])
     if main.diagnostics["dropped_words"]:
         notes.append(f"{main.diagnostics['dropped_words']} words of the fit texts were not recognised and left out")
     if chosen and chosen["method"] != main.label:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, field_validator
 from pydantic.dataclasses import dataclass
 
-REFERENCES = ("target", "cascade", "majority", "source", "nearest", "nearest-pair")
+REFERENCES = ("target", "cascade", "majority", "source", "nearest", "nearest-pair", "other-sample")
 """Methods of a report that are no stitching layers but what one is compared with."""
 
 STRICT = ConfigDict(extra="forbid")

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from hf_stitch.ends import End
 from hf_stitch.errors import ArtifactError, StitchError
 from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.preparation import TARGET_FOLDER
 from hf_stitch.recipe import Recipe
 from hf_stitch.report import Report
 
@@ -62,6 +63,8 @@ def save_model(folder: Path, model: StitchedModel, source: End, target: End) -> 
         needs_target = model.rule.state.length == "spans"
         preparer = source.preparer.with_target_tokenizer(target.tokenizer) if needs_target else source.preparer
         preparer.save(folder)
+        if target.writer is not None and target.tokenizer is not None and not needs_target:
+            target.tokenizer.save_pretrained(folder / TARGET_FOLDER)
         if source.preparer.modality == "audio" and source.tokenizer is not None:
             source.tokenizer.save_pretrained(folder)
 

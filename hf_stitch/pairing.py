@@ -20,7 +20,7 @@ from hf_stitch.manifold.local_metric import LocalMetric
 from hf_stitch.offsets import Offsets, offsets, token_spans, tokens_within, word_offsets
 from hf_stitch.ragged import Ragged
 from hf_stitch.recipe import Recipe
-from hf_stitch.sequences.ctc import CtcAlphabet
+from hf_stitch.sequences.ctc import CtcAlphabet, alphabet
 from hf_stitch.sequences.predictor import LengthPredictor
 from hf_stitch.sequences.rule import LengthRule
 from hf_stitch.sequences.shapes import Pairs, RuleState, SampleShape
@@ -145,10 +145,7 @@ def alphabet_of(source: End) -> CtcAlphabet:
         raise RecipeError(
             f"sequence.length: ctc needs a source with a CTC head and its tokenizer; got {source.side.model}"
         )
-    blank, delimiter = tokenizer.pad_token_id, tokenizer.convert_tokens_to_ids(tokenizer.word_delimiter_token)
-    ignored = {*tokenizer.all_special_ids, delimiter}
-    symbols = {i: text for text, i in tokenizer.get_vocab().items() if i not in ignored}
-    return CtcAlphabet(blank, delimiter, {i: symbols[i] for i in sorted(symbols)})
+    return alphabet(tokenizer)
 
 
 def pair_rows(recipe: Recipe, rule: LengthRule, frames: Frames, keys: Sequence[str], texts: Texts | None) -> Pairing:

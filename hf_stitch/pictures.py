@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from hf_stitch.answers import stitched_answers
 from hf_stitch.models.modeling_stitched import StitchedModel
@@ -32,7 +33,7 @@ def pictures(model: StitchedModel, recipe: Recipe, bench: Workbench, own: Refere
     Returns:
         `{"shape": [h, w], "samples": names, "rows": {title: pictures}}`; a picture is base64 of h * w grey levels.
     """
-    grid = grid_of(bench.target.model.config, own.output.shape[1])
+    grid = None if own.script else grid_of(bench.target.model.config, own.numbers.shape[1])
     if grid is None:
         return {}
     samples, frames = bench.samples["test"], bench.frames["test"]
@@ -42,10 +43,11 @@ def pictures(model: StitchedModel, recipe: Recipe, bench: Workbench, own: Refere
     given = grid_of(bench.source.model.config, np.size(samples.source(0)))
     if given == grid:
         rows["source's input"] = np.stack(samples.batch(chosen.tolist(), 0))
+    assert isinstance(stitched, Tensor)
     rows["stitched"] = stitched.numpy()[chosen]
     if own.truth is not None:
         rows["what should be answered"] = own.truth[chosen]
-    rows["target's own answer"] = own.output.numpy()[chosen]
+    rows["target's own answer"] = own.numbers.numpy()[chosen]
     titles = {"nearest": "nearest fit sample", "nearest-pair": "nearest known pair"}
     rows |= {titles[name]: answers[chosen] for name, answers in own.retrieved.items()}
     low, high = min(row.min() for row in rows.values()), max(row.max() for row in rows.values())

@@ -15,7 +15,8 @@ from hf_stitch.errors import ArtifactError, DataError, RecipeError
 from hf_stitch.images import read_picture
 from hf_stitch.loading import pick_device, quiet
 from hf_stitch.models.modeling_stitched import StitchedModel
-from hf_stitch.preparation import Preparer
+from hf_stitch.models.written import write, writer_of
+from hf_stitch.preparation import Preparer, target_tokenizer
 from hf_stitch.repository import local
 
 BATCH = 8
@@ -60,6 +61,10 @@ class Predictor:
             )
         self.abstain = abstain
         self.preparer = Preparer.load(folder, self.model.config)
+        self.writer = writer_of(self.model)
+        self.tokenizer = target_tokenizer(folder) if self.writer is not None else None
+        if self.writer is not None and self.tokenizer is None:
+            raise ArtifactError(f"{folder} has no tokenizer of the target to spell its texts with; fit it again")
         self.notes: list[str] = []  # what was done to inputs: resampled, cut
 
     @property
@@ -78,10 +83,10 @@ class Predictor:
             on_error: told of an input that cannot be used, which is then left out; absent: the error is raised.
 
         Yields:
-            {"input", "label", "score", "scores"} of a classifier (scores by label, from softmax, or from a sigmoid each
-            where several labels may hold), {"input", "values"} of a regression; with a trust gauge also "trust" and
-            "trust_parts". Where it abstains all of the answer is None, and "abstained" says why. What was done to
-            inputs is in `notes`.
+            {"input", "text"} of a target that writes, {"input", "label", "score", "scores"} of a classifier (scores by
+            label, from softmax, or from a sigmoid each where several labels may hold), {"input", "values"} of a
+            regression; with a trust gauge also "trust" and "trust_parts". Where it abstains all of the answer is None,
+            and "abstained" says why. What was done to inputs is in `notes`.
 
         Raises:
             DataError: an input that cannot be used; what came before it has been yielded.
@@ -121,20 +126,30 @@ class Predictor:
         if not batch:
             return []
         inputs = {key: value.to(self.device) for key, value in self.preparer.batch([raw for _, raw in batch]).items()}
+        trusted = self.model.trust is not None
+        if self.writer is not None:
+            with torch.inference_mode():
+                tokens, trust = write(self.model, inputs, trusted)
+            texts = self.writer.texts(tokens, self.tokenizer)
+            answers = [{"input": name, "text": text} for (name, _), text in zip(batch, texts)]
+            if trust is None:
+                return answers
+            return [answer | self._trust(answer, trust.score, trust.parts, i) for i, answer in enumerate(answers)]
         with torch.inference_mode():
-            output = self.model(**inputs, return_trust=self.model.trust is not None)
+            output = self.model(**inputs, return_trust=trusted)
         logits = output.logits
         if logits.ndim != 2:
             raise ArtifactError(f"expected one row of logits an input; the target gives {tuple(logits.shape)}")
         answers = [{"input": name, **self._answer(row)} for (name, _), row in zip(batch, logits.double().cpu())]
-        if self.model.trust is None:
+        if not trusted:
             return answers
-        return [answer | self._trust(answer, output, i) for i, answer in enumerate(answers)]
+        scores, parts = output.trust, output.trust_parts
+        return [answer | self._trust(answer, scores, parts, i) for i, answer in enumerate(answers)]
 
-    def _trust(self, answer: dict[str, Any], output: Any, i: int) -> dict[str, Any]:
+    def _trust(self, answer: dict[str, Any], scores: Tensor, shares: dict[str, Tensor], i: int) -> dict[str, Any]:
         """How far the i-th input lies from the fit, and no answer where that is too far."""
-        trust = float(output.trust[i])
-        parts = {name: float(share[i]) for name, share in output.trust_parts.items()}
+        trust = float(scores[i])
+        parts = {name: float(share[i]) for name, share in shares.items()}
         told: dict[str, Any] = {"trust": trust, "trust_parts": parts}
         if self.abstain is None or trust >= self.abstain:
             return told

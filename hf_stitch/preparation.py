@@ -100,8 +100,8 @@ class Preparer:
         wanted = (getattr(config, "ends", None) or {"prefix": {}})["prefix"].get("class")
         name = class_named(wanted).main_input_name if wanted and kind == "vector" else input_name(source)
         tool = _load_tool(kind, str(folder), None)
-        target = Path(folder) / TARGET_FOLDER
-        other = _load_tool("text", str(target), None) if target.is_dir() else None
+        rule = (getattr(config, "sequence", None) or {}).get("length")
+        other = target_tokenizer(folder) if rule == "spans" else None
         dtype = getattr(source, "dtype", None) or getattr(config, "dtype", None) or torch.float32
         return cls._of(kind, source, name, tool, dtype, other)
 
@@ -216,6 +216,12 @@ class Preparer:
             tool.save_pretrained(str(folder))
         if self.target_tokenizer is not None:
             self.target_tokenizer.save_pretrained(str(Path(folder) / TARGET_FOLDER))
+
+
+def target_tokenizer(folder: str | Path) -> Any:
+    """The target's tokenizer beneath the folder of a stitched model; None where there is none."""
+    place = Path(folder) / TARGET_FOLDER
+    return _load_tool("text", str(place), None) if place.is_dir() else None
 
 
 def own_labels(config: Any) -> dict[str, int] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -26,6 +26,9 @@ class Ragged:
     def __getitem__(self, i: int) -> Tensor:
         start = int(self.starts[i])
         return self.values[start : start + int(self.lengths[i])]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
 
     def batch(self, index: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Padded on the right with zeros: (b, t, ...) and mask (b, t)."""

@@ -17,9 +17,21 @@ from pydantic import Field, ValidationError, model_validator
 
 from hf_stitch.errors import RecipeError, nearest
 from hf_stitch.recipe_errors import explain
-from hf_stitch.recipe_parts import RULES, Data, Every, Method, Neighborhoods, Part, Sequence_, Side, Splits, Stitch
+from hf_stitch.recipe_parts import (
+    RULES,
+    Data,
+    Every,
+    Generation,
+    Method,
+    Neighborhoods,
+    Part,
+    Sequence_,
+    Side,
+    Splits,
+    Stitch,
+)
 
-__all__ = ["Data", "Every", "Recipe", "Side", "digest", "find", "merge", "shipped"]
+__all__ = ["Data", "Every", "Generation", "Recipe", "Side", "digest", "find", "merge", "shipped"]
 
 FORMAT = 1  # raised when the meaning of a recipe key changes: old caches and outputs are then not reused
 
@@ -38,6 +50,7 @@ class Recipe(Part):
     neighborhoods: Neighborhoods = Field(Neighborhoods(), description="for diffusion")
     sequence: Sequence_ = Field(Sequence_(), description="lengths")
     stitch: Stitch = Field(Stitch(), description="the map")
+    generation: Generation = Field(Generation(), description="how a target that writes text does so")
     trust: Literal["none", "distance", "cycle"] = Field(
         "distance", description="score each input by its distance from the fit; cycle: and by the way there and back"
     )

@@ -54,7 +54,9 @@ class Columns(Part):
     source_neighbours: str | None = Field(None, description="lists of neighbours, for neighborhoods.kind: given")
     target_neighbours: str | None = Field(None, description="the same neighbours as the target sees them")
     neighbours: str | None = Field(None, description="or lists of ids: other samples are the neighbours, on both sides")
-    target_answer: str | None = Field(None, description="what the target should answer: numbers, for its true error")
+    target_answer: str | None = Field(
+        None, description="what the target should answer: numbers, or text where it writes, for its true error"
+    )
     source_answer: str | None = Field(None, description="what the source should answer, for directions: both")
     colour: str | None = Field(None, description="numbers that colour the report's drawings of the fit samples")
 
@@ -174,3 +176,16 @@ class Stitch(Part):
     @property
     def label(self) -> str:
         return self.method + ("+nearest" if self.landing == "nearest" else "")
+
+
+class Generation(Part):
+    """How a target that writes text does so; always without sampling. Absent: as its own generation settings say."""
+
+    max_new_tokens: PositiveInt | None = Field(None, description="at most so many tokens; absent: its own limit, or 64")
+    num_beams: PositiveInt | None = Field(None, description="beams searched; 1 is greedy")
+    length_penalty: float | None = Field(None, description="of beams: above 0 favours longer texts")
+    no_repeat_ngram_size: int | None = Field(None, ge=0, description="no run of so many tokens occurs twice")
+
+    def settings(self) -> dict[str, Any]:
+        """What was asked, by the names that transformers' `generate` has."""
+        return self.model_dump(exclude_none=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,28 +13,29 @@ from hf_stitch.statistics import LEVEL, RESAMPLES, Interval
 
 ABSTAIN = 0.02  # what the measures abstain below
 BINS, POINTS = 8, 60
+Kind = Literal["agreement", "output_mse", "token_agreement"]  # the measure in which errors are told
 
 
-def trust_measures(method: str, trust: np.ndarray, errors: np.ndarray, classifier: bool, scope: Scope) -> list[Measure]:
+def trust_measures(method: str, trust: np.ndarray, errors: np.ndarray, kind: Kind, scope: Scope) -> list[Measure]:
     """Abstentions, and answers kept and refused.
 
     Args:
         trust: (n,) scores.
-        errors: (n,) bool, other answers than the target's; or squared differences from its output.
+        errors: (n,) bool, other answers than the target's; squared differences from its output; or shares of tokens
+            that do not agree with its own.
     """
+    classifier, share_right = kind == "agreement", kind != "output_mse"
     measures = []
     for split, rows in scope.parts(len(trust)):
         kept = trust[rows] >= ABSTAIN
-        share = statistics.wilson(int((~kept).sum()), len(rows))
-        measures.append(scope.measure("abstained", method, split, share, "lower"))
+        refused = statistics.wilson(int((~kept).sum()), len(rows))
+        measures.append(scope.measure("abstained", method, split, refused, "lower"))
         for name, chosen in (("kept", rows[kept]), ("abstained", rows[~kept])):
             if len(chosen):
-                better: Better = None if name == "abstained" else "higher" if classifier else "lower"
+                better: Better = None if name == "abstained" else "higher" if share_right else "lower"
                 found = _risk(errors[chosen], classifier, scope.seed)
-                found = Interval(1 - found.value, *_complement(found), found.n) if classifier else found
-                measures.append(
-                    scope.measure(f"{'agreement' if classifier else 'output_mse'}_{name}", method, split, found, better)
-                )
+                found = Interval(1 - found.value, *_complement(found), found.n) if share_right else found
+                measures.append(scope.measure(f"{kind}_{name}", method, split, found, better))
     if classifier and 0 < errors.sum() < len(errors):
         wrong = errors.astype(bool)
         found = auroc(trust[~wrong], trust[wrong], scope.seed)
@@ -101,6 +102,5 @@ def _risk(errors: np.ndarray, classifier: bool, seed: int) -> Interval:
 
 
 def _complement(found: Interval) -> tuple[float | None, float | None]:
-    assert found.low is not None
-    assert found.high is not None
-    return 1 - found.high, 1 - found.low
+    low, high = (None if end is None else 1 - end for end in (found.high, found.low))
+    return low, high

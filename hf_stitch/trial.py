@@ -41,7 +41,7 @@ class Trial:
 
 def choose(measures: Sequence[Measure], labels: Sequence[str]) -> dict[str, str] | None:
     """The method that is best on validation, of equals the first; None where there is no validation split."""
-    for name, sign in (("agreement", 1), ("output_mse", -1)):
+    for name, sign in (("agreement", 1), ("output_mse", -1), ("token_agreement", 1)):
         known = {
             m.method: sign * m.value
             for m in measures

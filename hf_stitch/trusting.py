@@ -6,18 +6,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from hf_stitch.answers import trust_distances, trust_scores
-from hf_stitch.collection import to_device
+from hf_stitch.collection import Answers, to_device
 from hf_stitch.measuring import Scope
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.pairing import activation_sets
 from hf_stitch.probes import probes
+from hf_stitch.ragged import Ragged
 from hf_stitch.recipe import Recipe
 from hf_stitch.references import References, is_classifier
 from hf_stitch.report import Measure
-from hf_stitch.risk import error_by_distance, probe_measures, risk_coverage, trust_measures
+from hf_stitch.risk import Kind, error_by_distance, probe_measures, risk_coverage, trust_measures
+from hf_stitch.scripts import Script, likeness
 from hf_stitch.stitching.diffusion import DiffusionLayer
 from hf_stitch.stitching.trust import TrustGauge
 from hf_stitch.variants import Fitted
@@ -65,12 +66,12 @@ def give_trust(fitted: Fitted, bench: Workbench) -> dict[str, Any]:
 
 
 def trust_found(
-    fitted: Fitted, bench: Workbench, own: References, answers: Tensor
+    fitted: Fitted, bench: Workbench, own: References, answers: Answers
 ) -> tuple[list[Measure], dict[str, Any]]:
     """Measures and drawings of a model's trust scores on the test split; nothing where it has no gauge.
 
     Args:
-        answers: (n, k) the model's on the test split.
+        answers: the model's on the test split.
     """
     recipe, model = fitted.recipe, fitted.model
     if model.trust is None:
@@ -83,22 +84,26 @@ def trust_found(
 
 
 def trust_of(
-    model: StitchedModel, recipe: Recipe, label: str, bench: Workbench, own: References, answers: Tensor
+    model: StitchedModel, recipe: Recipe, label: str, bench: Workbench, own: References, answers: Answers
 ) -> tuple[list[Measure], dict[str, Any], np.ndarray]:
     """Measures, drawings and scores (n,) of a model with a gauge on the test split.
 
     Args:
-        answers: (n, k) the model's there.
+        answers: the model's there.
     """
     classifier = is_classifier(bench.target)
+    kind: Kind = "agreement" if classifier else "output_mse"
     trust = trust_scores(model, bench.frames["test"], bench.texts(recipe, "test"), bench.runtime)
     score = trust.score.numpy()
-    if classifier:
+    if isinstance(answers, Ragged):
+        assert own.script is not None
+        kind, errors = "token_agreement", 1 - likeness(Script.of(bench.target, answers), own.script)
+    elif classifier:
         errors = answers.argmax(-1).numpy() != own.labels
     else:
-        errors = (answers - own.output).double().square().mean(1).numpy()
+        errors = (answers - own.numbers).double().square().mean(1).numpy()
     scope = Scope("test", bench.direction, recipe.seed, bench.samples["test"].groups)  # type: ignore[arg-type]
-    measures = trust_measures(label, score, errors, classifier, scope)
+    measures = trust_measures(label, score, errors, kind, scope)
     distance = trust.distances["distance"].numpy()
     drawings = {
         "risk_coverage": risk_coverage(score, errors),

@@ -12,6 +12,7 @@ from torch import Tensor
 from hf_stitch.activation_set import ActivationSet
 from hf_stitch.answers import stitched_answers
 from hf_stitch.assembly import Halves, assemble, cut
+from hf_stitch.collection import Answers
 from hf_stitch.errors import FitError
 from hf_stitch.local_metrics import Role
 from hf_stitch.manifold.local_metric import LocalMetric
@@ -28,9 +29,11 @@ from hf_stitch.measuring import (
 )
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.pairing import Pairing, activation_sets, fit_special
+from hf_stitch.ragged import Ragged
 from hf_stitch.recipe import Recipe
 from hf_stitch.references import References, is_classifier
 from hf_stitch.report import Measure
+from hf_stitch.scripts import Script, same, script_differences, script_measures, truth_script_measures
 from hf_stitch.sequences.rule import LengthRule
 from hf_stitch.stitching.diffusion import DiffusionLayer, shown
 from hf_stitch.stitching.layer import fit_layer, options_of
@@ -163,11 +166,13 @@ def measure_variant(fitted: Fitted, bench: Workbench, references: dict[str, Refe
 
 
 def answer_measures(
-    label: str, answers: Tensor, own: References, bench: Workbench, split: str, scope: Scope
+    label: str, answers: Answers, own: References, bench: Workbench, split: str, scope: Scope
 ) -> list[Measure]:
-    """Measures of a model's answers (n, k) on a split."""
+    """Measures of a model's answers on a split: (n, k) numbers, or the tokens that it writes."""
+    if isinstance(answers, Ragged):
+        return _written_measures(label, Script.of(bench.target, answers), own, scope)
     if not is_classifier(bench.target):
-        found = regression_measures(label, answers.double().numpy(), own.output.double().numpy(), scope)
+        found = regression_measures(label, answers.double().numpy(), own.numbers.double().numpy(), scope)
         return found if own.truth is None else found + truth_measures(label, answers.double().numpy(), own.truth, scope)
     given = answers.argmax(-1).numpy()
     measures = agreement_measures(label, given, own.labels, scope)
@@ -175,6 +180,16 @@ def answer_measures(
         measures += accuracy_measures(label, given, np.array(bench.samples[split].labels), scope)
     if own.cascade is not None:
         measures += cascade_difference(label, given, own.cascade, own.labels, scope)
+    return measures
+
+
+def _written_measures(label: str, given: Script, own: References, scope: Scope) -> list[Measure]:
+    assert own.script is not None
+    measures = script_measures(label, given, own.script, scope)
+    if own.true_texts is not None:
+        measures += truth_script_measures(label, given, own.true_texts, scope)
+    if own.cascade_script is not None:
+        measures += script_differences(label, given, own.cascade_script, own.script, scope)
     return measures
 
 
@@ -197,27 +212,36 @@ def _activation_measures(fitted: Fitted, bench: Workbench, split: str, scope: Sc
     return measures
 
 
-def error_by(bench: Workbench, references: References, answers: Tensor) -> dict[str, Any]:
-    """Share of disagreement by class and by source length on the test, for the report's drawings; answers (n, k)."""
-    frames, samples = bench.frames["test"], bench.samples["test"]
+def error_by(bench: Workbench, references: References, answers: Answers) -> dict[str, Any]:
+    """Share of disagreement by class and by source length on the test, for the report's drawings."""
+    samples = bench.samples["test"]
+    if references.script is not None:
+        assert isinstance(answers, Ragged)
+        wrong = ~same(Script.of(bench.target, answers), references.script)
+        return {"error_by_length": _by_length(bench, wrong), "wrong": [samples.keys[i] for i in np.flatnonzero(wrong)]}
     if not is_classifier(bench.target):
         return {}
+    assert isinstance(answers, Tensor)
     wrong = answers.argmax(-1).numpy() != references.labels
     names = bench.target.model.config.id2label
     classes = {
         str(names.get(k, k)): _share(wrong[references.labels == k]) for k in sorted(set(references.labels.tolist()))
     }
-    lengths = frames.source.lengths.numpy()
-    edges = np.unique(np.quantile(lengths, [0, 0.25, 0.5, 0.75, 1.0]).astype(int))
-    places = np.clip(np.searchsorted(edges, lengths, side="right") - 1, 0, max(len(edges) - 2, 0))
-    bins = {
-        f"{edges[k]}-{edges[min(k + 1, len(edges) - 1)]}": _share(wrong[places == k])
-        for k in sorted(set(places.tolist()))
-    }
     return {
         "error_by_class": classes,
-        "error_by_length": bins,
+        "error_by_length": _by_length(bench, wrong),
         "wrong": [samples.keys[i] for i in np.flatnonzero(wrong)],
+    }
+
+
+def _by_length(bench: Workbench, wrong: np.ndarray) -> dict[str, Any]:
+    """Share of wrong answers in quarters of the test by source length."""
+    lengths = bench.frames["test"].source.lengths.numpy()
+    edges = np.unique(np.quantile(lengths, [0, 0.25, 0.5, 0.75, 1.0]).astype(int))
+    places = np.clip(np.searchsorted(edges, lengths, side="right") - 1, 0, max(len(edges) - 2, 0))
+    return {
+        f"{edges[k]}-{edges[min(k + 1, len(edges) - 1)]}": _share(wrong[places == k])
+        for k in sorted(set(places.tolist()))
     }
 
 

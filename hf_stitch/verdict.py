@@ -2,18 +2,20 @@
 
 Agreement alone never decides. It is weighed against always answering the commonest class, against chance (Cohen's
 kappa, with the usual scale of Landis & Koch 1977), against the cascade of the two whole models on the same samples, and
-against what the target scores on its own input. Regressions are weighed against a constant answer.
+against what the target scores on its own input. Regressions are weighed against a constant answer; of texts see
+`hf_stitch.verdict_of_texts`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from pydantic.dataclasses import dataclass
+from hf_stitch.measure import REFERENCES, Measure, find, number
+from hf_stitch.verdict_of_texts import weigh_texts
+from hf_stitch.weighing import Lookup, Verdict, high, join, low, middle, percent, points, span
 
-from hf_stitch.measure import REFERENCES, STRICT, Measure, find, number
+__all__ = ["CODES", "Verdict", "judge"]
 
 KAPPA_SURE = 0.6  # "substantial": the interval of a stitch that holds lies above
 KAPPA_HIGH = 0.8  # "almost perfect": its value does too
@@ -38,18 +40,6 @@ CODES = (
 """Every code that a verdict may have."""
 
 
-@dataclass(frozen=True, config=STRICT)
-class Verdict:
-    """A code for programs, a sentence for people, and what to do next."""
-
-    code: str
-    text: str
-    next: str
-
-
-Lookup = Callable[[str, str], Measure | None]
-
-
 def judge(
     measures: Iterable[Measure],
     method: str,
@@ -71,7 +61,7 @@ def judge(
         found = find(measures, name, of, split, direction)
         return found if found is not None and found.value is not None else None
 
-    for name, weigh in (("agreement", _classes), ("output_mse", _regression)):
+    for name, weigh in (("agreement", _classes), ("output_mse", _regression), ("token_agreement", weigh_texts)):
         if (found := get(name, method)) is not None:
             rival = _rival(found, [m for m in measures if rivals is None or m.method in rivals])
             verdict = weigh(found, get, asked or {})
@@ -98,13 +88,13 @@ def _rival(own: Measure, measures: list[Measure]) -> Measure | None:
         and m.value is not None
         and "@oracle" not in m.method
     ]
-    if own.name == "agreement":
-        return max((m for m in same if _low(m) > _high(own)), key=_value, default=None)
-    return min((m for m in same if _high(m) < _low(own)), key=_value, default=None)
+    if own.better == "higher":
+        return max((m for m in same if low(m) > high(own)), key=middle, default=None)
+    return min((m for m in same if high(m) < low(own)), key=middle, default=None)
 
 
 def _with_rival(verdict: Verdict, rival: Measure) -> Verdict:
-    value = _percent(rival.value) if rival.name == "agreement" else rival.write(rival.value)
+    value = percent(rival.value) if rival.better == "higher" else rival.write(rival.value)
     text = f"{verdict.text.removesuffix('.')}; of the compared methods {rival.method} does clearly better ({value})."
     return Verdict(verdict.code, text, f"Consider {rival.method}, choosing on validation. {verdict.next}")
 
@@ -115,20 +105,20 @@ def _classes(agreement: Measure, get: Lookup, asked: Mapping[str, Any]) -> Verdi
     if kappa is None and majority is None:
         text = f"{_found(agreement, get)}; that alone shows nothing: neither kappa nor the majority was measured."
         return Verdict("unscaled", text, "Measure kappa and the majority on the same samples.")
-    chance = kappa is not None and _low(kappa) <= 0.0
-    common = majority is not None and _value(agreement) <= _value(majority)
+    chance = kappa is not None and low(kappa) <= 0.0
+    common = majority is not None and middle(agreement) <= middle(majority)
     if chance or common:
         why = "which is no better than always giving its commonest answer" if common else "which chance alone explains"
         return Verdict("no-better-than-majority", f"{_found(agreement, get)}, {why}.", _remedy(get, method, asked))
     if kappa is None:
         text = f"{_found(agreement, get)}, which beats the commonest answer, but kappa was not measured."
         return Verdict("unscaled", text, "Measure kappa on the same samples.")
-    if _value(kappa) < KAPPA_FAIR:
+    if middle(kappa) < KAPPA_FAIR:
         text = f"{_found(agreement, get)}, which is better than chance, but too little to be of use."
         return Verdict("fails", text, _remedy(get, method, asked))
     faults = _faults(agreement, kappa, get)
     if faults:
-        text = f"{_found(agreement, get)}, which is better than chance, but {_join(faults)}."
+        text = f"{_found(agreement, get)}, which is better than chance, but {join(faults)}."
         return Verdict("holds-partly", text, _remedy(get, method, asked))
     text = f"The two halves fit: {_found(agreement, get)}{_company(get, method)}."
     return Verdict(
@@ -140,31 +130,31 @@ def _found(agreement: Measure, get: Lookup) -> str:
     """What was found, with everything that agreement must be read against."""
     against = []
     if (kappa := get("kappa", agreement.method)) is not None:
-        against.append(f"kappa {kappa.write(kappa.value)}{_span(kappa)}")
+        against.append(f"kappa {kappa.write(kappa.value)}{span(kappa)}")
     if (majority := get("agreement", "majority")) is not None:
-        against.append(f"commonest answer {_percent(majority.value)}")
+        against.append(f"commonest answer {percent(majority.value)}")
     if (cascade := get("agreement", "cascade")) is not None:
-        against.append(f"cascade {_percent(cascade.value)}")
+        against.append(f"cascade {percent(cascade.value)}")
     of = f" of {agreement.n} test samples" if agreement.n else " of the test samples"
     inside = f" ({', '.join(against)})" if against else ""
-    share = f"{_percent(agreement.value)}{_span(agreement, _percent)}"
+    share = f"{percent(agreement.value)}{span(agreement, percent)}"
     return f"{agreement.method} gives the target's own answer on {share}{of}{inside}"
 
 
 def _faults(agreement: Measure, kappa: Measure, get: Lookup) -> list[str]:
     """Why a stitch that is better than chance does not hold in full."""
     method, faults = agreement.method, []
-    if _value(kappa) < KAPPA_HIGH or _low(kappa) < KAPPA_SURE:
+    if middle(kappa) < KAPPA_HIGH or low(kappa) < KAPPA_SURE:
         scale = f"kappa below {KAPPA_HIGH} or not surely above {KAPPA_SURE}"
         faults.append(f"it answers otherwise than the target too often ({scale})")
-    if (common := get("agreement", "majority")) is not None and _low(agreement) <= _value(common):
+    if (common := get("agreement", "majority")) is not None and low(agreement) <= middle(common):
         faults.append("the test is too small to show that it agrees more often than the commonest answer")
     behind = get("agreement_minus_cascade", method)
     if behind is not None and behind.high is not None and behind.high < 0:
-        faults.append(f"the cascade is better on the same samples by {_points(-_value(behind))} points")
+        faults.append(f"the cascade is better on the same samples by {points(-middle(behind))} points")
     penalty = _penalty(get, method)
     if penalty is not None and penalty > PENALTY:
-        faults.append(f"stitching costs {_points(penalty)} points of the target's own accuracy")
+        faults.append(f"stitching costs {points(penalty)} points of the target's own accuracy")
     return faults
 
 
@@ -177,7 +167,7 @@ def _company(get: Lookup, method: str) -> str:
         parts.append(f"it is {word} on the same samples")
     penalty = _penalty(get, method)
     if penalty is not None:
-        cost = f"costs {_points(penalty)} points" if penalty > 0 else "costs nothing"
+        cost = f"costs {points(penalty)} points" if penalty > 0 else "costs nothing"
         parts.append(f"stitching {cost} of the target's own accuracy")
     return "; " + " and ".join(parts) if parts else ""
 
@@ -185,7 +175,7 @@ def _company(get: Lookup, method: str) -> str:
 def _penalty(get: Lookup, method: str) -> float | None:
     """Stitching penalty: the target's own accuracy minus the stitched model's."""
     own, stitched = get("accuracy", "target"), get("accuracy", method)
-    return None if own is None or stitched is None else _value(own) - _value(stitched)
+    return None if own is None or stitched is None else middle(own) - middle(stitched)
 
 
 def _remedy(get: Lookup, method: str, asked: Mapping[str, Any]) -> str:
@@ -204,21 +194,21 @@ def _remedy(get: Lookup, method: str, asked: Mapping[str, Any]) -> str:
     if "embedding" not in str(asked.get("target", {}).get("hook")):
         tries.append("an earlier target hook")
     advice = f"Try {', '.join(tries[:-1])}, or {tries[-1]}."
-    if cascade is not None and reached is not None and _value(cascade) > _value(reached):
-        return f"Use the cascade ({_percent(cascade.value)}). {advice}"
+    if cascade is not None and reached is not None and middle(cascade) > middle(reached):
+        return f"Use the cascade ({percent(cascade.value)}). {advice}"
     return advice
 
 
 def _regression(error: Measure, get: Lookup, asked: Mapping[str, Any]) -> Verdict:
     method = error.method
     constant = get("output_mse", "majority")
-    found = f"{method} gives the target's own output up to a squared error of {error.write(error.value)}{_span(error)}"
+    found = f"{method} gives the target's own output up to a squared error of {error.write(error.value)}{span(error)}"
     if (inside := get("map_mse", method)) is not None:
         found += f" (between the maps {number(inside.value)})"
-    if constant is None or _value(constant) <= 0.0:
+    if constant is None or middle(constant) <= 0.0:
         text = f"{found}; nothing was measured to compare this with."
         return Verdict("unscaled", text, "Measure the error of a constant answer on the same samples.")
-    missed, most = _value(error) / _value(constant), _high(error) / _value(constant)
+    missed, most = middle(error) / middle(constant), high(error) / middle(constant)
     found += f"; a constant answer has {number(constant.value)}"
     more = "Try more `coordinates`, more neighbours, more pairs, or the other `inverse`."
     if most >= 1.0:
@@ -226,39 +216,6 @@ def _regression(error: Measure, get: Lookup, asked: Mapping[str, Any]) -> Verdic
     if missed > UNEXPLAINED_PARTLY:
         return Verdict("regression-fails", f"{found}: most of the target's output is missed.", more)
     if most > UNEXPLAINED:
-        return Verdict("regression-holds-partly", f"{found}: {_percent(missed)} of its variance is missed.", more)
+        return Verdict("regression-holds-partly", f"{found}: {percent(missed)} of its variance is missed.", more)
     text = f"The two halves fit: {found}."
     return Verdict("regression-holds", text, "Try points outside the sampled region before relying on it there.")
-
-
-def _value(measure: Measure) -> float:
-    return math.nan if measure.value is None else measure.value
-
-
-def _low(measure: Measure) -> float:
-    """The lower limit; the value itself where nothing is random."""
-    return _value(measure) if measure.low is None else measure.low
-
-
-def _high(measure: Measure) -> float:
-    return _value(measure) if measure.high is None else measure.high
-
-
-def _percent(share: float | None) -> str:
-    return "n/a" if share is None else f"{100 * share:.1f} %"
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:.1f}"
-
-
-def _span(measure: Measure, write: Callable[[float | None], str] | None = None) -> str:
-    if measure.low is None or measure.high is None:
-        return ""
-    if write is not None:
-        return f" [{100 * measure.low:.1f}, {100 * measure.high:.1f}]"
-    return f" [{measure.write(measure.low)}, {measure.write(measure.high)}]"
-
-
-def _join(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + ", and " + parts[-1]

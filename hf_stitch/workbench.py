@@ -10,6 +10,7 @@ from typing import Any
 from hf_stitch.collection import Frames, collect
 from hf_stitch.data import Samples, load_samples
 from hf_stitch.ends import End, open_end
+from hf_stitch.errors import RecipeError
 from hf_stitch.local_metrics import Role, collect_metric
 from hf_stitch.manifold.local_metric import LocalMetric
 from hf_stitch.pairing import Pairing, Texts, make_rule, pair_rows
@@ -49,7 +50,10 @@ class Workbench:
             StitchError: a model, hook point, column or sample that cannot be used.
         """
         with timings.stage("load.models"):
-            source, target = open_end(recipe.source, runtime), open_end(recipe.target, runtime)
+            back = recipe.generation if recipe.directions == "both" else None
+            source, target = open_end(recipe.source, runtime, back), open_end(recipe.target, runtime, recipe.generation)
+        if recipe.generation.settings() and (target.writer is None or target.writer.way == "ctc"):
+            raise RecipeError(f"generation: {recipe.target.model} generates no tokens; leave out what is set there")
         if recipe.data.test is None and "test" in splits:
             runtime.progress.note("the recipe has no data.test part: the map is fitted, but nothing will be measured")
         samples = {}

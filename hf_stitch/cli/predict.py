@@ -68,7 +68,7 @@ def _show(rows: Iterator[dict[str, Any]]) -> None:
 
     shown: Any = None
     for row in rows:
-        answer = {key: value for key, value in row.items() if key in ("label", "score", "trust")}
+        answer = {key: value for key, value in row.items() if key in ("text", "label", "score", "trust")}
         numbers = row.get("scores") or {str(i): value for i, value in enumerate(row.get("values") or [])}
         shown = shown or table("input", *answer, *numbers)
         cells = (*answer.values(), *numbers.values())

@@ -17,6 +17,7 @@ from hf_stitch.reporting import words
 from hf_stitch.reporting.facts import SIDES, notes_of, part, seconds_of, warnings_of
 from hf_stitch.reporting.sections.geometry import spectrum_tables
 from hf_stitch.reporting.sections.pairs import few_pairs_labels, few_pairs_tables
+from hf_stitch.reporting.sections.written import written_tables
 
 TEMPLATES = Path(__file__).parent / "templates"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -50,6 +51,7 @@ def card_for(report: Report) -> str:
         tables=_tables(report),
         more=[
             ("Relative error on the test against the number of corresponding pairs", few_pairs_tables(report)),
+            ("What is written", written_tables(report)),
             ("Laplace eigenvalues of both maps, over the first one", spectrum_tables(slim(report))),
         ],
         source=part(report.recipe, "source"),
@@ -58,6 +60,7 @@ def card_for(report: Report) -> str:
         limits=[*warnings_of(report), *notes_of(report)],
         total=seconds_of(report),
         classes=any(m.name == "agreement" for m in report.measures),
+        texts=any(m.name == "token_agreement" for m in report.measures),
         shipped=any(str(_model(report, side)).startswith("zoo:") for side in SIDES),
         recipe=recipe,
         fence="`" * max(3, 1 + max(map(len, re.findall("`+", recipe)), default=0)),

@@ -10,6 +10,14 @@ CLASSES = {
     "agreement_minus_cascade": "minus cascade",
     "accuracy": "accuracy",
 }
+TEXTS = {
+    "token_agreement": "token agreement",
+    "exact_match": "exact match",
+    "token_agreement_minus_cascade": "minus cascade",
+    "text_wer": "word errors",
+    "answer_wer": "reference word errors",
+    "answer_exact_match": "as the reference",
+}
 NUMBERS = {
     "answer_mse": "true MSE",
     "answer_r2": "true R2",
@@ -25,7 +33,8 @@ def summary(report: Report, split: str = "test") -> tuple[list[str], list[list[s
     The method that was saved carries a star. A measure that no method has gives no column.
     """
     kept = [m for m in report.measures if m.split == split]
-    names = CLASSES if any(m.name == "agreement" for m in kept) else NUMBERS
+    kinds = {"agreement": CLASSES, "token_agreement": TEXTS}
+    names = next((kinds[m.name] for m in kept if m.name in kinds), NUMBERS)
     shown = {name: title for name, title in names.items() if any(m.name == name for m in kept)}
     rows = []
     for direction in dict.fromkeys(m.direction for m in kept):

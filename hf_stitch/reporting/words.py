@@ -17,6 +17,27 @@ MEASURES: dict[str, tuple[str, str, Scale]] = {
         "difference on the same samples; an interval that contains 0 shows no difference",
         "signed",
     ),
+    "token_agreement": (
+        "Token agreement",
+        "mean share of tokens in which what is written agrees with the target's own, aligned by edit distance",
+        "share",
+    ),
+    "exact_match": (
+        "Exact match",
+        "share of samples on which the target's own tokens are written, all of them",
+        "share",
+    ),
+    "token_agreement_minus_cascade": (
+        "Token agreement minus the cascade's",
+        "difference on the same samples; an interval that contains 0 shows no difference",
+        "signed",
+    ),
+    "exact_match_minus_cascade": ("Exact match minus the cascade's", "difference on the same samples", "signed"),
+    "text_wer": ("Word errors", "wrong, missing and added words per word of the target's own text", "error"),
+    "text_cer": ("Character errors", "the same of characters", "error"),
+    "answer_exact_match": ("Exact match with the reference", "share of samples written as in the data", "share"),
+    "answer_wer": ("Word errors against the reference", "per word of the reference text in the data", "error"),
+    "answer_cer": ("Character errors against the reference", "per character of the reference text", "error"),
     "wer": ("Word error rate", "wrong, missing and added words per word spoken", "error"),
     "output_mse": ("Output error", "mean squared difference from the target's own output", "error"),
     "answer_mse": ("Error against the truth", "mean squared difference from the true answer in the data", "error"),
@@ -52,6 +73,12 @@ MEASURES: dict[str, tuple[str, str, Scale]] = {
     "abstained": ("Abstained", "share of inputs whose trust is below 0.02", "share"),
     "agreement_kept": ("Agreement where trusted", "agreement on the samples whose trust is 0.02 or more", "share"),
     "agreement_abstained": ("Agreement where not trusted", "agreement on the samples with less", "share"),
+    "token_agreement_kept": (
+        "Token agreement where trusted",
+        "on the samples whose trust is 0.02 or more",
+        "share",
+    ),
+    "token_agreement_abstained": ("Token agreement where not trusted", "on the samples with less", "share"),
     "output_mse_kept": ("Output error where trusted", "on the samples whose trust is 0.02 or more", "error"),
     "output_mse_abstained": ("Output error where not trusted", "on the samples with less", "error"),
     "trust_auroc": (
@@ -62,13 +89,24 @@ MEASURES: dict[str, tuple[str, str, Scale]] = {
 }
 """Title, meaning and kind of scale of each measure, in the order in which they are shown."""
 
-PRIMARY = ("agreement", "kappa", "agreement_minus_cascade", "answer_mse", "output_mse", "map_mse")
+PRIMARY = (
+    "token_agreement",
+    "exact_match",
+    "answer_wer",
+    "agreement",
+    "kappa",
+    "agreement_minus_cascade",
+    "answer_mse",
+    "output_mse",
+    "map_mse",
+)
 """Measures that a page shows unfolded."""
 
 REFERENCES = {
     "target": "on its own input",
     "cascade": "the two whole models, one after the other",
     "majority": "always the same answer",
+    "other-sample": "the target's own answer to another sample",
     "source": "alone, on its own task",
     "nearest": "the true answer of the nearest fit sample, all pairs known",
     "nearest-pair": "the same among the pairs that the map is given",

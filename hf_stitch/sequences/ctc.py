@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,14 @@ class CtcAlphabet:
     def from_dict(cls, content: Mapping) -> CtcAlphabet:
         symbols = {int(k): v for k, v in content["symbols"].items()}
         return cls(content["blank"], content["delimiter"], symbols)
+
+
+def alphabet(tokenizer: Any) -> CtcAlphabet:
+    """The classes of a CTC head by its tokenizer, whose padding is the blank."""
+    blank, delimiter = tokenizer.pad_token_id, tokenizer.convert_tokens_to_ids(tokenizer.word_delimiter_token)
+    ignored = {*tokenizer.all_special_ids, delimiter}
+    symbols = {i: text for text, i in tokenizer.get_vocab().items() if i not in ignored}
+    return CtcAlphabet(blank, delimiter, {i: symbols[i] for i in sorted(symbols)})
 
 
 def words_of(path: Sequence[int] | np.ndarray, alphabet: CtcAlphabet) -> list[Word]:

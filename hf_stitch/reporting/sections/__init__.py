@@ -11,12 +11,14 @@ from hf_stitch.reporting.sections.run import asked, cost, notes, use, warnings
 from hf_stitch.reporting.sections.section import Builder
 from hf_stitch.reporting.sections.trust import trust
 from hf_stitch.reporting.sections.verdict import verdict
+from hf_stitch.reporting.sections.written import written
 
 SECTIONS: tuple[Builder, ...] = (
     verdict,
     warnings,
     measures,
     pictures,
+    written,
     profiles,
     trust,
     jacobian,

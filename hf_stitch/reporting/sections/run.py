@@ -11,7 +11,9 @@ from hf_stitch.reporting import words
 from hf_stitch.reporting.facts import notes_of, part, warnings_of
 from hf_stitch.reporting.sections.section import Section, flat
 
-_SHOWN = {"fits", "jacobian", "error_by_distance", "risk_coverage", "error_by_length", "error_by_class", "warnings"}
+_SHOWN = {
+    "fits", "jacobian", "error_by_distance", "risk_coverage", "error_by_length", "error_by_class", "warnings", "written"
+}  # fmt: skip
 _DRAWN = {"coordinates", "eigenvalues", "inputs", "laplace", "residuals", "warnings", "whitney"}
 
 

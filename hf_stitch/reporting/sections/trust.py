@@ -8,7 +8,7 @@ from hf_stitch.reporting import plots_trust
 from hf_stitch.reporting.facts import part
 from hf_stitch.reporting.sections.section import Figure, Section, Table, drawn, figure
 
-ERRORS = {True: "share of other answers", False: "mean squared difference"}
+ERRORS = {"agreement": "share of other answers", "token_agreement": "share of other tokens"}
 
 
 def trust(report: Report) -> Section | None:
@@ -22,11 +22,10 @@ def trust(report: Report) -> Section | None:
 
 
 def _figures(report: Report) -> list[Figure]:
-    classes = any(m.name == "agreement" for m in report.measures)
     curve = part(report.diagnostics, "risk_coverage")
     bins = report.diagnostics.get("error_by_distance")
     captions = "Risk and coverage: error of the most trusted share of the test", "Error against distance, on the test"
-    axis = ERRORS[classes]
+    axis = next((ERRORS[m.name] for m in report.measures if m.name in ERRORS), "mean squared difference")
     risk = plots_trust.risk_coverage(curve.get("coverage") or [], curve.get("risk") or [], axis, captions[0])
     far = plots_trust.error_by_distance(bins if isinstance(bins, list) else [], axis, captions[1])
     return figure(risk, captions[0], "cloud") + figure(far, captions[1], "cloud")
@@ -34,14 +33,14 @@ def _figures(report: Report) -> list[Figure]:
 
 def _kept(report: Report) -> Table:
     """A row a split: how often it abstains, and how right it is where it answers and where it does not."""
-    names = ["agreement_kept", "agreement_abstained"], ["output_mse_kept", "output_mse_abstained"]
-    error = names[0] if any(m.name == "agreement" for m in report.measures) else names[1]
+    kinds = {"agreement": "agreement", "token_agreement": "token agreement", "output_mse": "output error"}
+    kind = next((name for name in kinds if any(m.name == name for m in report.measures)), "output_mse")
+    error, what = (f"{kind}_kept", f"{kind}_abstained"), kinds[kind]
     splits = [m.split for m in report.measures if m.name == "abstained" and m.split.startswith("test")]
     rows = [
         [split, *(_cell(find(report.measures, name, report.method, split)) for name in ("abstained", *error))]
         for split in splits
     ]
-    what = "agreement" if error is names[0] else "output error"
     return Table(["", "trust below 0.02", f"{what} where answered", f"{what} where not"], rows)
 
 
