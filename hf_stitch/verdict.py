@@ -24,6 +24,8 @@ PENALTY = 0.05  # accuracy that a stitch that holds may lose against the target'
 UNEXPLAINED = 0.01  # share of the output's variance that a regression that holds may miss
 UNEXPLAINED_PARTLY = 0.5
 
+SHARES = ("agreement", "token_agreement")  # more is better; of the other measures that decide less is
+
 CODES = (
     "comparison-only",
     "holds",
@@ -88,13 +90,13 @@ def _rival(own: Measure, measures: list[Measure]) -> Measure | None:
         and m.value is not None
         and "@oracle" not in m.method
     ]
-    if own.better == "higher":
+    if own.name in SHARES:
         return max((m for m in same if low(m) > high(own)), key=middle, default=None)
     return min((m for m in same if high(m) < low(own)), key=middle, default=None)
 
 
 def _with_rival(verdict: Verdict, rival: Measure) -> Verdict:
-    value = percent(rival.value) if rival.better == "higher" else rival.write(rival.value)
+    value = percent(rival.value) if rival.name in SHARES else rival.write(rival.value)
     text = f"{verdict.text.removesuffix('.')}; of the compared methods {rival.method} does clearly better ({value})."
     return Verdict(verdict.code, text, f"Consider {rival.method}, choosing on validation. {verdict.next}")
 

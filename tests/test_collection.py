@@ -80,7 +80,7 @@ def test_every_sample_is_what_it_is_alone(request: pytest.FixtureRequest, kind: 
                 assert torch.equal(found.path[i], seen[1][0].argmax(-1))
     if kind == "speech":
         assert found.source_output is None
-        with pytest.raises(ActivationError, match="directions: both needs a source with one output a sample"):
+        with pytest.raises(ActivationError, match="directions: both needs a source that answers"):
             found.swapped()
     else:
         back = found.swapped()
@@ -234,11 +234,16 @@ def test_numbers_that_are_none_name_layer_and_sample(text: dict, value: float) -
     assert "watch" in samples.source(samples.keys.index(named))
 
 
-def test_a_target_without_one_answer_a_sample_is_refused(speech: dict, pico_listener: Path) -> None:
-    speech["target"] = {"model": str(pico_listener), "hook": "wav2vec2.encoder.layers.0"}
-    speech["data"]["fit"]["columns"].pop("target")
-    with pytest.raises(ActivationError, match=r"the target answers with CausalLMOutput \(logits \(\d+, \d+, 32\)\)"):
-        bench(speech).collect()
+def test_a_target_that_neither_answers_nor_writes_is_refused(text: dict, tmp_path: Path, pico_roberta: Path) -> None:
+    from transformers import AutoTokenizer, RobertaForTokenClassification
+
+    RobertaForTokenClassification.from_pretrained(pico_roberta).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(pico_roberta).save_pretrained(tmp_path)
+    text["target"] = {"model": str(tmp_path), "hook": "roberta.encoder.layer.0"}
+    with pytest.raises(
+        ActivationError, match=r"TokenClassifierOutput \(logits \(\d+, \d+, 2\)\).*or a model that writes"
+    ):
+        bench(text).collect()
 
 
 def test_a_full_disk_keeps_what_was_collected(text: dict, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from hf_stitch import fitting, output, trial
-from hf_stitch.errors import ActivationError, ArtifactError, FitError, HookError, RecipeError
+from hf_stitch.errors import ArtifactError, FitError, HookError, RecipeError
 from hf_stitch.evaluation import evaluate
 from hf_stitch.fitting import choose, fit
 from hf_stitch.measure import Measure
@@ -195,12 +195,6 @@ def test_both_directions(text: dict) -> None:
     for label in ("affine", "orthogonal"):
         assert measured(report, label, direction="backward") == OWN
     assert measured(report, "majority", direction="backward") == {"agreement", "accuracy"}
-
-
-def test_both_directions_need_a_source_that_answers(speech: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "fit_variant", lambda *args: pytest.fail("told only after a fit"))
-    with pytest.raises(ActivationError, match="directions: both needs a source with one output a sample"):
-        run({**speech, "directions": "both"})
 
 
 def test_what_only_fails_backward_is_told(text: dict, monkeypatch: pytest.MonkeyPatch) -> None:

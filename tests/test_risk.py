@@ -40,7 +40,7 @@ class FakeSamples:
 def test_kept_and_refused() -> None:
     trust = np.where(np.arange(100) < 10, ABSTAIN / 2, 0.5)
     wrong = np.isin(np.arange(100), [0, 1, 2, 3, 60])
-    found = trust_measures("rbf", trust, wrong, True, SCOPE)
+    found = trust_measures("rbf", trust, wrong, "agreement", SCOPE)
     values = {(m.name, m.split): (m.value, m.n) for m in found}
     assert values["abstained", "test"] == (0.1, 100)
     assert values["abstained", "test/a"] == (0.2, 50)
@@ -52,7 +52,7 @@ def test_kept_and_refused() -> None:
     for m in found:
         assert m.low <= m.value <= m.high, m.where
     errors = np.linspace(0, 1, 100)
-    found = trust_measures("rbf", trust, errors, False, SCOPE)
+    found = trust_measures("rbf", trust, errors, "output_mse", SCOPE)
     assert find(found, "output_mse_kept", "rbf").value == pytest.approx(errors[10:].mean())
     assert not [m for m in found if m.name == "trust_auroc"]
 
@@ -113,7 +113,7 @@ def test_probes_of_sound_text_and_numbers() -> None:
 def test_the_page_draws_what_trust_is_worth() -> None:
     trust = np.linspace(0, 1, 100)
     wrong = trust < 0.1
-    measures = trust_measures("rbf+nearest", trust, wrong, True, SCOPE)
+    measures = trust_measures("rbf+nearest", trust, wrong, "agreement", SCOPE)
     measures += probe_measures("rbf+nearest", {"silence": np.zeros(9)}, trust, "forward", 0)
     facts = {"method": "distance", "ingredients": ["distance", "image"], "samples": 99, "calibrated_on": "validation"}
     report = reports.speech_report()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pico_recipes import SPEECH_HOOK, bench, split
 from pico_writers import bart, gpt2
 
+from hf_stitch import trial
 from hf_stitch.ends import open_end
 from hf_stitch.errors import ActivationError, HookError, RecipeError
 from hf_stitch.evaluation import evaluate
@@ -189,9 +190,12 @@ def test_settings_for_what_generates_nothing_are_refused(pico_listener: Path, sp
         bench(hearing(pico_listener, spoken, generation={"num_beams": 2}))
 
 
-def test_both_ways_need_an_answer_both_ways(pico_wav2vec2: Path, spoken: Path, tmp_path: Path) -> None:
+def test_both_ways_need_an_answer_both_ways(
+    pico_wav2vec2: Path, spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import transformers as tf
 
+    monkeypatch.setattr(trial, "fit_variant", lambda *args: pytest.fail("told only after a fit"))
     tf.Wav2Vec2Model.from_pretrained(pico_wav2vec2).save_pretrained(tmp_path / "ears")
     tf.AutoFeatureExtractor.from_pretrained(pico_wav2vec2).save_pretrained(tmp_path / "ears")
     ends = {"source": {"model": str(tmp_path / "ears"), "hook": "encoder.layers.0"}}
