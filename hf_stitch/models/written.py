@@ -15,14 +15,14 @@ from hf_stitch.writing import Writer
 
 def writer_of(model: StitchedModel) -> Writer | None:
     """How a stitched model writes; None of one that answers with numbers."""
-    found = model.config.suffix.get("writes")
+    found = model.config.ends["suffix"].get("writes")
     return Writer.from_dict(found) if found else None
 
 
 def finish(model: StitchedModel, writer: Writer, frames: Tensor, mask: Tensor, plan: Plan) -> Ragged:
     """The tokens that the target writes when source activations (b, t, m) are stitched to it."""
     values = model.stitch(frames, mask, plan)
-    return writer.from_middle(model.suffix, model.config.suffix["plan"], values, plan.mask)
+    return writer.from_middle(model.suffix, model.config.ends["suffix"]["plan"], values, plan.mask)
 
 
 def write(model: StitchedModel, inputs: Mapping[str, Tensor], trusted: bool = False) -> tuple[Ragged, Trust | None]:
