@@ -36,5 +36,5 @@ def write(model: StitchedModel, inputs: Mapping[str, Tensor], trusted: bool = Fa
     given = dict(inputs)
     spans, lengths = given.pop("target_spans", None), given.pop("target_lengths", None)
     frames, mask, path = model.activations(given)
-    plan = model.plan(mask, path, spans, lengths)
+    plan = model.plan(mask, path, spans, lengths, frames)
     return finish(model, writer, frames, mask, plan), model.trusted(frames, plan) if trusted else None
