@@ -62,7 +62,15 @@ def open_end(side: Side, runtime: Runtime, generation: Generation | None = None)
     """
     model = load_model(side, dtype=runtime.dtype, device=runtime.device)
     _check_weights(side, model)
-    preparer = Preparer.for_model(side, model)
+    return end_of(side, model, Preparer.for_model(side, model), fingerprint_of(side), runtime)
+
+
+def end_of(side: Side, model: PreTrainedModel, preparer: Preparer, stamp: str, runtime: Runtime) -> End:
+    """The end of a model that is there, with its hook point checked; `stamp` stands for its weights in cache keys.
+
+    Raises:
+        HookError: no such hook point, one that fires twice or never, or features that it does not have.
+    """
     make_inputs = make_inputs_for(model)
     point = probe(model, side.hook, make_inputs, output=side.output)
     wanted = side.features.model_dump() if isinstance(side.features, Every) else side.features
@@ -77,7 +85,7 @@ def open_end(side: Side, runtime: Runtime, generation: Generation | None = None)
         except HookError:
             head = None  # a CTC model with another head: `length: ctc` is then refused by name
     identity = {
-        "model": fingerprint_of(side),
+        "model": stamp,
         "class": type(model).__name__,
         "point": point.to_dict(),
         "dtype": str(model.dtype),

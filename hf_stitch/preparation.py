@@ -86,7 +86,7 @@ class Preparer:
         kind = modality(model)
         place = resolve(side.model) if kind != "vector" else ""
         tool = _load_tool(kind, place, side.revision)
-        made = cls._of(kind, model.config, input_name(model), tool, model.dtype, target_tokenizer)
+        made = cls.of(kind, model.config, input_name(model), tool, model.dtype, target_tokenizer)
         if kind == "audio":
             with suppress(ArtifactError):
                 return dataclasses.replace(made, tokenizer=_load_tool("text", place, side.revision))
@@ -103,10 +103,11 @@ class Preparer:
         rule = (getattr(config, "sequence", None) or {}).get("length")
         other = target_tokenizer(folder) if rule == "spans" else None
         dtype = getattr(source, "dtype", None) or getattr(config, "dtype", None) or torch.float32
-        return cls._of(kind, source, name, tool, dtype, other)
+        return cls.of(kind, source, name, tool, dtype, other)
 
     @classmethod
-    def _of(cls, kind: Modality, config: Any, name: str, tool: Any, dtype: torch.dtype, other: Any) -> Preparer:
+    def of(cls, kind: Modality, config: Any, name: str, tool: Any, dtype: torch.dtype, other: Any = None) -> Preparer:
+        """A preparer of a tool that is there; `other` is the target's tokenizer."""
         return cls(
             modality=kind,
             input_name=name,

@@ -25,6 +25,7 @@ from hf_stitch.recipe_parts import (
     Method,
     Neighborhoods,
     Part,
+    Rehearse,
     Sequence_,
     Side,
     Splits,
@@ -60,6 +61,7 @@ class Recipe(Part):
     save: Literal["full", "map"] = Field(
         "full", description="all that runs; or the map alone, the halves then come from their own checkpoints"
     )
+    rehearse: Rehearse = Field(Rehearse(), description="for fit --rehearse")
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Recipe:
@@ -120,7 +122,7 @@ class Recipe(Part):
 
     def fingerprint(self) -> str:
         """Hex digest of what is computed: the name and description do not matter, defaults and order neither."""
-        asked = {key: value for key, value in self.plain().items() if key not in ("name", "description")}
+        asked = {key: value for key, value in self.plain().items() if key not in ("name", "description", "rehearse")}
         return digest({"format": FORMAT, **asked})  # without defaults: a key that is new changes no older recipe
 
     @property

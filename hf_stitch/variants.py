@@ -78,10 +78,10 @@ def fit_variant(label: str, recipe: Recipe, bench: Workbench, cutter: Cutter) ->
     with timings.stage("pairing"):
         rule = bench.rule(recipe)
         pairing = bench.pairing(recipe, rule, "fit")
-    _enough(recipe, bench, rule, pairing)
+    check_rows(recipe, bench, rule, len(pairing), len(pairing.pairs))
     summaries: dict[str, Any] = {}
     metrics: list[LocalMetric | None] = [None, None]
-    for side, role in enumerate(_mapped_sides(recipe)):
+    for side, role in enumerate(mapped_sides(recipe)):
         metrics[side], summaries[role] = bench.metric(recipe, role, pairing)
     with timings.stage(f"fit.{label}"):
         source, target = activation_sets(
@@ -131,7 +131,7 @@ def _note_inputs(diagnostics: dict[str, Any], bench: Workbench, pairing: Pairing
                 notes["inputs"] = inputs.tolist()
 
 
-def _mapped_sides(recipe: Recipe) -> list[Role]:
+def mapped_sides(recipe: Recipe) -> list[Role]:
     """The sides of which a local metric is needed."""
     if recipe.stitch.method != "diffusion" or recipe.neighborhoods.kind == "none":
         return []
@@ -139,12 +139,13 @@ def _mapped_sides(recipe: Recipe) -> list[Role]:
     return ["source", "target"] if sides == "both" else ["source"]
 
 
-def _enough(recipe: Recipe, bench: Workbench, rule: LengthRule, pairing: Pairing) -> None:
+def check_rows(recipe: Recipe, bench: Workbench, rule: LengthRule, rows: int, samples: int) -> None:
+    """FitError when so many rows of so many samples are fewer than the recipe's method needs."""
     width = len(bench.source.features or range(bench.source.point.width)) * rule.join
-    if recipe.stitch.method in NEEDS_ROWS and len(pairing) < width + 1:
+    if recipe.stitch.method in NEEDS_ROWS and rows < width + 1:
         raise FitError(
-            f"stitch.method: {recipe.stitch.method} needs more rows than features: {len(pairing)} rows came from "
-            f"{len(pairing.pairs)} samples, {width + 1} are needed for {width} features; give more samples, fewer "
+            f"stitch.method: {recipe.stitch.method} needs more rows than features: {rows} rows came from "
+            f"{samples} samples, {width + 1} are needed for {width} features; give more samples, fewer "
             "features (source.features: {every: k}), or method: affine"
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,11 +19,14 @@ def run(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write; stitched/NAME, if absent.")] = None,
     device: Device = None,
     dtype: Dtype = None,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Only try it out: random weights, synthetic data, no download.")
+    ] = False,
 ) -> None:
     """Fit a recipe and save the stitched model.
 
     Collects activations, learns the map, and writes the model with its report and card. The same command again takes
-    up where an interrupted one stopped.
+    up where an interrupted one stopped. With --rehearse nothing is fetched: it says what the fit will take.
     """
     from hf_stitch.cli.bars import progress
     from hf_stitch.cli.words import console, files_in, hush, tell
@@ -31,6 +34,8 @@ def run(
 
     asked = Recipe.load(recipe, overrides or ())
     folder = out or Path("stitched") / re.sub(r"[^\w.-]+", "-", asked.name)
+    if rehearse:
+        return _rehearse(asked, folder, device, dtype)
     from hf_stitch.fitting import fit
 
     hush()
@@ -39,3 +44,20 @@ def run(
     console().print(f"\n{folder}: {files_in(folder)}", markup=False)
     if report.verdict.code != "comparison-only":
         console().print(f"next: hf-stitch predict {folder} INPUT", markup=False)
+
+
+def _rehearse(asked: Any, folder: Path, device: str | None, dtype: str | None) -> None:
+    import json
+
+    from hf_stitch.cli.bars import progress
+    from hf_stitch.cli.rehearsed import tell
+    from hf_stitch.cli.words import console, hush
+    from hf_stitch.rehearsal import rehearse
+
+    hush()
+    found = rehearse(asked, device=device, dtype=dtype, progress=progress())
+    tell(found)
+    path = folder.with_name(f"{folder.name}.rehearsal.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found.content, indent=1) + "\n", encoding="utf-8")
+    console().print(f"\n{path}", markup=False)

@@ -1,0 +1,119 @@
+"""How a recipe is made small enough to rehearse, and by how much the real run is larger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hf_stitch.collection import batch_size
+from hf_stitch.data import Samples, load_samples
+from hf_stitch.ends import End
+from hf_stitch.errors import RecipeError
+from hf_stitch.local_metrics import SAMPLES_AT_ONCE
+from hf_stitch.recipe import Data, Recipe
+from hf_stitch.rehearsal.synthetic import write_samples
+from hf_stitch.tables import open_table
+
+SPLITS = ("fit", "validation", "test")
+SECONDS, TEXT, FEW, VECTORS, NEIGHBOURS = 2.5, 40, 4, 256, 3
+"""At most so many seconds of sound, words of a text, samples (of numbers: VECTORS), neighbours are rehearsed."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is rehearsed, and what the recipe asks for.
+
+    Attributes:
+        samples: rehearsed samples a split. real: the recipe's, by split; `counted` says which of them are known.
+        stretch: typical length of an input over the rehearsed one.
+        neighbours: rehearsed, and `real_neighbours` the recipe's; 0 where none are needed.
+        bucket: samples that run together in the real run, and `at_once` neighbours of all of them together.
+    """
+
+    samples: int
+    real: dict[str, int]
+    counted: dict[str, bool]
+    stretch: float
+    neighbours: int
+    real_neighbours: int
+    bucket: int
+    at_once: int
+
+    @classmethod
+    def of(cls, recipe: Recipe, ends: tuple[End, End]) -> Sizes:
+        kinds = {end.preparer.modality for end in ends}
+        vectors = kinds == {"vector"}
+        real, counted = {}, {}
+        for split in SPLITS:
+            if (data := getattr(recipe.data, split)) is not None:
+                real[split], counted[split] = _count(data, split, recipe.rehearse.samples)
+        asked = recipe.rehearse
+        stretch = 1.0
+        if all(is_local(getattr(recipe.data, split)) for split in real):
+            pass  # the data's own lengths
+        elif "audio" in kinds:
+            stretch = max(1.0, asked.seconds / SECONDS)
+        elif "text" in kinds:
+            stretch = max(1.0, asked.words / TEXT)
+        mapped = recipe.stitch.method == "diffusion" and recipe.neighborhoods.kind != "none"
+        size = recipe.neighborhoods.size if mapped else 0
+        rank = recipe.neighborhoods.rank
+        needed = max(NEIGHBOURS, rank + 1 if isinstance(rank, int) else 0)
+        bucket = min(real["fit"], *(batch_size(end) for end in ends))
+        most = SAMPLES_AT_ONCE["vector" if vectors else "other"]
+        return cls(
+            samples=min(VECTORS if vectors else FEW, real["fit"]),
+            real=real,
+            counted=counted,
+            stretch=stretch,
+            neighbours=min(size, size if vectors else needed),
+            real_neighbours=size,
+            bucket=bucket,
+            at_once=bucket * min(size, max(1, most // bucket)),
+        )
+
+
+def small_recipe(recipe: Recipe, sizes: Sizes, ends: tuple[End, End], scratch: Path) -> Recipe:
+    """The recipe on a few samples: those of local data, synthetic ones in place of data of the Hub."""
+    asked = recipe.rehearse
+    parts = {}
+    for split in sizes.real:
+        data = getattr(recipe.data, split)
+        if is_local(data):
+            parts[split] = data.model_copy(update={"samples": sizes.samples})
+        else:
+            words = max(2, round(asked.words / sizes.stretch))
+            path = scratch / f"{split}.parquet"
+            parts[split] = write_samples(data, ends, sizes.samples, asked.seconds / sizes.stretch, words, path)
+    return recipe.model_copy(
+        update={
+            "data": recipe.data.model_copy(update=parts),
+            "neighborhoods": recipe.neighborhoods.model_copy(update={"size": max(1, sizes.neighbours)}),
+        }
+    )
+
+
+def load_all(recipe: Recipe, ends: tuple[End, End]) -> dict[str, Samples]:
+    """The samples of every split; a handful may well be of one class."""
+    source, target = (end.preparer for end in ends)
+    parts = {split: getattr(recipe.data, split) for split in SPLITS}
+    return {
+        split: load_samples(data, source, target, split, check_labels=False)
+        for split, data in parts.items()
+        if data is not None
+    }
+
+
+def is_local(data: Data) -> bool:
+    place = data.dataset
+    known = place.startswith(("zoo:", ".", "/", "~")) or Path(place).expanduser().exists()
+    return known or place.count("/") > 1 or Path(place).suffix in (".csv", ".jsonl", ".parquet")
+
+
+def _count(data: Data, split: str, otherwise: int) -> tuple[int, bool]:
+    if is_local(data):
+        rows = len(open_table(data, split).rows)
+        if rows == 0:
+            raise RecipeError(f"data.{split}: {data.dataset} has no rows; expected at least one sample")
+        return min(rows, data.samples or rows), True
+    return data.samples or otherwise, data.samples is not None

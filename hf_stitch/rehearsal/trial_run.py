@@ -1,0 +1,220 @@
+"""The rehearsal itself: a recipe's own steps on stand-ins, each one watched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hf_stitch.activation_set import ActivationSet
+from hf_stitch.assembly import assemble
+from hf_stitch.ends import End
+from hf_stitch.errors import FitError, ManifoldError
+from hf_stitch.local_metrics import Role
+from hf_stitch.manifold.local_metric import LocalMetric
+from hf_stitch.pairing import Pairing, activation_sets, fit_special
+from hf_stitch.recipe import Recipe
+from hf_stitch.rehearsal.configurations import configuration
+from hf_stitch.rehearsal.plan import Sizes, load_all, small_recipe
+from hf_stitch.rehearsal.stand_ins import stand_in
+from hf_stitch.rehearsal.synthetic import spelt
+from hf_stitch.rehearsal.watch import Watch
+from hf_stitch.runtime import Runtime
+from hf_stitch.stitching.layer import StitchingLayer, fit_layer
+from hf_stitch.timing import Timings
+from hf_stitch.trial import Trial
+from hf_stitch.trusting import give_trust
+from hf_stitch.variants import Cutter, Fitted, check_rows, mapped_sides
+from hf_stitch.workbench import Workbench
+
+ROWS = 512  # the smaller of the two fits from whose costs that of the real one follows
+SPREAD = 1.0  # standard deviation of the rows that stand for those not rehearsed, in that of the rehearsed ones
+
+
+@dataclass
+class Rehearsed:
+    """Everything that was seen.
+
+    Attributes:
+        origins: where the configurations of source and target came from.
+        start: resident bytes before anything was built.
+        paired: corresponding rows of the rehearsed samples. rows: of the two rehearsed fits, made from them.
+        real_rows: those that the recipe will have.
+        disk: bytes by kind of part (`activations`, `neighbourhoods`) in the cache.
+        notes: what could not be rehearsed.
+    """
+
+    recipe: Recipe
+    sizes: Sizes
+    watch: Watch
+    ends: tuple[End, End]
+    origins: tuple[str, str]
+    bench: Workbench
+    start: int
+    model: Any = None
+    paired: int = 0
+    rows: tuple[int, int] = (0, 0)
+    real_rows: int = 0
+    disk: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def run_small(recipe: Recipe, runtime: Runtime, scratch: Path) -> Rehearsed:
+    """Go through a recipe on stand-ins and a few samples.
+
+    Raises:
+        StitchError: what the real run would refuse too: hook points, lengths, kinds of output, too few rows.
+    """
+    watch = Watch()
+    start = watch.resident
+    given = (recipe.rehearse.source, recipe.rehearse.target)
+    with watch.stage("models"):
+        found = [configuration(side, one) for side, one in zip((recipe.source, recipe.target), given)]
+        source, target = (
+            stand_in(side, config, runtime, recipe.seed + i, scratch)
+            for i, (side, (config, _)) in enumerate(zip((recipe.source, recipe.target), found))
+        )
+    ends = (source, target)
+    sizes = Sizes.of(recipe, ends)
+    small = small_recipe(recipe, sizes, ends, scratch)
+    bench = Workbench(small, runtime, Timings(), *ends, load_all(small, ends))
+    seen = Rehearsed(recipe, sizes, watch, ends, (found[0][1], found[1][1]), bench, start)
+    _collect(seen, scratch)
+    if recipe.directions == "both":
+        bench.swapped()
+    fitted = _fit(seen)
+    if recipe.trust != "none":
+        with watch.stage("trust"):
+            give_trust(fitted, bench)
+    seen.disk = _disk(scratch)
+    if "test" in bench.frames:
+        with watch.stage("references"):
+            trial = Trial(bench)
+            trial.reference_measures()
+        with watch.stage("evaluate"):
+            trial.measure(fitted)
+    seen.model = fitted.model
+    return seen
+
+
+def _collect(seen: Rehearsed, scratch: Path) -> None:
+    bench = seen.bench
+    whole, bench.samples = bench.samples, {}
+    for split, samples in whole.items():
+        bench.samples = {split: samples}
+        with seen.watch.stage(f"activations.{split}"):
+            bench.collect()
+        texts = samples.texts or [str(text) for text in _target_texts(bench, split)]
+        bench.frames[split] = spelt(bench.frames[split], bench.source, texts)
+    bench.samples = whole
+
+
+def _target_texts(bench: Workbench, split: str) -> list[Any]:
+    samples = bench.samples[split]
+    if bench.target.preparer.modality != "text":
+        return [""] * len(samples)
+    return [samples.target(i) for i in range(len(samples))]
+
+
+def _fit(seen: Rehearsed) -> Fitted:
+    bench, recipe = seen.bench, seen.bench.recipe
+    rule = bench.rule(recipe)
+    pairing = bench.pairing(recipe, rule, "fit")
+    seen.paired, seen.real_rows = len(pairing), _real_rows(seen, pairing)
+    check_rows(recipe, bench, rule, seen.real_rows, seen.sizes.real["fit"])
+    metrics: dict[Role, LocalMetric | None] = {"source": None, "target": None}
+    for role in mapped_sides(recipe):
+        with seen.watch.stage(f"neighbourhoods.{role}"):
+            metrics[role], _ = bench.metric(recipe, role, pairing)
+    pair = activation_sets(*seen.ends, bench.frames["fit"], pairing, (metrics["source"], metrics["target"]))
+    layer = _fit_twice(seen, recipe, *pair)
+    rule = fit_special(rule, bench.source, bench.frames["fit"], bench.texts(recipe, "fit"))
+    with seen.watch.stage("cut"):
+        halves = Cutter(bench).halves(recipe.sequence.length == "ctc")
+    model = assemble(recipe, halves, layer, rule).to(bench.runtime.device)
+    return Fitted(recipe.label, recipe, model, pairing, layer.diagnostics)
+
+
+def _real_rows(seen: Rehearsed, pairing: Pairing) -> int:
+    """Rows of the real fit: each sample's, stretched to its typical length, and cut as the recipe cuts them."""
+    each = len(pairing) / seen.sizes.samples
+    limit = seen.recipe.sequence.per_sample
+    longer = each * (seen.sizes.stretch if each > 1 else 1)
+    return max(1, round(seen.sizes.real["fit"] * (longer if limit is None else min(longer, limit))))
+
+
+def _fit_twice(seen: Rehearsed, recipe: Recipe, source: ActivationSet, target: ActivationSet) -> StitchingLayer:
+    asked = recipe.stitch
+    needed = max(
+        ROWS, (asked.coordinates or 0) + 16, asked.pairs or 0, asked.landmarks or 0, source.values.shape[1] + 1
+    )
+    first = min(seen.real_rows, needed)
+    seen.rows = (first, min(seen.real_rows, 2 * first))
+    layer: StitchingLayer | None = None
+    for name, count in zip(("fit.first", "fit.second"), seen.rows):
+        if name == "fit.second" and count == first:
+            break
+        index = torch.arange(count) % len(source)
+        draw = torch.Generator().manual_seed(recipe.seed)
+        try:
+            with seen.watch.stage(name):
+                layer = fit_layer(
+                    asked.method,
+                    _grown(source, index, draw),
+                    _grown(target, index, draw),
+                    landing=asked.landing,
+                    fill=recipe.sequence.fill,
+                    options=asked.options(),
+                    rows=seen.bench.runtime.rows,
+                )
+        except (ManifoldError, FitError) as error:
+            seen.watch.pop(name)
+            seen.notes.append(f"the map of {count} random rows could not be made, its time is not estimated: {error}")
+            break
+    return layer if layer is not None else fit_layer("affine", source, target)
+
+
+def _grown(rows: ActivationSet, index: torch.Tensor, draw: torch.Generator) -> ActivationSet:
+    """The rows `index`, moved where they repeat so that they make one cloud, with keys of their own."""
+    taken = rows.take(index)
+    wide = taken.values if taken.full is None else taken.full
+    moved = (
+        wide
+        + SPREAD
+        * wide.std()
+        * torch.randn(wide.shape, generator=draw).to(wide)
+        * (torch.arange(len(index)) >= len(rows)).to(wide)[:, None]
+    )
+    keys = torch.stack([torch.arange(len(index)), torch.zeros(len(index), dtype=torch.long)], 1)
+    if taken.full is None or taken.selected is None:
+        return replace(taken, values=moved, keys=keys)
+    return replace(taken, values=moved[:, list(taken.selected)], full=moved, keys=keys)
+
+
+def _disk(scratch: Path) -> dict[str, int]:
+    sizes = {"activations": 0, "neighbourhoods": 0}
+    for path in scratch.rglob("*.safetensors"):
+        sizes["neighbourhoods" if path.name.startswith("metric-") else "activations"] += path.stat().st_size
+    return sizes
+
+
+@contextmanager
+def sealed(scratch: Path) -> Iterator[None]:
+    """No network, and a cache of its own, inside."""
+    from huggingface_hub import constants
+
+    kept, offline = os.environ.get("HF_STITCH_CACHE"), constants.HF_HUB_OFFLINE
+    os.environ["HF_STITCH_CACHE"], constants.HF_HUB_OFFLINE = str(scratch), True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = offline
+        if kept is None:
+            del os.environ["HF_STITCH_CACHE"]
+        else:
+            os.environ["HF_STITCH_CACHE"] = kept
