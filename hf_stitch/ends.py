@@ -62,14 +62,22 @@ def open_end(side: Side, runtime: Runtime, generation: Generation | None = None)
     """
     model = load_model(side, dtype=runtime.dtype, device=runtime.device)
     _check_weights(side, model)
-    return end_of(side, model, Preparer.for_model(side, model), fingerprint_of(side), runtime)
+    return end_of(side, model, Preparer.for_model(side, model), fingerprint_of(side), runtime, generation)
 
 
-def end_of(side: Side, model: PreTrainedModel, preparer: Preparer, stamp: str, runtime: Runtime) -> End:
+def end_of(
+    side: Side,
+    model: PreTrainedModel,
+    preparer: Preparer,
+    stamp: str,
+    runtime: Runtime,
+    generation: Generation | None = None,
+) -> End:
     """The end of a model that is there, with its hook point checked; `stamp` stands for its weights in cache keys.
 
     Raises:
-        HookError: no such hook point, one that fires twice or never, or features that it does not have.
+        HookError: no such hook point, one that fires twice or never, features that it does not have, or a model that
+            writes, but not from there.
     """
     make_inputs = make_inputs_for(model)
     point = probe(model, side.hook, make_inputs, output=side.output)

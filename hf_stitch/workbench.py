@@ -52,8 +52,7 @@ class Workbench:
         with timings.stage("load.models"):
             back = recipe.generation if recipe.directions == "both" else None
             source, target = open_end(recipe.source, runtime, back), open_end(recipe.target, runtime, recipe.generation)
-        if recipe.generation.settings() and (target.writer is None or target.writer.way == "ctc"):
-            raise RecipeError(f"generation: {recipe.target.model} generates no tokens; leave out what is set there")
+        check_writer(recipe, target)
         if recipe.data.test is None and "test" in splits:
             runtime.progress.note("the recipe has no data.test part: the map is fitted, but nothing will be measured")
         samples = {}
@@ -128,6 +127,12 @@ class Workbench:
             with self.timings.stage(f"neighbourhoods.{role}"):
                 self._metrics[role, asked] = find()
         return self._metrics[role, asked]
+
+
+def check_writer(recipe: Recipe, target: End) -> None:
+    """RecipeError when a recipe says how a target is to generate that does not."""
+    if recipe.generation.settings() and (target.writer is None or target.writer.way == "ctc"):
+        raise RecipeError(f"generation: {recipe.target.model} generates no tokens; leave out what is set there")
 
 
 def described(data: Data) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from hf_stitch.ends import End, end_of
 from hf_stitch.errors import ArtifactError, RecipeError, StitchError
 from hf_stitch.loading import class_of, quiet, uniform
 from hf_stitch.preparation import Preparer, input_name, modality
-from hf_stitch.recipe import Side, digest
+from hf_stitch.recipe import Generation, Side, digest
 from hf_stitch.rehearsal.synthetic import WORDS
 from hf_stitch.runtime import Runtime
 
@@ -26,8 +26,13 @@ FRAMES = {"xlnet": (0, 2, "left"), "t5": (0, 1, "right"), "gpt2": (0, 0, "left")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def stand_in(side: Side, config: PretrainedConfig, runtime: Runtime, seed: int, scratch: Path) -> End:
+def stand_in(
+    side: Side, config: PretrainedConfig, runtime: Runtime, seed: int, scratch: Path, generation: Generation | None
+) -> End:
     """The end of a model of this configuration with random weights.
+
+    Args:
+        scratch: folder for what tokenizers read. generation: as `open_end`.
 
     Its own tokenizer or feature extractor serves where it is at hand, else a synthetic one.
 
@@ -49,7 +54,7 @@ def stand_in(side: Side, config: PretrainedConfig, runtime: Runtime, seed: int, 
     model = uniform(model, runtime.dtype).to(runtime.device).eval()
     if runtime.dtype is not None:
         model = model.to(runtime.dtype)
-    return end_of(side, model, _preparer(side, model, scratch), digest([config.to_dict(), seed]), runtime)
+    return end_of(side, model, _preparer(side, model, scratch), digest([config.to_dict(), seed]), runtime, generation)
 
 
 def _preparer(side: Side, model: PreTrainedModel, scratch: Path) -> Preparer:
@@ -60,6 +65,8 @@ def _preparer(side: Side, model: PreTrainedModel, scratch: Path) -> Preparer:
     made = Preparer.of(kind, config, input_name(model), tool, model.dtype)
     if type(model).__name__.endswith("ForCTC"):
         return dataclasses.replace(made, tokenizer=letters_tool(config, scratch))
+    if kind != "text" and model.can_generate():  # for the texts that it writes
+        return dataclasses.replace(made, tokenizer=text_tool(getattr(config, "decoder", config)))
     return made
 
 

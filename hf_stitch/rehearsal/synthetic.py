@@ -46,6 +46,8 @@ def write_samples(data: Data, ends: tuple[End, End], count: int, seconds: float,
         columns.group: ["even" if i % 2 == 0 else "odd" for i in range(count)],
         columns.id: [f"synthetic-{i}" for i in range(count)],
         columns.colour: [float(i) for i in range(count)],
+        columns.source_answer: _answers(ends[0], texts, draw),
+        columns.target_answer: _answers(ends[1], texts, draw),
     }
     table |= {column: values for column, values in given.items() if column is not None and column not in table}
     Dataset.from_dict(table).to_parquet(str(path))
@@ -63,6 +65,12 @@ def _sample(end: End, text: str, seconds: float, draw: np.random.Generator) -> A
         return {"bytes": _picture(draw), "path": None}
     shape = make_inputs_for(end.model)(1, 1)[preparer.input_name].shape
     return draw.standard_normal(shape[-1]).tolist()
+
+
+def _answers(end: End, texts: list[str], draw: np.random.Generator) -> list[Any]:
+    if end.writer is not None or end.head is not None:
+        return texts
+    return draw.standard_normal((len(texts), end.model.config.num_labels)).tolist()
 
 
 def _sound(rate: int, seconds: float, draw: np.random.Generator) -> bytes:

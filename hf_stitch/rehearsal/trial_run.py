@@ -30,7 +30,7 @@ from hf_stitch.timing import Timings
 from hf_stitch.trial import Trial
 from hf_stitch.trusting import give_trust
 from hf_stitch.variants import Cutter, Fitted, check_rows, mapped_sides
-from hf_stitch.workbench import Workbench
+from hf_stitch.workbench import Workbench, check_writer
 
 ROWS = 512  # the smaller of the two fits from whose costs that of the real one follows
 SPREAD = 1.0  # standard deviation of the rows that stand for those not rehearsed, in that of the rehearsed ones
@@ -75,10 +75,10 @@ def run_small(recipe: Recipe, runtime: Runtime, scratch: Path) -> Rehearsed:
     given = (recipe.rehearse.source, recipe.rehearse.target)
     with watch.stage("models"):
         found = [configuration(side, one) for side, one in zip((recipe.source, recipe.target), given)]
-        source, target = (
-            stand_in(side, config, runtime, recipe.seed + i, scratch)
-            for i, (side, (config, _)) in enumerate(zip((recipe.source, recipe.target), found))
-        )
+        back = recipe.generation if recipe.directions == "both" else None
+        source = stand_in(recipe.source, found[0][0], runtime, recipe.seed, scratch, back)
+        target = stand_in(recipe.target, found[1][0], runtime, recipe.seed + 1, scratch, recipe.generation)
+        check_writer(recipe, target)
     ends = (source, target)
     sizes = Sizes.of(recipe, ends)
     small = small_recipe(recipe, sizes, ends, scratch)
