@@ -11,14 +11,16 @@ from hf_stitch.preparation import Preparer
 
 COUNT = 32
 SECONDS = 4  # of sound, at most
-WIDER = (2.0, 3.0)  # how far out points lie, in half widths of the box that holds the fit's inputs
+OUTSIDE = {"just outside the box": (1.0, 2.0), "outside the box": (2.0, 3.0)}
+"""How far out points lie, in half widths of the box that holds the fit's inputs."""
 
 
 def probes(preparer: Preparer, test: Samples, fit: Samples, seed: int) -> dict[str, list[Any]]:
     """At most 32 raw inputs of each kind, a function of the seed; none for kinds of input that have no probes yet.
 
-    Sounds: white noise, silence and tones (80 Hz to 4 kHz), as long and as loud as test samples. Texts: test samples
-    with each letter replaced by a random one. Numbers: points 2 to 3 times as far out as the box of the fit's inputs.
+    Sounds: white noise, silence and tones (80 Hz to 4 kHz), as long and as loud as test samples, and those played
+    backwards. Texts: test samples with each letter replaced by a random one. Numbers: points 1 to 2 and 2 to 3 times as
+    far out as the box of the fit's inputs.
     """
     draw = np.random.default_rng(seed)
     count = min(COUNT, len(test))
@@ -28,7 +30,8 @@ def probes(preparer: Preparer, test: Samples, fit: Samples, seed: int) -> dict[s
     if preparer.modality == "text":
         return {"random letters": [_scrambled(str(test.source(i)), draw) for i in range(count)]}
     if preparer.modality == "vector":
-        return {"outside the box": list(_outside(np.stack(fit.batch(range(len(fit)), 0)), count, draw))}
+        inputs = np.stack(fit.batch(range(len(fit)), 0))
+        return {name: list(_outside(inputs, count, span, draw)) for name, span in OUTSIDE.items()}
     return {}
 
 
@@ -43,6 +46,7 @@ def _sounds(sounds: list[np.ndarray], rate: int, draw: np.random.Generator) -> d
         "white noise": [(loud * draw.standard_normal(len(one))).astype(np.float32) for one in sounds],
         "silence": [np.zeros(len(one), np.float32) for one in sounds],
         "tones": [tone.astype(np.float32) for tone in tones],
+        "backwards": [np.ascontiguousarray(one[::-1], np.float32) for one in sounds],
     }
 
 
@@ -51,8 +55,8 @@ def _scrambled(text: str, draw: np.random.Generator) -> str:
     return "".join(str(draw.choice(letters)) if one.isalpha() else one for one in text)
 
 
-def _outside(inputs: np.ndarray, count: int, draw: np.random.Generator) -> np.ndarray:
+def _outside(inputs: np.ndarray, count: int, span: tuple[float, float], draw: np.random.Generator) -> np.ndarray:
     low, high = inputs.min(0), inputs.max(0)
     way = draw.uniform(-1, 1, (count, inputs.shape[1]))
     way /= np.abs(way).max(1, keepdims=True).clip(1e-12)
-    return (low + high) / 2 + way * draw.uniform(*WIDER, (count, 1)) * (high - low) / 2
+    return (low + high) / 2 + way * draw.uniform(*span, (count, 1)) * (high - low) / 2

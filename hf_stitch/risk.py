@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -12,8 +13,22 @@ from hf_stitch.report import Measure
 from hf_stitch.statistics import LEVEL, RESAMPLES, Interval
 
 ABSTAIN = 0.02  # what the measures abstain below
-BINS, POINTS = 8, 60
+BINS, PROBE_BINS, POINTS = 8, 2, 60
 Kind = Literal["agreement", "output_mse", "token_agreement"]  # the measure in which errors are told
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What is known of n inputs of one other kind.
+
+    Attributes:
+        score, distance: (n,) trust, and how far from what was fitted.
+        errors: (n,) as of `trust_measures`; None where the target's own answer cannot be had.
+    """
+
+    score: np.ndarray
+    distance: np.ndarray
+    errors: np.ndarray | None = None
 
 
 def trust_measures(method: str, trust: np.ndarray, errors: np.ndarray, kind: Kind, scope: Scope) -> list[Measure]:
@@ -24,35 +39,46 @@ def trust_measures(method: str, trust: np.ndarray, errors: np.ndarray, kind: Kin
         errors: (n,) bool, other answers than the target's; squared differences from its output; or shares of tokens
             that do not agree with its own.
     """
-    classifier, share_right = kind == "agreement", kind != "output_mse"
     measures = []
     for split, rows in scope.parts(len(trust)):
-        kept = trust[rows] >= ABSTAIN
-        refused = statistics.wilson(int((~kept).sum()), len(rows))
-        measures.append(scope.measure("abstained", method, split, refused, "lower"))
-        for name, chosen in (("kept", rows[kept]), ("abstained", rows[~kept])):
-            if len(chosen):
-                better: Better = None if name == "abstained" else "higher" if share_right else "lower"
-                found = _risk(errors[chosen], classifier, scope.seed)
-                found = Interval(1 - found.value, *_complement(found), found.n) if share_right else found
-                measures.append(scope.measure(f"{kind}_{name}", method, split, found, better))
-    if classifier and 0 < errors.sum() < len(errors):
+        refused = trust[rows] < ABSTAIN
+        share = statistics.wilson(int(refused.sum()), len(rows))
+        measures.append(scope.measure("abstained", method, split, share, "lower"))
+        measures += _by_trust(method, split, errors[rows], refused, kind, scope)
+    if kind == "agreement" and 0 < errors.sum() < len(errors):
         wrong = errors.astype(bool)
         found = auroc(trust[~wrong], trust[wrong], scope.seed)
         measures.append(scope.measure("trust_auroc", method, scope.split, found))
     return measures
 
 
+def _by_trust(
+    method: str, split: str, errors: np.ndarray, refused: np.ndarray, kind: Kind, scope: Scope
+) -> list[Measure]:
+    """Agreement or error of what is kept and of what is refused (n,) bool, where there is any."""
+    measures, share = [], kind != "output_mse"
+    for name, chosen in (("kept", errors[~refused]), ("abstained", errors[refused])):
+        if len(chosen):
+            better: Better = None if name == "abstained" else "higher" if share else "lower"
+            found = _risk(chosen, kind == "agreement", scope.seed)
+            found = Interval(1 - found.value, *_complement(found), found.n) if share else found
+            measures.append(scope.measure(f"{kind}_{name}", method, split, found, better))
+    return measures
+
+
 def probe_measures(
-    method: str, probes: dict[str, np.ndarray], trust: np.ndarray, direction: Any, seed: int
+    method: str, probes: dict[str, Probed], trust: np.ndarray, kind: Kind, direction: Any, seed: int
 ) -> list[Measure]:
     """Abstentions on inputs of another kind, and how well trust (n,) of the test tells them from it."""
     measures = []
-    for name, scores in probes.items():
+    for name, odd in probes.items():
         scope = Scope(f"probe/{name}", direction, seed)
-        refused = statistics.wilson(int((scores < ABSTAIN).sum()), len(scores))
-        measures.append(scope.measure("abstained", method, scope.split, refused, "higher"))
-        measures.append(scope.measure("trust_auroc", method, scope.split, auroc(trust, scores, seed)))
+        refused = odd.score < ABSTAIN
+        share = statistics.wilson(int(refused.sum()), len(refused))
+        measures.append(scope.measure("abstained", method, scope.split, share, "higher"))
+        measures.append(scope.measure("trust_auroc", method, scope.split, auroc(trust, odd.score, seed)))
+        if odd.errors is not None:
+            measures += _by_trust(method, scope.split, odd.errors, refused, kind, scope)
     return measures
 
 
@@ -80,19 +106,31 @@ def risk_coverage(trust: np.ndarray, errors: np.ndarray) -> dict[str, list[float
     }
 
 
-def error_by_distance(distance: np.ndarray, errors: np.ndarray, classifier: bool, seed: int) -> list[dict[str, Any]]:
-    """Mean error of samples in bins of equal count by their distance from what was fitted."""
+def error_by_distance(
+    distance: np.ndarray, errors: np.ndarray, classifier: bool, seed: int, most: int = BINS
+) -> list[dict[str, Any]]:
+    """Mean error of samples in bins of equal count, at most so many, by their distance from what was fitted."""
     known = np.flatnonzero(np.isfinite(distance))
     if not len(known):
         return []
     order = known[np.argsort(distance[known], kind="stable")]
     bins = []
-    for rows in np.array_split(order, min(BINS, max(1, len(order) // 5))):
+    for rows in np.array_split(order, min(most, max(1, len(order) // 5))):
         found = _risk(errors[rows], classifier, seed)
         near, middle, far = np.quantile(distance[rows], [0, 0.5, 1]).tolist()
         ends = {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
         bins.append({"from": near, "median": middle, "to": far, **ends})
     return bins
+
+
+def probe_errors(probes: dict[str, Probed], classifier: bool, seed: int) -> list[dict[str, Any]]:
+    """Bins of `error_by_distance` of inputs of another kind, which each name as `kind`."""
+    return [
+        one | {"kind": name}
+        for name, odd in probes.items()
+        if odd.errors is not None
+        for one in error_by_distance(odd.distance, odd.errors, classifier, seed, PROBE_BINS)
+    ]
 
 
 def _risk(errors: np.ndarray, classifier: bool, seed: int) -> Interval:

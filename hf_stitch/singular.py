@@ -79,7 +79,7 @@ def _mapped(fitted: Fitted) -> Callable[[Tensor], Tensor]:
 
     def compute(points: Tensor) -> Tensor:
         frames, mask, _ = model.activations({model.main_input_name: points})
-        plan = model.plan(mask, None, None, mask.sum(1))
+        plan = model.plan(mask, None, None, mask.sum(1), frames)
         rows = model.rule.rows(frames, plan)
         return model.layer.predict(rows.flatten(0, 1).double()).reshape(len(points), -1)
 

@@ -5,26 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
 from hf_stitch.answers import trust_distances, trust_scores
-from hf_stitch.collection import Answers, to_device
+from hf_stitch.collection import Answers
 from hf_stitch.measuring import Scope
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.pairing import activation_sets
-from hf_stitch.probes import probes
+from hf_stitch.probing import probed
 from hf_stitch.ragged import Ragged
 from hf_stitch.recipe import Recipe
 from hf_stitch.references import References, is_classifier
 from hf_stitch.report import Measure
-from hf_stitch.risk import Kind, error_by_distance, probe_measures, risk_coverage, trust_measures
+from hf_stitch.risk import Kind, error_by_distance, probe_errors, probe_measures, risk_coverage, trust_measures
 from hf_stitch.scripts import Script, likeness
 from hf_stitch.stitching.diffusion import DiffusionLayer
 from hf_stitch.stitching.trust import TrustGauge
 from hf_stitch.variants import Fitted
 from hf_stitch.workbench import Workbench
 
-AT_ONCE = 8  # probes run together
 FEWEST = 50  # calibration samples; with fewer no score falls below 0.02
 
 
@@ -78,8 +76,11 @@ def trust_found(
         return [], {}
     with bench.timings.stage("evaluate.trust"):
         measures, drawings, score = trust_of(model, recipe, fitted.label, bench, own, answers)
-        odd = _probed(model, bench, recipe)
-        measures += probe_measures(fitted.label, odd, score, bench.direction, recipe.seed)
+        odd = probed(model, recipe, bench)
+        classifier = is_classifier(bench.target)
+        kind: Kind = "agreement" if classifier else "output_mse"  # of texts the probes tell no errors
+        measures += probe_measures(fitted.label, odd, score, kind, bench.direction, recipe.seed)
+        drawings["error_by_distance"] += probe_errors(odd, classifier, recipe.seed)
     return measures, drawings
 
 
@@ -110,26 +111,6 @@ def trust_of(
         "error_by_distance": error_by_distance(distance, errors, classifier, recipe.seed),
     }
     return measures, drawings, score
-
-
-def _probed(model: StitchedModel, bench: Workbench, recipe: Recipe) -> dict[str, np.ndarray]:
-    """Scores of inputs of another kind, through the model's own prefix."""
-    if model.rule.state.target_length == "oracle":  # nobody knows how long noise is in the target
-        return {}
-    preparer = bench.source.preparer
-    if model.rule.state.length == "spans":
-        preparer = preparer.with_target_tokenizer(bench.target.tokenizer)
-    found = {}
-    for name, raws in probes(preparer, bench.samples["test"], bench.samples["fit"], recipe.seed).items():
-        scores = []
-        with torch.no_grad():
-            for first in range(0, len(raws), AT_ONCE):
-                inputs = to_device(preparer.batch(raws[first : first + AT_ONCE]), bench.runtime)
-                spans = inputs.pop("target_spans", None)
-                frames, mask, path = model.activations(inputs)
-                scores.append(model.trusted(frames, model.plan(mask, path, spans, None, frames)).score.cpu())
-        found[name] = torch.cat(scores).numpy()
-    return found
 
 
 def _held_out(bench: Workbench) -> int:

@@ -166,6 +166,9 @@ def test_the_output_of_a_parabola_folds_outside_of_what_was_fitted(folding: Repo
     assert found["map"]["inside"]["condition_95"] < 1.5, "both outputs are the same parabola"
     assert folding.value("singular_share", split="domain") == found["map"]["inside"]["singular_share"]
     assert folding.value("condition_max", split="domain") == found["map"]["inside"]["condition_max"]
+    far = {one.get("kind") for one in folding.diagnostics["error_by_distance"]}
+    assert far == {None, "just outside the box", "outside the box"}, "both networks read the same number"
+    assert folding.measure("output_mse_kept", split="probe/just outside the box").n
     page = page_for(folding)
     assert page.count("<figcaption>Input to the source&#39;s neurons") == 1
     assert "Where it can be inverted" in page

@@ -8,10 +8,19 @@ import reports
 
 from hf_stitch.measure import find
 from hf_stitch.measuring import Scope
-from hf_stitch.probes import COUNT, probes
+from hf_stitch.probes import COUNT, OUTSIDE, probes
 from hf_stitch.report import Report
 from hf_stitch.reporting.html import page_for
-from hf_stitch.risk import ABSTAIN, auroc, error_by_distance, probe_measures, risk_coverage, trust_measures
+from hf_stitch.risk import (
+    ABSTAIN,
+    Probed,
+    auroc,
+    error_by_distance,
+    probe_errors,
+    probe_measures,
+    risk_coverage,
+    trust_measures,
+)
 
 SCOPE = Scope("test", "forward", 0, ["a"] * 50 + ["b"] * 50)
 
@@ -66,8 +75,21 @@ def test_auroc_is_a_chance_of_pairs() -> None:
     assert found == auroc(usual, odd, 0)
     assert found.low < wins < found.high
     assert auroc(usual + 5, odd, 0).value == auroc(usual + 5, odd, 0).low == 1
-    names = {(m.name, m.split) for m in probe_measures("rbf", {"tones": odd}, usual, "forward", 0)}
+    kinds = {"tones": Probed(odd, odd)}
+    names = {(m.name, m.split) for m in probe_measures("rbf", kinds, usual, "agreement", "forward", 0)}
     assert names == {("abstained", "probe/tones"), ("trust_auroc", "probe/tones")}
+
+
+def test_errors_on_inputs_of_another_kind() -> None:
+    trust, distance = np.repeat([0.001, 0.5], [6, 4]), np.arange(10.0)[::-1]
+    known = {"outside": Probed(trust, distance, distance**2), "tones": Probed(trust, distance)}
+    found = {(m.name, m.split): m for m in probe_measures("rbf", known, np.ones(5), "output_mse", "forward", 0)}
+    assert found["abstained", "probe/outside"].value == 0.6
+    assert found["output_mse_abstained", "probe/outside"].value == pytest.approx(np.mean(distance[:6] ** 2))
+    assert found["output_mse_kept", "probe/outside"].value == pytest.approx(np.mean(distance[6:] ** 2))
+    assert ("output_mse_kept", "probe/tones") not in found
+    bins = probe_errors(known, False, 0)
+    assert [(one["kind"], one["from"], one["to"]) for one in bins] == [("outside", 0, 4), ("outside", 5, 9)]
 
 
 def test_risk_of_the_most_trusted() -> None:
@@ -92,7 +114,9 @@ def test_error_in_bins_of_distance() -> None:
 def test_probes_of_sound_text_and_numbers() -> None:
     sounds = FakeSamples([0.1 * np.sin(np.arange(8000 + i)) for i in range(40)])
     made = probes(FakePreparer("audio"), sounds, sounds, 0)  # type: ignore[arg-type]
-    assert {name: len(raws) for name, raws in made.items()} == dict.fromkeys(("white noise", "silence", "tones"), COUNT)
+    assert {name: len(raws) for name, raws in made.items()} == dict.fromkeys(
+        ("white noise", "silence", "tones", "backwards"), COUNT
+    )
     assert [len(raw) for raw in made["tones"]] == [8000 + i for i in range(COUNT)]
     for name in ("white noise", "tones"):
         assert np.std(made[name][0]) == pytest.approx(0.0707, rel=0.05), "as loud as the samples"
@@ -103,18 +127,20 @@ def test_probes_of_sound_text_and_numbers() -> None:
     assert words != "good film!"
     assert (len(words), words[4], words[-1]) == (10, " ", "!")
     box = FakeSamples([np.array([x, y]) for x in (-1.0, 3.0) for y in (0.0, 1.0)])
-    far = np.stack(probes(FakePreparer("vector"), box, box, 0)["outside the box"])  # type: ignore[arg-type]
-    out = np.abs((far - [1, 0.5]) / [2, 0.5]).max(1)
-    assert out.min() >= 2
-    assert out.max() <= 3
+    assert np.array_equal(made["backwards"][5][::-1], np.float32(sounds.raws[5]))
+    for name, points in probes(FakePreparer("vector"), box, box, 0).items():  # type: ignore[arg-type]
+        out = np.abs((np.stack(points) - [1, 0.5]) / [2, 0.5]).max(1)
+        assert OUTSIDE[name][0] <= out.min() <= out.max() <= OUTSIDE[name][1]
+        assert np.ptp(out) > 0.5
     assert probes(FakePreparer("image"), box, box, 0) == {}  # type: ignore[arg-type]
 
 
 def test_the_page_draws_what_trust_is_worth() -> None:
     trust = np.linspace(0, 1, 100)
     wrong = trust < 0.1
+    probed = {"silence": Probed(np.zeros(9), np.full(9, 2.0), np.ones(9, bool))}
     measures = trust_measures("rbf+nearest", trust, wrong, "agreement", SCOPE)
-    measures += probe_measures("rbf+nearest", {"silence": np.zeros(9)}, trust, "forward", 0)
+    measures += probe_measures("rbf+nearest", probed, trust, "agreement", "forward", 0)
     facts = {"method": "distance", "ingredients": ["distance", "image"], "samples": 99, "calibrated_on": "validation"}
     report = reports.speech_report()
     plain = report.to_dict()
@@ -122,12 +148,12 @@ def test_the_page_draws_what_trust_is_worth() -> None:
     plain["diagnostics"] |= {
         "trust": facts,
         "risk_coverage": risk_coverage(trust, wrong),
-        "error_by_distance": error_by_distance(1 - trust, wrong, True, 0),
+        "error_by_distance": error_by_distance(1 - trust, wrong, True, 0) + probe_errors(probed, True, 0),
     }
     page = page_for(Report.from_dict(plain))
-    for said in ("Where it can be trusted", "Risk and coverage", "Error against distance", "probe/silence",
-                 "Calibrated on 99 samples (validation)"):  # fmt: skip
-        assert said in page, said
+    said = ["Where it can be trusted", "Risk and coverage", "Error against distance", "of another kind"]
+    for words in [*said, "probe/silence", "agreement where not", "Calibrated on 99 samples (validation)"]:
+        assert words in page, words
     assert "Where it can be trusted" not in page_for(report)
     plain["diagnostics"] |= {"risk_coverage": {}, "error_by_distance": "?"}
     assert "Risk and coverage" not in page_for(Report.from_dict(plain))

@@ -167,6 +167,14 @@ def test_what_cannot_be_gauged_is_refused() -> None:
         draft.calibrated(torch.full((2, 2), torch.inf))
     with pytest.raises(ArtifactError, match="trust gauge is damaged"):
         TrustGauge.from_spec({"method": "distance"})
+    spec = calibrated(x, x)[0].spec
+    assert TrustGauge.from_spec(spec).spec == spec
+    with pytest.raises(ArtifactError, match=r"has ingredients \['entropy'\], this hf_stitch knows distance, .*install"):
+        TrustGauge.from_spec(spec | {"ingredients": ["distance", "entropy"]})
+    for lost in ("calibration", "target_points"):
+        kept = {name: one for name, one in spec["tensors"].items() if name != lost}
+        with pytest.raises(ArtifactError, match=f"trust gauge holds no {lost}"):
+            TrustGauge.from_spec(spec | {"tensors": kept})
 
 
 # in a stitched model
@@ -215,6 +223,16 @@ def test_saved_and_loaded_bit_by_bit(name: str, request: pytest.FixtureRequest, 
     inputs = inputs_of(folder)
     assert torch.equal(trusts(model, inputs), trusts(again.eval(), inputs))
     assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_the_thin_form_keeps_it(tmp_path: Path, pico_roberta: Path, pico_xlnet: Path, written: Path) -> None:
+    content = reading(pico_roberta, pico_xlnet, written, save="map", sequence={"length": "resample"})
+    model, _ = fit(Recipe.parse(content), tmp_path / "thin", device="cpu")
+    again = load(tmp_path / "thin")
+    assert again.config.save == "map"
+    inputs = inputs_of(tmp_path / "thin")
+    assert torch.equal(trusts(model.eval(), inputs), trusts(again, inputs))
+    assert "trust" in next(iter(Predictor(tmp_path / "thin", abstain=1.0)(["the film was good"])))
 
 
 @pytest.mark.parametrize("name", ["heard", "read"])

@@ -66,15 +66,21 @@ def _inputs(words: list[str], predictor: Predictor) -> Iterator[Path | str | byt
 def _show(rows: Iterator[dict[str, Any]]) -> None:
     from hf_stitch.cli.words import console, table
 
-    shown: Any = None
-    for row in rows:
-        answer = {key: value for key, value in row.items() if key in ("text", "label", "score", "trust")}
-        numbers = row.get("scores") or {str(i): value for i, value in enumerate(row.get("values") or [])}
-        shown = shown or table("input", *answer, *numbers)
-        cells = (*answer.values(), *numbers.values())
-        shown.add_row(row["input"], *(_written(cell) for cell in cells))
-    if shown:
+    lines = [(row["input"], {**_answer(row), **_numbers(row)}) for row in rows]
+    if lines:
+        columns = dict.fromkeys(column for _, cells in lines for column in cells)  # who abstains has fewer
+        shown = table("input", *columns)
+        for name, cells in lines:
+            shown.add_row(name, *(_written(cells[column]) if column in cells else "" for column in columns))
         console().print(shown)
+
+
+def _answer(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key in ("text", "label", "score", "trust")}
+
+
+def _numbers(row: dict[str, Any]) -> dict[str, float]:
+    return row.get("scores") or {str(i): value for i, value in enumerate(row.get("values") or [])}
 
 
 def _written(cell: Any) -> str:

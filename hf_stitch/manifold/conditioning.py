@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 WIDER = 2.0  # the box that is looked at is so many times as wide as the one that the fit's inputs fill
-GRID = {1: 401, 2: 49}  # places along each axis, by the number of inputs
+GRID = {1: 401, 2: 41}  # places along each axis, by the number of inputs
 SINGULAR = 100.0  # condition numbers above are counted as singular
 CEILING = 1e8  # and above this are rounding
 

@@ -30,7 +30,10 @@ def risk_coverage(coverage: Sequence[float], risk: Sequence[float], ylabel: str,
 
 
 def error_by_distance(bins: Sequence[Mapping[str, Any]], ylabel: str, title: str) -> str:
-    """Mean error with its interval in bins of the distance; a bin is {from, median, to, value, low, high}."""
+    """Mean error with its interval in bins of the distance; a bin is {from, median, to, value, low, high}.
+
+    Bins with a `kind` are of inputs that are not of the test; they are squares of their own.
+    """
     known = [one for one in bins if isinstance(one, Mapping) and one.get("value") is not None]
     if len(known) < 2:
         return ""
@@ -38,13 +41,17 @@ def error_by_distance(bins: Sequence[Mapping[str, Any]], ylabel: str, title: str
         np.array([one[key] if one.get(key) is not None else one["value"] for one in known], dtype=float)
         for key in ("median", "value", "low", "high")
     )
+    odd = np.array([bool(one.get("kind")) for one in known])
     wide = bool((value > 0).all() and value.max() > 30 * value.min())
-    spread = bool(place[0] > 0 and place[-1] > 10 * place[0])
+    spread = bool(place.min() > 0 and place.max() > 10 * place.min())
 
     def draw(axes: Axes) -> None:
         floor = value.min() / 3 if wide else -np.inf
         axes.vlines(place, np.maximum(low, floor), high, color=LINE, lw=3.0)
-        axes.plot(place, value, color=TARGET, marker="o", ms=4.0, lw=1.2)
+        axes.plot(place[~odd], value[~odd], color=TARGET, marker="o", ms=4.0, lw=1.2, label="test")
+        if odd.any():
+            axes.plot(place[odd], value[odd], color=SOURCE, marker="s", ms=4.0, lw=0, label="of another kind")
+            axes.legend(frameon=False, labelcolor="linecolor", handlelength=1.2)
         axes.set(xlabel="distance from what was fitted", ylabel=ylabel)
         axes.set_xscale("log" if spread else "linear")
         axes.set_yscale("log" if wide else "linear")

@@ -18,20 +18,35 @@ from torch import Tensor, nn
 from hf_stitch.activation_set import ActivationSet
 from hf_stitch.errors import ArtifactError, FitError, RecipeError, nearest
 from hf_stitch.manifold.interpolation import BLOCK, squared_euclidean
-from hf_stitch.manifold.landmarks import farthest_points
-from hf_stitch.manifold.local_metric import CovarianceSketch, LocalMetric
-from hf_stitch.stitching.affine import NormalEquations
+from hf_stitch.manifold.local_metric import LocalMetric
 from hf_stitch.stitching.diffusion import DiffusionLayer
 from hf_stitch.stitching.layer import StitchingLayer, keep_dtype, outputs
+from hf_stitch.stitching.reference_rows import (
+    LeftOut,
+    Owners,
+    distinct,
+    kept,
+    oddness,
+    pooled,
+    share,
+    way_back,
+    without_own,
+)
 
 TrustMethod = Literal["none", "distance", "cycle"]
-INGREDIENTS = ("distance", "local", "extension", "image", "cycle")
+_POOLED = ("source_points", "scale", "factors")
+NEEDS: dict[str, tuple[str, ...]] = {
+    "distance": _POOLED,
+    "local": (*_POOLED, "local_scale", "local_factors"),
+    "extension": _POOLED,
+    "image": ("target_points",),
+    "cycle": (*_POOLED, "back_weight", "back_bias"),
+}
+"""The tensors of each ingredient; see `TrustGauge`."""
+INGREDIENTS = tuple(NEEDS)
 ROWS = 1024  # fitted rows kept of either side
 ENTRIES = 1 << 21  # numbers kept for local metrics: they bound the rows where activations are wide
-SKETCH_ROWS, DIRECTIONS = 4096, 64  # of the pooled covariance
-ETA = 0.1  # its regularisation, as a share of the mean variance
 CANDIDATES = 8  # nearest rows of which the local metrics are asked
-SHARED = -1  # owner of a row that several samples have: it is never left out
 
 
 @dataclass(frozen=True)
@@ -81,10 +96,10 @@ class TrustGauge(nn.Module):
             raise RecipeError(f"trust: no gauge is called {method!r}; {nearest(str(method), ('distance', 'cycle'))}")
         local = source.metric if isinstance(layer, DiffusionLayer) else None
         rows = source.values.detach()
-        places = _kept(rows, ROWS if local is None else min(ROWS, ENTRIES // max(local.factors[0].numel(), 1)))
-        tensors = {"source_points": rows[places].clone(), **_pooled(rows)}
+        places = kept(rows, ROWS if local is None else min(ROWS, ENTRIES // max(local.factors[0].numel(), 1)))
+        tensors = {"source_points": rows[places].clone(), **pooled(rows)}
         wanted = (outputs(target) if layer.fill == "predict" else target.values).detach()
-        tensors["target_points"], target_owners = _distinct(wanted, target.keys[:, 0])
+        tensors["target_points"], target_owners = distinct(wanted, target.keys[:, 0], ROWS)
         ingredients = ["distance", "image"]
         spec: dict[str, Any] = {"method": method}
         if isinstance(layer, DiffusionLayer):
@@ -95,7 +110,7 @@ class TrustGauge(nn.Module):
             spec["local_sign"] = local.sign
         if method == "cycle":
             ingredients.append("cycle")
-            tensors |= _way_back(outputs(target), rows)
+            tensors |= way_back(outputs(target), rows)
         spec["ingredients"] = sorted(ingredients, key=INGREDIENTS.index)
         return Draft(cls(tensors, spec), source.keys[places, 0], target_owners)
 
@@ -119,10 +134,10 @@ class TrustGauge(nn.Module):
             raise ArtifactError("this trust gauge was never calibrated; expected one that a fit made: fit again")
         with torch.no_grad(), torch.autocast(rows.device.type, enabled=False):
             found = self.distances(layer, rows.detach(), used)
-        score = _share(_oddness(found, known), _oddness(known, known))
+        score = share(oddness(found, known), oddness(known, known))
         return Trust(
             score,
-            {name: _share(found[:, k], known[:, k]) for k, name in enumerate(self.ingredients)},
+            {name: share(found[:, k], known[:, k]) for k, name in enumerate(self.ingredients)},
             {name: found[:, k] for k, name in enumerate(self.ingredients)},
         )
 
@@ -147,15 +162,28 @@ class TrustGauge(nn.Module):
 
     @staticmethod
     def from_spec(spec: Mapping[str, Any]) -> TrustGauge:
-        """An empty gauge to be filled by `load_state_dict`; ArtifactError for a damaged spec."""
+        """An empty gauge to be filled by `load_state_dict`.
+
+        Raises:
+            ArtifactError: a damaged spec, or one of another version, with ingredients that this one has not.
+        """
         try:
             tensors = {
                 name: torch.empty(tuple(one["shape"]), dtype=getattr(torch, one["dtype"]))
                 for name, one in spec["tensors"].items()
             }
-            return TrustGauge(tensors, spec)
+            made = TrustGauge(tensors, spec)
+            odd = set(made.ingredients) - set(NEEDS)
+            lost = {"calibration", *(name for one in made.ingredients for name in NEEDS.get(one, ()))} - set(tensors)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ArtifactError(f"the saved trust gauge is damaged ({error!r}): fit it again") from None
+        if odd or lost:
+            what = f"has ingredients {sorted(odd)}" if odd else f"holds no {min(lost)}"
+            raise ArtifactError(
+                f"the saved trust gauge {what}, this hf_stitch knows {', '.join(INGREDIENTS)}: fit it again, or "
+                "install the version that made it"
+            )
+        return made
 
     def _blocks(self, rows: Tensor, owners: Owners | None) -> list[tuple[Tensor, Owners | None]]:
         size = max(1, BLOCK // max(len(self.get_buffer("source_points")), len(self.get_buffer("target_points"))))
@@ -169,7 +197,7 @@ class TrustGauge(nn.Module):
         points = self.get_buffer("source_points").double()
         squared = self._between(rows, points)
         if owners is not None:
-            squared = _without_own(squared, owners.rows, owners.source)
+            squared = without_own(squared, owners.rows, owners.source)
         near = squared.topk(min(CANDIDATES, len(points)), dim=1, largest=False)
         compute: dict[str, Callable[[], Tensor]] = {
             "distance": lambda: near.values[:, 0],
@@ -200,7 +228,7 @@ class TrustGauge(nn.Module):
         shift = points.mean(0)
         squared = squared_euclidean(layer.predict(rows).double() - shift, points - shift).clamp_min(0)
         if owners is not None:
-            squared = _without_own(squared, owners.rows, owners.target)
+            squared = without_own(squared, owners.rows, owners.target)
         return squared.amin(1)
 
     def _cycle(self, layer: StitchingLayer, rows: Tensor) -> Tensor:
@@ -208,28 +236,6 @@ class TrustGauge(nn.Module):
         gap = rows - back
         images = gap @ self.get_buffer("factors").double().T
         return (gap.square().sum(1) * self.get_buffer("scale").double() - images.square().sum(1)).clamp_min(0)
-
-
-@dataclass(frozen=True)
-class Owners:
-    """Samples (n,) to which rows belong, and those of the reference rows of both sides."""
-
-    rows: Tensor
-    source: Tensor
-    target: Tensor
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """Sample numbers (b,) of a batch, whose own reference rows do not count, beside those of the reference rows."""
-
-    samples: Tensor
-    source: Tensor
-    target: Tensor
-
-    def of(self, used: Tensor) -> Owners:
-        rows = self.samples[:, None].expand(used.shape)[used]
-        return Owners(rows, self.source.to(rows.device), self.target.to(rows.device))
 
 
 @dataclass(frozen=True)
@@ -257,60 +263,6 @@ class Draft:
         return self.gauge
 
 
-def _kept(rows: Tensor, most: int) -> Tensor:
-    if len(rows) <= most:
-        return torch.arange(len(rows), device=rows.device)
-    return farthest_points(rows, max(1, most))
-
-
-def _pooled(rows: Tensor) -> dict[str, Tensor]:
-    """Regularised inverse of the covariance of all rows, as scale and factors."""
-    spread = torch.linspace(0, len(rows) - 1, min(len(rows), SKETCH_ROWS), dtype=torch.float64).round().long()
-    chosen = rows[spread.to(rows.device)].double()
-    if not bool((chosen != chosen[0]).any()):
-        raise FitError(f"all {len(rows)} source rows are identical: take features that differ between samples")
-    sketch = CovarianceSketch(1, rows.shape[1], DIRECTIONS)
-    sketch.add((chosen - chosen.mean(0))[None].cpu())
-    metric = LocalMetric.from_spectrum(*sketch.spectrum(), eta=ETA)
-    return {"scale": metric.scale[0].to(rows.device), "factors": metric.factors[0].to(rows.device)}
-
-
-def _distinct(rows: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
-    """Distinct rows, at most ROWS of them, each with its sample or SHARED."""
-    points, place = torch.unique(rows, dim=0, return_inverse=True)
-    high = torch.full((len(points),), SHARED, device=owners.device).scatter_reduce(0, place, owners, "amax")
-    low = torch.full_like(high, torch.iinfo(high.dtype).max).scatter_reduce(0, place, owners, "amin")
-    chosen = _kept(points, ROWS)
-    return points[chosen].clone(), torch.where(high == low, high, SHARED)[chosen]
-
-
-def _way_back(outputs: Tensor, rows: Tensor) -> dict[str, Tensor]:
-    equations = NormalEquations(outputs.shape[1], rows.shape[1])
-    equations.add(outputs, rows)
-    weight, bias, _ = equations.solve()
-    return {"back_weight": weight, "back_bias": bias}
-
-
 def _gap(layer: StitchingLayer, rows: Tensor, points: Tensor) -> Tensor:
     assert isinstance(layer, DiffusionLayer)
     return (layer.coordinates(rows) - layer.coordinates(points)).double().square().sum(1)
-
-
-def _without_own(squared: Tensor, rows: Tensor, points: Tensor) -> Tensor:
-    return squared.masked_fill((rows[:, None] == points) & (points != SHARED), torch.inf)
-
-
-def _oddness(found: Tensor, known: Tensor) -> Tensor:
-    """(b,) the largest over the ingredients of (distance - median) / (95 % quantile - median) of the known (c, k)."""
-    whole = known[known.isfinite().all(1)]
-    middle, high = whole.quantile(0.5, dim=0), whole.quantile(0.95, dim=0)
-    # An ingredient that is the same for all has no scale of its own: rounding must not decide there.
-    spread = (high - middle).clamp_min(1e-6 * high.abs()).clamp_min(1e-12)
-    return ((found - middle) / spread).amax(1)
-
-
-def _share(found: Tensor, known: Tensor) -> Tensor:
-    """(b,) share of the known (c,) and of the sample itself that are at least as large."""
-    order = known.sort().values
-    below = torch.searchsorted(order, found.contiguous(), right=False)
-    return (len(order) - below + 1).double() / (len(order) + 1)

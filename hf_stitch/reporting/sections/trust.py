@@ -18,6 +18,7 @@ def trust(report: Report) -> Section | None:
     said = f"Calibrated on {facts.get('samples')} samples ({facts.get('calibrated_on')}). "
     said += f"Ingredients: {', '.join(map(str, facts.get('ingredients') or []))}. "
     lead = "Trust is the share of samples of the fitted kind that lie at least as far out as an input does. " + said
+    lead += "What the source's neurons do not tell from the fitted kind is trusted like it."
     return drawn("Where it can be trusted", _figures(report), [_kept(report), _probes(report)], lead)
 
 
@@ -33,25 +34,33 @@ def _figures(report: Report) -> list[Figure]:
 
 def _kept(report: Report) -> Table:
     """A row a split: how often it abstains, and how right it is where it answers and where it does not."""
-    kinds = {"agreement": "agreement", "token_agreement": "token agreement", "output_mse": "output error"}
-    kind = next((name for name in kinds if any(m.name == name for m in report.measures)), "output_mse")
-    error, what = (f"{kind}_kept", f"{kind}_abstained"), kinds[kind]
     splits = [m.split for m in report.measures if m.name == "abstained" and m.split.startswith("test")]
-    rows = [
-        [split, *(_cell(find(report.measures, name, report.method, split)) for name in ("abstained", *error))]
-        for split in splits
-    ]
-    return Table(["", "trust below 0.02", f"{what} where answered", f"{what} where not"], rows)
+    names, titles = _by_trust(report)
+    return Table(["", "trust below 0.02", *titles], _rows(report, splits, ("abstained", *names)))
 
 
 def _probes(report: Report) -> Table:
     """A row a kind of input that the data do not hold."""
     splits = [m.split for m in report.measures if m.name == "abstained" and m.split.startswith("probe/")]
-    rows = [
-        [split, *(_cell(find(report.measures, name, report.method, split)) for name in ("abstained", "trust_auroc"))]
-        for split in splits
-    ]
-    return Table(["inputs of another kind", "trust below 0.02", "told from the test (AUROC)"], rows)
+    names, titles = _by_trust(report)
+    asked = [(name, title) for name, title in zip(names, titles) if any(_cells(report, splits, name))]
+    head = ["inputs of another kind", "trust below 0.02", "told from the test (AUROC)", *(title for _, title in asked)]
+    return Table(head, _rows(report, splits, ("abstained", "trust_auroc", *(name for name, _ in asked))))
+
+
+def _by_trust(report: Report) -> tuple[tuple[str, str], tuple[str, str]]:
+    """The measures of what was answered and what was not, and their titles."""
+    kinds = {"agreement": "agreement", "token_agreement": "token agreement", "output_mse": "output error"}
+    kind = next((name for name in kinds if any(m.name == name for m in report.measures)), "output_mse")
+    return (f"{kind}_kept", f"{kind}_abstained"), (f"{kinds[kind]} where answered", f"{kinds[kind]} where not")
+
+
+def _rows(report: Report, splits: list[str], names: tuple[str, ...]) -> list[list[str]]:
+    return [list(row) for row in zip(splits, *(_cells(report, splits, name) for name in names))]
+
+
+def _cells(report: Report, splits: list[str], name: str) -> list[str]:
+    return [_cell(find(report.measures, name, report.method, split)) for split in splits]
 
 
 def _cell(m: Measure | None) -> str:
