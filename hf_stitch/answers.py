@@ -11,12 +11,13 @@ from hf_stitch.collection import Answers, Frames, output_of, to_device
 from hf_stitch.ends import End
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.models.written import finish, writer_of
-from hf_stitch.pairing import Texts, alphabet_of
+from hf_stitch.pairing import alphabet_of
 from hf_stitch.ragged import Ragged
 from hf_stitch.runtime import Runtime
 from hf_stitch.sequences.ctc import words_of
 from hf_stitch.sequences.windows import Plan
 from hf_stitch.stitching.trust import Draft, Trust
+from hf_stitch.texts import Texts
 
 
 def stitched_answers(model: StitchedModel, frames: Frames, texts: Texts | None, runtime: Runtime) -> Answers:

@@ -13,11 +13,9 @@ from torch import Tensor
 
 from hf_stitch.activation_set import ActivationSet
 from hf_stitch.collection import Frames
-from hf_stitch.data import Samples
 from hf_stitch.ends import End
 from hf_stitch.errors import FitError, RecipeError
 from hf_stitch.manifold.local_metric import LocalMetric
-from hf_stitch.offsets import Offsets, offsets, token_spans, tokens_within, word_offsets
 from hf_stitch.ragged import Ragged
 from hf_stitch.recipe import Recipe
 from hf_stitch.sequences.ctc import CtcAlphabet, alphabet
@@ -26,6 +24,8 @@ from hf_stitch.sequences.rule import LengthRule
 from hf_stitch.sequences.shapes import Pairs, RuleState, SampleShape
 from hf_stitch.sequences.special import SpecialTokens
 from hf_stitch.sequences.windows import pool_windows
+from hf_stitch.sequences.words import learn_pieces
+from hf_stitch.texts import Texts
 
 
 @dataclass(frozen=True)
@@ -47,44 +47,6 @@ class Pairing:
 
     def swapped(self) -> Pairing:
         return replace(self, pairs=tuple(replace(p, source=p.target, target=p.source) for p in self.pairs))
-
-
-@dataclass(frozen=True)
-class Texts:
-    """What the rules for tokens need of the target's texts: token ids, words with their tokens, source spans."""
-
-    ids: list[list[int]]
-    words: list[list[str]]
-    word_tokens: list[list[list[int]]]
-    spans: list[np.ndarray] | None
-
-    @classmethod
-    def of(cls, source: End, target: End, samples: Samples, rule: str) -> Texts:
-        tokenizer = target.tokenizer
-        if tokenizer is None or target.preparer.modality != "text":
-            raise RecipeError(f"sequence.length: {rule} needs a target that reads text; {target.side.model} does not")
-        raw = [str(samples.target(i)) for i in range(len(samples))]
-        longest = target.preparer.max_length
-        ids = tokenizer(raw, truncation=longest is not None, max_length=longest)["input_ids"]
-        places = offsets(tokenizer, raw, longest)
-        words = [[tokens_within(found, *word) for word in word_offsets(text)] for text, found in zip(raw, places)]
-        spans = None
-        if rule == "spans":
-            own = [str(samples.source(i)) for i in range(len(samples))]
-            seen = offsets(source.tokenizer, own, source.preparer.max_length)
-            spans = [_spans(*sample) for sample in zip(seen, places, ids)]
-        return cls(ids, [text.split() for text in raw], words, spans)
-
-    def special(self, i: int) -> list[int]:
-        """Positions of sample i's tokens that belong to no word."""
-        inside = {place for word in self.word_tokens[i] for place in word}
-        return [place for place in range(len(self.ids[i])) if place not in inside]
-
-
-def _spans(source: Offsets, target: Offsets, ids: Sequence[int]) -> np.ndarray:
-    """(t', 2) source ranges of the target's tokens, (-1, id) for special ones; as from the processor."""
-    found = token_spans(source, target)
-    return np.array([(-1, token) if place is None else place for token, place in zip(ids, found)])
 
 
 def make_rule(recipe: Recipe, source: End, target: End, frames: Frames, texts: Texts | None) -> LengthRule:
@@ -109,6 +71,10 @@ def make_rule(recipe: Recipe, source: End, target: End, frames: Frames, texts: T
         state.alphabet = alphabet_of(source).to_dict()
         assert texts is not None
         state.before, state.after = _frame_of(texts)
+        state.unit = asked.unit
+        state.blanks = any(place is not None for text in texts.blanks for place in text)
+        if asked.unit == "token":
+            state.pieces, state.tokens_per_character = learn_pieces(texts.words, texts.cuts)
     rule = LengthRule(state)
     if state.target_length != "predicted":
         return rule
@@ -167,6 +133,8 @@ def pair_rows(recipe: Recipe, rule: LengthRule, frames: Frames, keys: Sequence[s
             spans=None if texts is None or texts.spans is None else texts.spans[i],
             words=() if texts is None else texts.words[i],
             word_tokens=() if texts is None else texts.word_tokens[i],
+            word_cuts=() if texts is None else texts.cuts[i],
+            blanks=() if texts is None else texts.blanks[i],
         )
         pairs = _capped(rule.pairs(shape), recipe.sequence.per_sample, recipe.seed, keys[i])
         found.append(pairs)

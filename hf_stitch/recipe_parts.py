@@ -13,7 +13,7 @@ RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "trim": _BY_STEPS,
     "resample": _BY_STEPS,
     "pool": ((), ("parts",)),
-    "ctc": (("ctc",), ("parts",)),
+    "ctc": (("ctc",), ("parts", "unit")),
     "spans": ((), ("parts",)),
 }
 """For each length rule where the target's length may come from, its default first, and the options that it takes."""
@@ -107,6 +107,9 @@ class Sequence_(Part):
         "windows", description="slices of consecutive timesteps, or of equidistant ones over the whole sequence"
     )
     parts: PositiveInt = Field(1, description="averages joined into one row, for ctc, spans and pool")
+    unit: Literal["word", "character", "token"] = Field(
+        "word", description="what a position of the target is, for ctc; tokens of a word that was heard: as in the fit"
+    )
     per_sample: PositiveInt | None = Field(64, description="at most this many rows of one sample in the fit")
     fill: Literal["predict", "mean", "zero", "reference"] = Field(
         "predict",

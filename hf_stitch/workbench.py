@@ -13,10 +13,11 @@ from hf_stitch.ends import End, open_end
 from hf_stitch.errors import RecipeError
 from hf_stitch.local_metrics import Role, collect_metric
 from hf_stitch.manifold.local_metric import LocalMetric
-from hf_stitch.pairing import Pairing, Texts, make_rule, pair_rows
+from hf_stitch.pairing import Pairing, make_rule, pair_rows
 from hf_stitch.recipe import Data, Recipe
 from hf_stitch.runtime import Runtime
 from hf_stitch.sequences.rule import LengthRule
+from hf_stitch.texts import Texts
 from hf_stitch.timing import Timings
 
 SPLITS = ("fit", "validation", "test")
@@ -39,7 +40,7 @@ class Workbench:
     samples: dict[str, Samples]
     frames: dict[str, Frames] = field(default_factory=dict)
     direction: str = "forward"
-    _texts: dict[tuple[str, str], Texts] = field(default_factory=dict)
+    _texts: dict[tuple[str, str, str], Texts] = field(default_factory=dict)
     _metrics: dict[tuple[str, str], tuple[LocalMetric, dict]] = field(default_factory=dict)
 
     @classmethod
@@ -104,9 +105,10 @@ class Workbench:
         rule = recipe.sequence.length
         if rule not in ("ctc", "spans"):
             return None
-        if (rule, split) not in self._texts:
-            self._texts[rule, split] = Texts.of(self.source, self.target, self.samples[split], rule)
-        return self._texts[rule, split]
+        key = (rule, recipe.sequence.unit, split)
+        if key not in self._texts:
+            self._texts[key] = Texts.of(self.source, self.target, self.samples[split], recipe.sequence)
+        return self._texts[key]
 
     def rule(self, recipe: Recipe) -> LengthRule:
         """The recipe's length rule, learned from the fit samples."""

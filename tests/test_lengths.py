@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from pico_recipes import listening, reading
-from pico_speech import say
+from pico_speech import say, sentences
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import WordLevel, WordPiece
+from tokenizers.pre_tokenizers import Split, Whitespace
 from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from hf_stitch.errors import RecipeError
 from hf_stitch.fitting import fit
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.preparation import Preparer
 from hf_stitch.recipe import Recipe, merge
+from hf_stitch.sequences.ctc import words_of
 
 SPOKEN = ("a so not it", "not it", "it i a so not i")
 WRITTEN = ("the film was very good", "so bad", "i never like this boring play")
@@ -25,6 +32,16 @@ def answers(model: StitchedModel, preparer: Preparer, raws: list[Any], **more: A
         return model(**preparer.batch(raws), **more).logits
 
 
+def stitched(model: StitchedModel, preparer: Preparer, raws: list[Any]) -> list[Tensor]:
+    """Target activations (t', m') of each input."""
+    inputs = preparer.batch(raws)
+    spans = inputs.pop("target_spans", None)
+    with torch.no_grad():
+        frames, mask, path = model.activations(inputs)
+        plan = model.plan(mask, path, spans, None, frames)
+        return [one[own] for one, own in zip(model.stitch(frames, mask, plan), plan.mask)]
+
+
 def exported(content: dict, folder: Path) -> tuple[StitchedModel, Preparer]:
     """The model that was saved; it answers bit for bit as the one that was fitted."""
     fitted, _ = fit(Recipe.parse(content), folder, device="cpu")
@@ -32,11 +49,12 @@ def exported(content: dict, folder: Path) -> tuple[StitchedModel, Preparer]:
     preparer = Preparer.load(folder, saved.config)
     texts = preparer.modality == "text"
     raws = list(WRITTEN) if texts else [say(text) for text in SPOKEN]
-    together = answers(saved, preparer, raws)
-    assert torch.equal(together, answers(fitted, preparer, raws))
-    alone = torch.cat([answers(saved, preparer, [raw]) for raw in raws])
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
-    assert together.std(0).max() > 1e-4, "all inputs got one answer"
+    assert torch.equal(answers(saved, preparer, raws), answers(fitted, preparer, raws))
+    together, alone = stitched(saved, preparer, raws), [stitched(saved, preparer, [raw])[0] for raw in raws]
+    for one, other in zip(together, alone):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+    means = torch.stack([one.mean(0) for one in together])
+    assert means.std(0).max() > 1e-3, "all inputs got one activation"
     return saved, preparer
 
 
@@ -60,6 +78,50 @@ def test_a_saved_rule_answers_as_the_fitted_one(
     assert (model.rule.predictor is not None) == (sequence.get("target_length") == "predicted")
 
 
+def with_tokenizer(folder: Path, out: Path, unit: str) -> Path:
+    """The pico XLNet with another tokenizer: a token for each character, or two for the word `not`."""
+    model = shutil.copytree(folder, out)
+    own = AutoTokenizer.from_pretrained(folder)
+    frame = ["<unk>", "<pad>", "<sep>", "<cls>"]
+    if unit == "character":
+        backend = Tokenizer(WordLevel({piece: i for i, piece in enumerate([*frame, *"ainost "])}, "<unk>"))
+        backend.pre_tokenizer = Split(Regex("."), "isolated")
+    else:
+        pieces = [*frame, "a", "i", "it", "so", "n", "##ot"]
+        backend = Tokenizer(WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="<unk>"))
+        backend.pre_tokenizer = Whitespace()
+    backend.post_processor = own.backend_tokenizer.post_processor
+    names = {"unk_token": "<unk>", "pad_token": "<pad>", "sep_token": "<sep>", "cls_token": "<cls>"}
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend, padding_side="left", model_max_length=64, **names
+    ).save_pretrained(model)
+    return model
+
+
+@pytest.mark.parametrize("unit", ["character", "token"])
+def test_units_of_what_is_heard(pico_listener: Path, pico_xlnet: Path, spoken: Path, tmp_path: Path, unit: str) -> None:
+    target = with_tokenizer(pico_xlnet, tmp_path / "target", unit)
+    content = merge(listening(pico_listener, target, spoken), {"sequence": {"unit": unit, "parts": 2}})
+    model, preparer = exported(content, tmp_path / "out")
+    inputs, read = preparer.batch([say(text) for text in sentences(30, seed=3)]), AutoTokenizer.from_pretrained(target)
+    with torch.no_grad():
+        frames, mask, path = model.activations(inputs)
+        plan = model.plan(mask, path, None, None, frames)
+    right = 0
+    for i in range(30):
+        heard = [word.text for word in words_of(path[i, mask[i]].numpy(), model.rule.rule.alphabet)]
+        if unit == "character" or all(word in model.rule.state.pieces for word in heard):
+            right += 1
+            assert int(plan.mask[i].sum()) == len(read(" ".join(heard))["input_ids"])
+    assert right > 4
+
+
+def test_a_target_of_words_has_no_place_for_characters(pico_listener: Path, pico_xlnet: Path, spoken: Path) -> None:
+    content = merge(listening(pico_listener, pico_xlnet, spoken), {"sequence": {"unit": "character"}})
+    with pytest.raises(RecipeError, match=r"unit: character needs a target with a token for each character; .* 3: use"):
+        fit(Recipe.parse(content), device="cpu")
+
+
 @pytest.mark.parametrize("fill", ["mean", "zero", "reference"])
 def test_partial_features_of_strided_slices(
     pico_roberta: Path, pico_xlnet: Path, written: Path, tmp_path: Path, fill: str
@@ -71,10 +133,7 @@ def test_partial_features_of_strided_slices(
         "sequence": {"length": "trim", "slice": 2, "slicing": "strided", "fill": fill},
     }
     model, preparer = exported(merge(reading(pico_roberta, pico_xlnet, written), changes), tmp_path / "out")
-    with torch.no_grad():
-        frames, mask, _ = model.activations(preparer.batch(list(WRITTEN)))
-        plan = model.plan(mask, None, None, None, frames)
-        values = model.stitch(frames, mask, plan)[plan.mask]
+    values = torch.cat(stitched(model, preparer, list(WRITTEN)))
     rest, kept = [i for i in range(16) if i % 4], values[:, ::4]
     if fill == "zero":
         assert not values[:, rest].any()

@@ -13,7 +13,6 @@ from pico_recipes import XLNET_EMBEDDING, bench, listening, reading
 from hf_stitch.errors import FitError, RecipeError
 from hf_stitch.pairing import (
     Pairing,
-    Texts,
     activation_sets,
     alphabet_of,
     columns_of,
@@ -23,9 +22,11 @@ from hf_stitch.pairing import (
 )
 from hf_stitch.ragged import Ragged
 from hf_stitch.recipe import merge
+from hf_stitch.recipe_parts import Sequence_
 from hf_stitch.sequences.ctc import words_of
 from hf_stitch.sequences.rule import LengthRule
 from hf_stitch.sequences.shapes import RuleState
+from hf_stitch.texts import Texts
 from hf_stitch.workbench import Workbench
 
 
@@ -136,10 +137,10 @@ def test_ctc_needs_a_head_and_a_text(text: dict, speech: dict) -> None:
         paired(opened)
     turned = dict(speech["target"], hook=XLNET_EMBEDDING)
     opened = bench({**speech, "source": turned, "sequence": {"length": "spans"}}).collect()
-    texts = Texts.of(opened.source, opened.target, opened.samples["fit"], "spans")
+    texts = Texts.of(opened.source, opened.target, opened.samples["fit"], Sequence_(length="spans"))
     assert texts.spans is not None
     with pytest.raises(RecipeError, match=r"spans needs a target that reads text; .*pico-listener.* does not"):
-        Texts.of(opened.source, bench(speech).source, opened.samples["fit"], "spans")
+        Texts.of(opened.source, bench(speech).source, opened.samples["fit"], Sequence_(length="spans"))
 
 
 def test_texts_framed_differently_have_no_place_for_words(speech: dict) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from typing import Any
@@ -22,6 +23,7 @@ from hf_stitch.sequences.shapes import RuleState, SampleShape
 from hf_stitch.sequences.slicing import places, slices
 from hf_stitch.sequences.special import SpecialTokens
 from hf_stitch.sequences.windows import MAPPED, MEAN, PADDING, SPECIAL, Plan, pool_windows, single_steps, split_evenly
+from hf_stitch.sequences.words import learn_pieces
 from hf_stitch.spelling import edit_distance
 
 BLANK, DELIMITER = 0, 4
@@ -465,6 +467,8 @@ RULES = [
     ("pool", {"parts": 2}),
     ("ctc", {"parts": 2}),
     ("ctc", {"before": [1], "after": [2]}),
+    ("ctc", {"unit": "character", "blanks": True}),
+    ("ctc", {"unit": "token", "tokens_per_character": 0.6, "parts": 2}),
 ]
 TEXTS = ["aa|bb-c|c", "-c-", "ab|"]
 
@@ -531,7 +535,7 @@ def test_a_rule_survives_its_spec(length: str, state: dict) -> None:
 @pytest.mark.parametrize(("length", "state"), RULES)
 def test_what_is_fitted_is_what_runs(length: str, state: dict) -> None:
     """The source windows of the fit are those of the run where both know the same lengths."""
-    if "before" in state:
+    if "before" in state or "unit" in state:  # those of units below
         return
     made = made_of(length, state)
     paths, mask = heard([TEXTS[0]], "right")
@@ -583,3 +587,79 @@ def test_one_sample_gives_constants() -> None:
 def test_a_special_token_that_never_occurred_is_named() -> None:
     with pytest.raises(ActivationError, match=r"special tokens \[8\] never occurred in the fit; known: \[7, 9\]"):
         special([7, 9])(torch.tensor([8, 7]), torch.zeros(2, 2))
+
+
+# ctc: characters and tokens
+
+
+def test_characters_share_out_the_frames_of_their_word() -> None:
+    #                          01234567890123456789
+    first, second = words_of(path("-aa-b--|--c-c---"), ALPHABET)
+    assert (first.text, first.start, first.end) == ("ab", 0, 7)
+    assert [first.within(k, k + 1) for k in range(2)] == [(0, 3), (3, 7)]
+    assert first.within(0, 2) == (0, 7)
+    assert [second.within(k, k + 1) for k in range(2)] == [(7, 11), (11, 15)]
+    assert first.until(second) == (5, 10)
+
+
+@given(st.text(alphabet="-|?abc", min_size=1, max_size=30))
+@settings(deadline=None, max_examples=150)
+def test_characters_are_parts_of_their_word_in_order(letters: str) -> None:
+    for word in words_of(path(letters), ALPHABET):
+        found = [word.within(k, k + 1) for k in range(len(word.text))]
+        assert (found[0][0], found[-1][1]) == (word.start, word.end)
+        assert all(a < b for a, b in found)
+        assert all(before[1] == after[0] for before, after in itertools.pairwise(found))
+        assert word.within(0, len(word.text)) == (word.start, word.end)
+        for (symbol, first, last), (a, b) in zip(word.runs, found):
+            assert a <= first <= last < b
+            assert symbol
+
+
+HALVES = {"words": ("ab", "cc"), "word_tokens": [[1, 2], [4, 5]], "word_cuts": [[(0, 1), (1, 2)]] * 2, "blanks": [3]}
+HEARD = "aab--|--c-c-"
+
+
+def test_ctc_pairs_characters_and_the_blank_between_words() -> None:
+    made = rule("ctc", unit="character", blanks=True, parts=2)
+    found = made.pairs(SampleShape(12, 7, path(HEARD), **HALVES))
+    assert found.position.tolist() == [1, 2, 3, 4, 5]
+    assert found.target[:, 0].tolist() == [[k, k + 1] for k in range(1, 6)]
+    ends = found.source[:, [0, -1], [0, 1]].tolist()
+    assert ends == [[0, 2], [2, 5], [3, 8], [5, 9], [9, 12]]
+    plan = made.rule.positions(SampleShape(12, 0, path(HEARD)))
+    assert plan.windows.tolist() == found.source.tolist()
+    without = rule("ctc", unit="character").rule.positions(SampleShape(12, 0, path(HEARD)))
+    assert without.windows[:, 0].tolist() == found.source[[0, 1, 3, 4]][:, [0, -1], [0, 1]].tolist()
+
+
+def test_a_misheard_character_gives_no_pair() -> None:
+    found = rule("ctc", unit="character").pairs(
+        SampleShape(3, 4, path("acb"), words=("abb",), word_tokens=[[1, 2, 3]], word_cuts=[[(0, 1), (1, 2), (2, 3)]])
+    )
+    assert found.position.tolist() == [1, 3]
+    assert found.dropped == 0
+
+
+def test_ctc_pairs_the_tokens_of_a_word() -> None:
+    pieces, rate = learn_pieces([["aabb", "c"], ["aabb", "c!"]], [[[(0, 1), (1, 4)], [(0, 1)]]] * 2)
+    assert pieces == {"aabb": [1, 3], "c": [1]}
+    assert rate == pytest.approx(5 / 9)
+    made = rule("ctc", unit="token", pieces=pieces, tokens_per_character=rate)
+    sample = SampleShape(13, 5, path("-a-abb-b-|-c-"), words=("aabb", "c"), word_tokens=[[1, 2], [3]])
+    sample = dataclasses.replace(sample, word_cuts=[[(0, 1), (1, 4)], [(0, 1)]])
+    found = made.pairs(sample)
+    assert found.position.tolist() == [1, 2, 3]
+    assert found.source[:, 0].tolist() == [[0, 2], [2, 9], [9, 13]]
+    assert made.rule.positions(sample).windows.tolist() == found.source.tolist()
+
+
+def test_a_word_that_the_fit_never_had_is_cut_evenly() -> None:
+    made = rule("ctc", unit="token", pieces={"ab": [1, 1]}, tokens_per_character=0.5)
+    assert made.rule.positions(SampleShape(8, 0, path("a-b-c-a-"))).windows[:, 0].tolist() == [[0, 3], [3, 8]]
+    assert made.rule.positions(SampleShape(4, 0, path("a-b-"))).windows[:, 0].tolist() == [[0, 1], [1, 4]]
+    assert len(made.rule.positions(SampleShape(1, 0, path("a"))).windows) == 1
+
+
+def test_capitals_match_words_in_small_letters() -> None:
+    assert match_words(["SO", "GOOD"], ["so", "good"]) == [(0, 0), (1, 1)]

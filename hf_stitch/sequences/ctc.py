@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,11 +15,31 @@ from hf_stitch.spelling import edit_distance
 
 @dataclass(frozen=True)
 class Word:
-    """A recognised word and the frames [start, end) that carry it."""
+    """A recognised word and the frames [start, end) that carry it.
+
+    Attributes:
+        runs: (text, first frame, last frame) of each symbol that spells it.
+    """
 
     text: str
     start: int
     end: int
+    runs: tuple[tuple[str, int, int], ...] = field(default=(), compare=False)
+
+    def within(self, first: float, last: float) -> tuple[int, int]:
+        """Frames [start, end) of the characters [first, last) of its text; borders lie halfway between symbols."""
+        places, borders = [0], [self.start]
+        for (text, _, end), (_, begin, _) in itertools.pairwise(self.runs):
+            places.append(places[-1] + len(text))
+            borders.append((end + begin + 1) // 2)
+        places, borders = [*places, len(self.text)], [*borders, self.end]
+        start, end = np.interp([first, last], places, borders)
+        start = math.floor(start + 1e-9)
+        return start, max(math.ceil(end - 1e-9), start + 1)
+
+    def until(self, other: Word) -> tuple[int, int]:
+        """Frames [start, end) between the last symbol of this word and the first of the next."""
+        return self.runs[-1][2] + 1, other.runs[0][1]
 
 
 @dataclass(frozen=True)
@@ -64,41 +86,39 @@ def words_of(path: Sequence[int] | np.ndarray, alphabet: CtcAlphabet) -> list[Wo
     Args:
         path: (t,) best class of each frame.
     """
-    spelled: list[tuple[str, int, int]] = []
-    text, first, last, previous = "", -1, -1, alphabet.blank
+    spelled: list[list[tuple[str, int, int]]] = [[]]
+    previous = alphabet.blank
     for frame, symbol in enumerate(np.asarray(path).tolist()):
         if symbol in alphabet.symbols:
-            if symbol != previous:
-                text += alphabet.symbols[symbol]
-            first = frame if first < 0 else first
-            last = frame
-        elif symbol == alphabet.delimiter and text:
-            spelled.append((text, first, last))
-            text, first = "", -1
+            text, first, _ = (alphabet.symbols[symbol], frame, frame) if symbol != previous else spelled[-1].pop()
+            spelled[-1].append((text, first, frame))
+        elif symbol == alphabet.delimiter:
+            spelled.append([])
         previous = symbol
-    if text:
-        spelled.append((text, first, last))
-    return _with_borders(spelled, len(path))
+    return _with_borders([runs for runs in spelled if runs], len(path))
 
 
-def _with_borders(spelled: list[tuple[str, int, int]], frames: int, margin: int = 2) -> list[Word]:
+def _with_borders(spelled: list[list[tuple[str, int, int]]], frames: int, margin: int = 2) -> list[Word]:
     words = []
-    for i, (text, first, last) in enumerate(spelled):
-        start = max(0, first - margin) if i == 0 else (spelled[i - 1][2] + first + 1) // 2
-        end = min(frames, last + 1 + margin) if i == len(spelled) - 1 else (last + spelled[i + 1][1] + 1) // 2
-        words.append(Word(text, start, max(end, start + 1)))
+    for i, runs in enumerate(spelled):
+        first, last = runs[0][1], runs[-1][2]
+        start = max(0, first - margin) if i == 0 else (spelled[i - 1][-1][2] + first + 1) // 2
+        end = min(frames, last + 1 + margin) if i == len(spelled) - 1 else (last + spelled[i + 1][0][1] + 1) // 2
+        text = "".join(text for text, _, _ in runs)
+        words.append(Word(text, start, max(end, start + 1), tuple(runs)))
     return words
 
 
 def match_words(heard: Sequence[str], true: Sequence[str]) -> list[tuple[int, int]]:
     """Pairs (heard, true) of word numbers that an edit-distance alignment puts together and that are spelled alike.
 
-    A misheard word keeps its pair, since its frames do carry the true word, unless more than half of it differs.
+    A misheard word keeps its pair, since its frames do carry the true word, unless more than half of it differs. Case
+    does not count: many recognisers know capitals only.
     """
     n, m = len(heard), len(true)
     cost = np.zeros((n + 1, m + 1))
     cost[:, 0], cost[0, :] = np.arange(n + 1), np.arange(m + 1)
-    unlike = np.array([[_unlike(a, b) for b in true] for a in heard]).reshape(n, m)
+    unlike = np.array([[_unlike(a.casefold(), b.casefold()) for b in true] for a in heard]).reshape(n, m)
     for i in range(1, n + 1):
         for j in range(1, m + 1):
             swap = cost[i - 1, j - 1] + 2 * unlike[i - 1, j - 1]

@@ -6,7 +6,7 @@ run time: `target_length` says where its length comes from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,9 +20,15 @@ from hf_stitch.sequences.spans import Spans
 from hf_stitch.sequences.special import SpecialTokens
 from hf_stitch.sequences.timesteps import Pool, Resample, Trim
 from hf_stitch.sequences.windows import MAPPED, MEAN, SPECIAL, Plan, batch_plan, pool_windows
-from hf_stitch.sequences.words import Words
+from hf_stitch.sequences.words import by_unit
 
-RULES: dict[str, type[Rule]] = {"trim": Trim, "resample": Resample, "pool": Pool, "ctc": Words, "spans": Spans}
+RULES: dict[str, Callable[[RuleState], Rule]] = {
+    "trim": Trim,
+    "resample": Resample,
+    "pool": Pool,
+    "ctc": by_unit,
+    "spans": Spans,
+}
 
 
 class LengthRule(nn.Module):

@@ -19,7 +19,8 @@ class SampleShape:
         source_length, target_length: timesteps; at run time the target length that is wanted.
         path: (t,) greedy CTC classes, for `ctc`.
         spans: (t', 2) source ranges of the target's tokens, for `spans`; (-1, id) marks a special token.
-        words: true words, and `word_tokens` the target positions of each, for `ctc` in the fit.
+        words: true words, for `ctc` in the fit; `word_tokens` the target positions of each, `word_cuts` which
+            characters of the word [start, end) each of those holds, `blanks` the position of the blank after each.
     """
 
     source_length: int
@@ -28,6 +29,8 @@ class SampleShape:
     spans: np.ndarray | None = None
     words: Sequence[str] = ()
     word_tokens: Sequence[Sequence[int]] = ()
+    word_cuts: Sequence[Sequence[tuple[int, int]]] = ()
+    blanks: Sequence[int | None] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,10 @@ class RuleState:
     after: list[int] = field(default_factory=list)
     padding_side: str = "right"
     alphabet: dict | None = None
+    unit: str = "word"
+    blanks: bool = False
+    pieces: dict[str, list[int]] | None = None
+    tokens_per_character: float = 0.0
     special: dict | None = None
     predictor: dict | None = None
 
