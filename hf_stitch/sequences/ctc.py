@@ -33,9 +33,9 @@ class Word:
             places.append(places[-1] + len(text))
             borders.append((end + begin + 1) // 2)
         places, borders = [*places, len(self.text)], [*borders, self.end]
-        start, end = np.interp([first, last], places, borders)
-        start = math.floor(start + 1e-9)
-        return start, max(math.ceil(end - 1e-9), start + 1)
+        a, b = np.interp([first, last], places, borders).tolist()
+        start = math.floor(a + 1e-9)
+        return start, max(math.ceil(b - 1e-9), start + 1)
 
     def until(self, other: Word) -> tuple[int, int]:
         """Frames [start, end) between the last symbol of this word and the first of the next."""
