@@ -15,6 +15,7 @@ import numpy as np
 from hf_stitch.audio import read_audio
 from hf_stitch.errors import DataError, nearest
 from hf_stitch.images import read_picture
+from hf_stitch.offsets import Said
 from hf_stitch.preparation import Preparer
 from hf_stitch.recipe import Data
 from hf_stitch.tables import Table, open_table
@@ -31,6 +32,7 @@ class Samples:
         near: columns with the neighbours of both models' inputs, where the data give them.
         near_ids: column with the ids of other samples that are the neighbours; `whole` has the samples they may be,
             those that were not taken too.
+        times: column with start and end of each word that is said.
         answers: columns with what source and target should answer.
         colour: numbers that colour drawings.
     """
@@ -47,6 +49,7 @@ class Samples:
     near: tuple[str | None, str | None] = (None, None)
     near_ids: str | None = None
     whole: Samples | None = None
+    times: str | None = None
     answers: tuple[str | None, str | None] = (None, None)
     colour: list[float] | None = None
     remarks: list[str] = field(default_factory=list)
@@ -75,6 +78,30 @@ class Samples:
                 if np.isfinite(rows).all():
                     return list(rows.reshape(len(indices), -1) if rows.ndim == 1 else rows)
         return [self._raw(i, side) for i in indices]
+
+    def said(self, i: int) -> Said:
+        """The target's text of sample i with the times of its words.
+
+        Raises:
+            DataError: no column `times`, or one that does not hold a start and a later end for each word.
+        """
+        name, text = f"{self.name} sample {self.keys[i]!r}", str(self.target(i))
+        if self.times is None:
+            raise DataError(
+                f"data.{self.name}.columns.times is missing: sequence.length: spans from sound needs start and end of "
+                "each word; name a column of [start, end] pairs in seconds, or use length: ctc"
+            )
+        given, words = self.table.value(self.times, i) or [], len(text.split())
+        try:
+            pairs = [(one["start"], one["end"]) if isinstance(one, Mapping) else one for one in given]
+            times = np.asarray(pairs, dtype=np.float64).reshape(len(pairs), 2)
+        except (KeyError, TypeError, ValueError):
+            raise DataError(f"{name}: column {self.times!r} must hold [start, end] or {{start, end}} a word") from None
+        if len(times) != words:
+            raise DataError(f"{name}: column {self.times!r} has the times of {len(times)} words, the text has {words}")
+        if not np.isfinite(times).all() or (np.diff(times.ravel()) < 0).any() or times.min() < 0:
+            raise DataError(f"{name}: column {self.times!r}: the words' times must be finite and in order, in seconds")
+        return Said(text, times)
 
     def neighbours(self, i: int, side: int) -> list[np.ndarray]:
         """Neighbours that the data give of sample i: (d,) numbers each, as model 0 (source) or 1 (target) takes them.
@@ -233,6 +260,7 @@ def load_samples(data: Data, source: Preparer, target: Preparer, name: str, chec
         groups=[str(group) for group in rows[columns.group]] if columns.group else None,
         near=(columns.source_neighbours, columns.target_neighbours),
         near_ids=columns.neighbours,
+        times=columns.times,
         answers=(columns.source_answer, columns.target_answer),
         colour=[float(number) for number in rows[columns.colour]] if columns.colour else None,
         remarks=remarks,

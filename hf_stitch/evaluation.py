@@ -104,7 +104,8 @@ def _answers(model: StitchedModel, bench: Workbench) -> Answers:
     writes = writer_of(model) is not None
     with bench.runtime.progress.stage("answers", len(samples)) as advance, torch.no_grad():
         for bucket in frames.buckets:
-            inputs = to_device(preparer.batch([samples.source(i) for i in bucket]), bench.runtime)
+            said = [samples.said(i) for i in bucket] if model.rule.state.stride else None
+            inputs = to_device(preparer.batch([samples.source(i) for i in bucket], said), bench.runtime)
             if model.rule.state.target_length == "oracle":
                 inputs["target_lengths"] = frames.target.lengths[list(bucket)]
             advance(len(bucket))

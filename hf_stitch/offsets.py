@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from hf_stitch.errors import RecipeError
 
@@ -52,6 +55,30 @@ def _span(known: list[tuple[int, int, int]], start: int, end: int) -> tuple[int,
     if not shared and known:
         shared = [min(known, key=lambda token: max(token[1] - end, start - token[2]))[0]]
     return (shared[0], shared[-1] + 1) if shared else (0, 0)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is said in a sound: the text, and (w, 2) seconds, start and end, of its w words between blanks."""
+
+    text: str
+    times: np.ndarray
+
+
+def said_spans(tokenizer: Any, said: Said, rate: int, max_length: int | None = None) -> np.ndarray:
+    """(t', 2) int64: the audio samples [start, end) in which each token is said, (-1, id) for special tokens.
+
+    The time of a word is shared out among its tokens by their characters; a token for a blank has the time between.
+    """
+    [places] = offsets(tokenizer, [said.text], max_length)
+    ids = tokenizer(said.text, truncation=max_length is not None, max_length=max_length)["input_ids"]
+    characters = np.array(word_offsets(said.text)).ravel()
+    samples = said.times.ravel() * rate
+    rows = []
+    for token, place in zip(ids, places):
+        start, end = (-1, token) if place is None else np.interp(place, characters, samples).round().astype(int)
+        rows.append((start, end) if place is None else (start, max(end, start + 1)))
+    return np.array(rows, np.int64)
 
 
 def word_offsets(text: str) -> list[tuple[int, int]]:

@@ -25,7 +25,7 @@ from hf_stitch.sequences.shapes import Pairs, RuleState, SampleShape
 from hf_stitch.sequences.special import SpecialTokens
 from hf_stitch.sequences.windows import pool_windows
 from hf_stitch.sequences.words import learn_pieces
-from hf_stitch.texts import Texts
+from hf_stitch.texts import Texts, samples_per_frame
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,8 @@ def make_rule(recipe: Recipe, source: End, target: End, frames: Frames, texts: T
         state.blanks = any(place is not None for text in texts.blanks for place in text)
         if asked.unit == "token":
             state.pieces, state.tokens_per_character = learn_pieces(texts.words, texts.cuts)
+    if asked.length == "spans" and source.preparer.modality == "audio":
+        state.stride = samples_per_frame(source)
     rule = LengthRule(state)
     if state.target_length != "predicted":
         return rule

@@ -59,6 +59,11 @@ class Predictor:
             raise RecipeError(
                 f"abstain: {abstain:g} refuses nothing, for {lowest}; give more, or fit with more samples"
             )
+        if self.model.rule.state.stride:
+            raise ArtifactError(
+                f"{folder} takes the words of a sound and their times beside it (sequence.length: spans): use "
+                "`hf-stitch evaluate` with columns.times, or Preparer.batch(sounds, said) and the model itself"
+            )
         self.abstain = abstain
         self.preparer = Preparer.load(folder, self.model.config)
         self.writer = writer_of(self.model)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hf_stitch.errors import ArtifactError, DataError, RecipeError
 from hf_stitch.loading import class_named, class_of, quiet, resolve
-from hf_stitch.offsets import offsets, token_spans
+from hf_stitch.offsets import Said, offsets, said_spans, token_spans
 from hf_stitch.offsets import word_tokens as word_tokens
 from hf_stitch.recipe import Side
 
@@ -144,14 +144,16 @@ class Preparer:
             return None
         return f"{length} tokens, the model reads {self.max_length}, the rest is left out"
 
-    def batch(self, raws: Sequence[Any]) -> dict[str, Tensor]:
+    def batch(self, raws: Sequence[Any], said: Sequence[Said] | None = None) -> dict[str, Tensor]:
         """Keyword arguments of the forward.
 
         Args:
             raws: (t,) float arrays at `rate`; strings; (d,) numbers; or pictures.
+            said: the words of each sound with their times, for the length rule `spans`.
 
         Returns:
-            Audio: `input_values` (b, t) float32 (or the extractor's `input_features`), `attention_mask` (b, t) int64.
+            Audio: `input_values` (b, t) float32 (or the extractor's `input_features`), `attention_mask` (b, t) int64;
+            with `said` also `target_spans` (b, t', 2) int64: as below, in audio samples.
             Text: `input_ids` and `attention_mask` (b, t) int64, padded on the tokenizer's own side and cut at
             `max_length`, without token types; with a target tokenizer also `target_spans` (b, t', 2) int64: the
             range of positions in this batch's source tokens that each target token overlaps (the nearest token where
@@ -173,7 +175,8 @@ class Preparer:
             made = self.tool(
                 arrays, sampling_rate=self.rate, padding=padding, return_attention_mask=True, return_tensors="pt"
             )
-            return {key: value.long() if key == "attention_mask" else value.float() for key, value in made.items()}
+            made = {key: value.long() if key == "attention_mask" else value.float() for key, value in made.items()}
+            return made if said is None else {**made, "target_spans": self._said_spans(said)}
         encoded = self._encode(self.tool, list(raws), self.max_length)
         made = {key: encoded[key] for key in ("input_ids", "attention_mask")}
         if self.target_tokenizer is not None:
@@ -206,6 +209,18 @@ class Preparer:
             found = token_spans(mine, theirs)
             rows = [(SPECIAL, token) if s is None else (s[0] + first, s[1] + first) for s, token in zip(found, ids)]
             spans[i, real] = torch.tensor(rows)
+        return spans
+
+    def _said_spans(self, said: Sequence[Said]) -> Tensor:
+        """(b, t', 2): see `batch`."""
+        tokenizer = self.target_tokenizer
+        if tokenizer is None:
+            raise RecipeError("words with times need the target's tokenizer; the length rule of this model takes none")
+        rows = [said_spans(tokenizer, one, self.rate, _max_length(tokenizer, None)) for one in said]
+        spans = torch.full((len(rows), max(map(len, rows)), 2), PADDING)
+        for i, row in enumerate(rows):
+            left = tokenizer.padding_side == "left"
+            spans[i, slice(-len(row), None) if left else slice(len(row))] = torch.from_numpy(row)
         return spans
 
     def save(self, folder: str | Path) -> None:

@@ -22,8 +22,8 @@ AT_ONCE = 8  # inputs run together
 def probed(model: StitchedModel, recipe: Recipe, bench: Workbench) -> dict[str, Probed]:
     """Trust by kind of probe, through the model's own prefix; errors where the target
     reads the source's own input and answers by classes or numbers."""
-    if model.rule.state.target_length == "oracle":  # nobody knows how long noise is in the target
-        return {}
+    if model.rule.state.target_length == "oracle" or model.rule.state.stride:
+        return {}  # nobody knows how long noise is in the target, or when its words are said
     shared = bench.target.writer is None and _one_input(recipe)
     found = {}
     for name, raws in probes(bench.source.preparer, bench.samples["test"], bench.samples["fit"], recipe.seed).items():

@@ -49,6 +49,9 @@ class Columns(Part):
     target: str | None = Field(None, description="the target's own input; absent: the source's column")
     label: str | None = Field(None, description="true class, for accuracy")
     text: str | None = Field(None, description="true transcript, for word errors; absent: the target's text")
+    times: str | None = Field(
+        None, description="start and end, in seconds, of each word of the target's text, for spans from sound"
+    )
     group: str | None = Field(None, description="a column whose values get rows of their own, as test/<value>")
     id: str | None = Field(None, description="unique sample ids; absent: row numbers")
     source_neighbours: str | None = Field(None, description="lists of neighbours, for neighborhoods.kind: given")

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from hf_stitch.data import Samples
 from hf_stitch.ends import End
 from hf_stitch.errors import RecipeError
-from hf_stitch.offsets import Offsets, offsets, token_spans, tokens_within, word_offsets
+from hf_stitch.hooks import capture
+from hf_stitch.offsets import Offsets, offsets, said_spans, token_spans, tokens_within, word_offsets
 from hf_stitch.recipe_parts import Sequence_
 
 
@@ -24,7 +26,8 @@ class Texts:
         words: its words between blanks; word_tokens the positions of each one's tokens, cuts the characters of the word
             [start, end) that each of those holds.
         blanks: with `unit: character` the position of the token for the blank after each word, or None.
-        spans: (t', 2) source ranges of the target's tokens, for `spans`; (-1, id) for special ones.
+        spans: (t', 2) ranges of source tokens, or of audio samples, of the target's tokens, for `spans`; (-1, id) for
+            special ones.
     """
 
     ids: list[list[int]]
@@ -61,15 +64,44 @@ class Texts:
             blanks = [_blanks(own, found) for own, found in zip(ranges, places)]
         spans = None
         if rule == "spans":
-            own = [str(samples.source(i)) for i in range(len(samples))]
-            seen = offsets(source.tokenizer, own, source.preparer.max_length)
-            spans = [_spans(*sample) for sample in zip(seen, places, ids)]
+            spans = _said(source, target, samples) if source.preparer.modality == "audio" else None
+            spans = spans or _shared(source, samples, places, ids)
         return cls(ids, [text.split() for text in raw], tokens, cuts, blanks, spans)
 
     def special(self, i: int) -> list[int]:
         """Positions of sample i's tokens that belong to no word and are no blank between words."""
         inside = {place for word in self.word_tokens[i] for place in word} | set(self.blanks[i])
         return [place for place in range(len(self.ids[i])) if place not in inside]
+
+
+def _said(source: End, target: End, samples: Samples) -> list[np.ndarray]:
+    """Spans in audio samples, from the times of the words."""
+    rate, longest = source.preparer.rate, target.preparer.max_length
+    return [said_spans(target.tokenizer, samples.said(i), rate, longest) for i in range(len(samples))]
+
+
+def _shared(source: End, samples: Samples, places: Sequence[Offsets], ids: Sequence[Sequence[int]]) -> list[np.ndarray]:
+    """Spans in source tokens, from the characters that they share with the target's."""
+    own = [str(samples.source(i)) for i in range(len(samples))]
+    seen = offsets(source.tokenizer, own, source.preparer.max_length)
+    return [_spans(*sample) for sample in zip(seen, places, ids)]
+
+
+def samples_per_frame(source: End) -> float:
+    """Audio samples from one timestep of the source's hook point to the next, found by running it on noise."""
+    rate, preparer = source.preparer.rate, source.preparer
+    noise = np.random.default_rng(0).standard_normal(10 * rate).astype(np.float32)
+    frames, samples = [], []
+    for seconds in (2, 10):
+        inputs = {k: v.to(source.model.device) for k, v in preparer.batch([noise[: seconds * rate]]).items()}
+        dtype = source.model.dtype
+        inputs = {k: v.to(dtype) if v.is_floating_point() else v for k, v in inputs.items()}
+        with torch.no_grad():
+            frames.append(capture(source.model, [source.point], inputs)[0].shape[1])
+        samples.append(seconds * rate)
+    if frames[0] == frames[1]:  # it takes a window of one length and no other, as Whisper does
+        return float(preparer.tool.chunk_length * rate / frames[0])
+    return (samples[1] - samples[0]) / (frames[1] - frames[0])
 
 
 def _spans(source: Offsets, target: Offsets, ids: Sequence[int]) -> np.ndarray:

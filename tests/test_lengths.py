@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from pico_recipes import listening, reading
-from pico_speech import say, sentences
+from pico_recipes import bench, listening, reading
+from pico_speech import FRAMES, RATE, STEP, say, sentences
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import WordLevel, WordPiece
 from tokenizers.pre_tokenizers import Split, Whitespace
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from hf_stitch.errors import RecipeError
+from hf_stitch.errors import ActivationError, ArtifactError, DataError, RecipeError
+from hf_stitch.evaluation import evaluate
 from hf_stitch.fitting import fit
 from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.offsets import Said
+from hf_stitch.prediction import Predictor
 from hf_stitch.preparation import Preparer
 from hf_stitch.recipe import Recipe, merge
 from hf_stitch.sequences.ctc import words_of
@@ -32,9 +38,9 @@ def answers(model: StitchedModel, preparer: Preparer, raws: list[Any], **more: A
         return model(**preparer.batch(raws), **more).logits
 
 
-def stitched(model: StitchedModel, preparer: Preparer, raws: list[Any]) -> list[Tensor]:
+def stitched(model: StitchedModel, preparer: Preparer, raws: list[Any], said: list[Said] | None = None) -> list[Tensor]:
     """Target activations (t', m') of each input."""
-    inputs = preparer.batch(raws)
+    inputs = preparer.batch(raws, said)
     spans = inputs.pop("target_spans", None)
     with torch.no_grad():
         frames, mask, path = model.activations(inputs)
@@ -164,3 +170,99 @@ def test_the_predicted_length_says_how_well_it_was_predicted(
     told = report.diagnostics["fits"]["affine"]["target_length"]
     assert told == model.rule.predictor.spec
     assert 0 <= told["error"] <= told["error_of_ratio"] * 1.5
+
+
+# spans from sound: words with their times
+
+
+def timed(spoken: Path, folder: Path, as_mappings: bool = False, **wrong: Any) -> Path:
+    """The spoken samples with a column of the times of their words, which `say` knows."""
+    for split in ("fit", "test"):
+        rows = [json.loads(line) for line in (spoken / f"{split}.jsonl").read_text().splitlines()]
+        for row in rows:
+            row["audio"] = str(spoken / row["audio"])
+            times = times_of(row["text"])
+            row["times"] = [{"start": a, "end": b} for a, b in times] if as_mappings else times
+        rows[3] = {**rows[3], **wrong}
+        (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder
+
+
+def times_of(text: str) -> list[list[float]]:
+    letter = FRAMES * STEP / RATE
+    return [[letter * word.start(), letter * word.end()] for word in re.finditer(r"\S+", text)]
+
+
+def by_times(listener: Path, target: Path, folder: Path) -> dict:
+    content = listening(listener, target, folder)
+    for split in ("fit", "test"):
+        content["data"][split]["columns"]["times"] = "times"
+    return {**content, "sequence": {"length": "spans", "parts": 2}}
+
+
+@pytest.mark.parametrize("as_mappings", [False, True])
+def test_words_with_times_meet_the_frames_in_which_they_are_said(
+    pico_listener: Path, pico_xlnet: Path, spoken: Path, tmp_path: Path, as_mappings: bool
+) -> None:
+    opened = bench(by_times(pico_listener, pico_xlnet, timed(spoken, tmp_path, as_mappings))).collect()
+    rule = opened.rule(opened.recipe)
+    assert rule.state.stride == STEP
+    pairing = opened.pairing(opened.recipe, rule, "fit")
+    assert pairing.dropped == 0
+    for i, pairs in enumerate(pairing.pairs):
+        text = opened.samples["fit"].target(i)
+        starts = [word.start() * FRAMES for word in re.finditer(r"\S+", text)]
+        assert pairs.source[:, 0, 0].tolist() == starts
+        assert len(pairs.position) == len(text.split())
+        assert pairs.source.max() <= opened.frames["fit"].source.lengths[i]
+
+
+def test_a_model_by_times_takes_them_with_the_sound(
+    pico_listener: Path, pico_xlnet: Path, spoken: Path, tmp_path: Path
+) -> None:
+    content = by_times(pico_listener, with_tokenizer(pico_xlnet, tmp_path / "target", "token"), timed(spoken, tmp_path))
+    fitted, report = fit(Recipe.parse(content), tmp_path / "out", device="cpu")
+    saved = StitchedModel.from_pretrained(tmp_path / "out").eval()
+    preparer = Preparer.load(tmp_path / "out", saved.config)
+    sounds, said = [say(text) for text in SPOKEN], [Said(text, np.array(times_of(text))) for text in SPOKEN]
+    inputs = preparer.batch(sounds, said)
+    assert torch.equal(saved(**inputs).logits, fitted(**inputs).logits)
+    together = stitched(saved, preparer, sounds, said)
+    for i, text in enumerate(SPOKEN):
+        [alone] = stitched(saved, preparer, sounds[i : i + 1], said[i : i + 1])
+        torch.testing.assert_close(together[i], alone, rtol=1e-3, atol=1e-5)
+        assert len(alone) == len(AutoTokenizer.from_pretrained(tmp_path / "target")(text)["input_ids"])
+    assert evaluate(saved).value("agreement") == report.value("agreement")
+    with pytest.raises(ActivationError, match="spans needs `target_spans`: the words of each sound with their times"):
+        saved(**preparer.batch(sounds))
+    with pytest.raises(ArtifactError, match=r"takes the words of a sound and their times.*columns.times"):
+        Predictor(tmp_path / "out")
+
+
+WRONG = {
+    "few": ({"times": [[0, 1]]}, "has the times of 1 words, the text has"),
+    "order": ({"text": "a i", "times": [[0.5, 1], [0.2, 0.3]]}, "must be finite and in order"),
+    "kind": ({"text": "a i", "times": [[1, 2, 3], [1, 2, 3]]}, r"must hold \[start, end\]"),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG.values(), ids=WRONG.keys())
+def test_times_that_cannot_be_used_are_refused(
+    pico_listener: Path, pico_xlnet: Path, spoken: Path, tmp_path: Path, changes: dict, message: str
+) -> None:
+    rows = [{"text": "a i", "times": [[0.0, 0.1], [0.2, 0.3]]}, {"text": "so", "times": [[0.0, 0.1]]}]
+    rows = [{"audio": str(spoken / "fit-0.wav"), "label": 0, "id": i, "group": "a", **r} for i, r in enumerate(rows)]
+    (tmp_path / "fit.jsonl").write_text("\n".join(json.dumps(row) for row in [{**rows[0], **changes}, rows[1]]))
+    content = by_times(pico_listener, pico_xlnet, tmp_path)
+    content["data"].pop("test")
+    for key in ("label", "group", "text"):
+        content["data"]["fit"]["columns"].pop(key)
+    opened = bench(content)
+    with pytest.raises(DataError, match=message):
+        opened.texts(opened.recipe, "fit")
+
+
+def test_spans_from_sound_need_times(pico_listener: Path, pico_xlnet: Path, spoken: Path) -> None:
+    opened = bench({**listening(pico_listener, pico_xlnet, spoken), "sequence": {"length": "spans"}})
+    with pytest.raises(DataError, match=r"data.fit.columns.times is missing: .* or use length: ctc"):
+        opened.texts(opened.recipe, "fit")

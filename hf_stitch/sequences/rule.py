@@ -97,6 +97,11 @@ class LengthRule(nn.Module):
         Raises:
             ActivationError: an input that the rule needs is missing.
         """
+        if self.state.stride and spans is None:
+            raise ActivationError(
+                "sequence.length: spans needs `target_spans`: the words of each sound with their times, made by "
+                "Preparer.batch(sounds, said)"
+            )
         # Padding on the left shifts a sample's timesteps; windows count from the first row of the padded batch.
         offset = mask.int().argmax(1).tolist()
         lengths = mask.sum(1).tolist()

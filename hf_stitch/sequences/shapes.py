@@ -53,13 +53,22 @@ class Positions(NamedTuple):
 
 @dataclass
 class RuleState:
-    """Everything about a rule that is not a tensor; saved in the model's config."""
+    """Everything about a rule that is not a tensor; saved in the model's config.
+
+    Attributes:
+        stride: audio samples a timestep, where `spans` count those; 0 where they count timesteps.
+        ratio: target timesteps a source timestep; constant the median target length of the fit.
+        before, after: ids of the target's special tokens round its words, for `ctc`.
+        alphabet, unit, blanks, pieces, tokens_per_character: see `words.py`.
+        special, predictor: specs of the tensors that the rule holds.
+    """
 
     length: str
     target_length: str
     slice: int = 1
     slicing: str = "windows"
     parts: int = 1
+    stride: float = 0.0
     ratio: float = 1.0
     constant: int = 1
     before: list[int] = field(default_factory=list)
