@@ -135,3 +135,13 @@ def components(weights: sparse.csr_matrix) -> int:
     """Number of connected components of a symmetric kernel; weights below rounding join nothing."""
     joined = sparse.csr_matrix(weights > JOINING)
     return int(connected_components(joined, directed=False, return_labels=False))
+
+
+def recall(partners: np.ndarray, joined: sparse.csr_matrix) -> float:
+    """Share of the pairs of rows with their `partners` (n, k) that a graph joins."""
+    n = joined.shape[0]
+    graph = joined.sorted_indices()
+    edges = np.repeat(np.arange(n, dtype=np.int64), np.diff(graph.indptr)) * n + graph.indices
+    wanted = (np.arange(n, dtype=np.int64)[:, None] * n + partners).ravel()
+    places = np.searchsorted(edges, wanted).clip(max=len(edges) - 1)
+    return float((edges[places] == wanted).mean())
