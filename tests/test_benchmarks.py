@@ -67,12 +67,14 @@ def test_splines_agree() -> None:
 
 def test_other_libraries_where_there_are() -> None:
     pytest.importorskip("sklearn")
-    assert peers.beside_spectral_embedding(300, 1)["ours"] > 0
+    assert len(peers.beside_spectral_embedding(300, 1)) == 2
 
 
 def test_datafold_where_there_is() -> None:
     pytest.importorskip("datafold")
-    assert dense.beside_datafold(30, 1)["details"]["largest_difference"] < 1e-12
+    single, double = dense.beside_datafold(30, 1)
+    assert single["details"]["largest_difference"] < 1e-5
+    assert double["details"]["largest_difference"] < 1e-12
 
 
 def test_machine_says_what_computed() -> None:

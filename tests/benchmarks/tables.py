@@ -33,7 +33,15 @@ def curve(results: Mapping[str, Any]) -> str:
         spectra = f"{100 * row['spectra']:.2f} %"
         seconds = _seconds(times[row["n"]])
         rows.append([f"{row['n']:,}", seconds, growth, _bytes(row["memory"]), row["solver"], recall, spectra])
-    head = ["points", "both maps", "/ half as many", "peak memory", "solver", "recall of the true 10 nearest", "spectra"]
+    head = [
+        "points",
+        "both maps",
+        "/ half as many",
+        "peak memory",
+        "solver",
+        "recall of the true 10 nearest",
+        "spectra",
+    ]
     return _markdown(head, rows)
 
 
