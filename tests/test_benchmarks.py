@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from benchmarks import dense, peers, scaling
-from benchmarks.clock import machine
+from benchmarks import NAMES, datafold_kernel, embedding, memory, products, scaling, splines
+from benchmarks.__main__ import keep, main
 from benchmarks.square import inputs, observed
 from benchmarks.tables import RESULTS, TABLE, TABLES, with_tables
 from scipy.sparse import csr_matrix
@@ -17,14 +18,58 @@ from scipy.sparse import csr_matrix
 from hf_stitch.manifold.graphs import recall
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+MARKED = "<!-- benchmarks: comparisons -->\n<!-- end -->\n"
 
 
 def test_tables_are_those_of_the_results() -> None:
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
     assert with_tables(README, results) == README
     assert {found["name"] for found in TABLE.finditer(README)} == set(TABLES)
-    assert set(results) == {"products", "datafold", "memory", "embedding", "splines", "scaling"}
-    assert max(row["n"] for row in results["scaling"]["rows"]) >= 100_000
+    assert tuple(results) == NAMES
+    assert {20_000, 100_000} <= {row["n"] for row in results["scaling"]}
+
+
+def test_runs_by_name_and_keeps_what_it_finds(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    results, readme = tmp_path / "results.json", tmp_path / "README.md"
+    readme.write_text(MARKED, encoding="utf-8")
+    where = ["--results", str(results), "--readme", str(readme)]
+    keep(results, "splines", {"what": "an older job", "size": "n 1", "ours": 1.0, "threads": 1} | _taken())
+    assert main(["splines", "memory", "--size", "60", *where]) == 0
+    found = json.loads(results.read_text(encoding="utf-8"))
+    assert list(found) == ["memory", "splines"]
+    assert found["splines"][0]["what"] == "an older job"
+    row = found["splines"][1]
+    assert row["ratio"] == row["theirs"] / row["ours"]
+    assert row["machine"]["versions"]["torch"] == torch.__version__
+    assert row["threads"] >= 1
+    assert "thin-plate spline: fit | n 60" in capfd.readouterr().out
+    assert "| thin-plate spline: fit | n 60" in readme.read_text(encoding="utf-8")
+
+
+def test_what_fails_is_told_and_the_rest_kept(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    results, readme = tmp_path / "results.json", tmp_path / "README.md"
+    readme.write_text(MARKED, encoding="utf-8")
+    keep(results, "splines", {"what": "an older job", "size": "n 1", "ours": 1.0, "threads": 1} | _taken())
+    where = ["--results", str(results), "--readme", str(readme)]
+    assert main(["splines", "--size", "2", *where]) == 1
+    assert main(["memory", "--limit", "0.01", *where]) == 1
+    said = capfd.readouterr()
+    assert "failed: splines" in said.out
+    assert "timed out" in said.out
+    assert "needs at least" in said.err
+    assert "an older job" in readme.read_text(encoding="utf-8")
+
+
+def _taken() -> dict[str, object]:
+    machine = {"cores": 2, "processor": "one"}
+    return {"taken": "2000-01-01 00:00", "load": {"before": 0.0, "after": 0.0}, "machine": machine}
+
+
+def test_a_row_takes_the_place_of_its_elder(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    for what, ours in (("a", 1), ("b", 2), ("a", 3)):
+        keep(path, "splines", {"what": what, "size": "n 1", "ours": ours})
+    assert [(row["what"], row["ours"]) for row in json.loads(path.read_text())["splines"]] == [("a", 3), ("b", 2)]
 
 
 def test_jacobians_are_those_of_the_network() -> None:
@@ -41,43 +86,38 @@ def test_recall() -> None:
     assert recall(np.array([[1, 2], [0, 2], [1, 0]]), graph) == pytest.approx(4 / 6)
 
 
-def test_dense_kernel_beside_products() -> None:
-    row = dense.beside_products(70, 1)
-    assert row["ratio"] == pytest.approx(row["theirs"] / row["ours"])
-    points, metric = dense.cloud(20, 3, torch.float32)
-    dense.bare_products(points, metric.factors, 3, 7)
+def test_products_at_one_thread_and_more() -> None:
+    usual = torch.get_num_threads()
+    found = list(products.rows(70, 1))
+    assert found[0]["threads"] == 1
+    assert len({row["threads"] for row in found}) == len(found)
+    assert torch.get_num_threads() == usual
 
 
-def test_memory_is_that_of_a_process_of_its_own() -> None:
-    row = dense.memory(600)
-    assert row["details"]["result"] == 4 * 600**2
-    assert row["memory"] >= 0
+def test_memory_of_larger_blocks_is_larger() -> None:
+    small, large = memory.one(1500, 1 << 16), memory.one(1500, 1 << 25)
+    assert small["result"] == large["result"] == 4 * 1500**2
+    assert large["beyond"] > small["beyond"] + (1 << 25)
 
 
 def test_whole_maps() -> None:
-    row = scaling.whole_maps(400)
+    (row,) = scaling.rows(400)
     assert min(row["recall"]) > 0.98
-    assert len(row["seconds"]) == 2
+    assert row["all_seconds"] == [sum(row["seconds"])]
 
 
 def test_splines_agree() -> None:
-    for row in peers.beside_rbf_interpolator(120, 1):
-        assert row["details"]["largest_difference"] < 1e-8
+    for row in splines.rows(120, 1):
+        assert row["largest_difference"] < 1e-8
 
 
-def test_other_libraries_where_there_are() -> None:
-    pytest.importorskip("sklearn")
-    assert len(peers.beside_spectral_embedding(300, 1)) == 2
+@pytest.mark.skipif(not find_spec("sklearn"), reason="needs the extra bench")
+def test_scikit_learn() -> None:
+    assert len(list(embedding.rows(300, 1))) == 2
 
 
-def test_datafold_where_there_is() -> None:
-    pytest.importorskip("datafold")
-    single, double = dense.beside_datafold(30, 1)
-    assert single["details"]["largest_difference"] < 1e-5
-    assert double["details"]["largest_difference"] < 1e-12
-
-
-def test_machine_says_what_computed() -> None:
-    found = machine()
-    assert found["versions"]["torch"].startswith(torch.__version__.split("+")[0])
-    assert found["cores"] >= 1
+@pytest.mark.skipif(not find_spec("datafold"), reason="needs the extra datafold")
+def test_datafold() -> None:
+    single, double = datafold_kernel.rows(30, 1)
+    assert single["largest_difference"] < 1e-5
+    assert double["largest_difference"] < 1e-12

@@ -21,7 +21,7 @@ from hf_stitch.manifold.rows import ALONE, Rows, entries_on, free_bytes
 
 CACHE = 1 << 20  # bytes of a block on the CPU: half of a usual second-level cache
 FREE_SHARE = 0.25  # of an accelerator's free memory for one block
-TILE = 512  # rows and columns of a square that is added to its mirror image
+TILE = 256  # rows and columns of a square that is added to its mirror image
 
 
 def check_cloud(points: Tensor, metric: LocalMetric) -> Tensor:

@@ -1,54 +1,110 @@
-"""Run benchmarks and keep what they find: `python -m tests.benchmarks [NAME...]`, all when none is named.
+"""Run the benchmarks, about ten minutes on two idle cores, print each row when it is ready, and keep it:
 
-NAME is products, datafold, memory, embedding, splines or scaling; what was not run stays as it was in results.json.
-Afterwards, and alone with `tables`, the README's tables are written anew. `datafold` needs the extra of that name,
-`embedding` the extra `bench`; a name whose library is missing is said and left out. Best on an otherwise idle machine.
+    python -m tests.benchmarks --datafold PYTHON
+
+writes tests/benchmarks/results.json after every row and the README's tables from it at the end. PYTHON is an
+interpreter that has the extra `datafold`, which asks for older packages; without it that row stays as it was.
+`embedding` needs the extra `bench`. One that fails or takes too long is told and does not stop the others.
+
+    python -m tests.benchmarks splines memory          some of them
+    python -m tests.benchmarks scaling --size 1000000  one size, about 14 GB for this one
+    python -m tests.benchmarks --tables                nothing but the README's tables
+
+OMP_NUM_THREADS is left as it is: unset, all cores are used, and each row says how many threads it had.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import signal
+import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from . import dense, peers, scaling
-from .clock import ROOT, machine
-from .tables import RESULTS, with_tables
+from . import NAMES
+from .clock import ROOT, load, now
+from .tables import RESULTS, line, with_tables
 
-RUNS: dict[str, Callable[[], Any]] = {
-    "products": dense.beside_products,
-    "datafold": dense.beside_datafold,
-    "memory": dense.memory,
-    "embedding": peers.beside_spectral_embedding,
-    "splines": peers.beside_rbf_interpolator,
-    "scaling": scaling.curve,
-}
+LIMIT = 300.0  # seconds for one benchmark
 
 
-def main(names: Sequence[str]) -> None:
-    unknown = [name for name in names if name not in (*RUNS, "tables")]
-    if unknown:
-        raise SystemExit(f"unknown benchmark {unknown[0]!r}; known: {', '.join(RUNS)}, tables")
-    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    for name in names or RUNS:
-        if name == "tables":
-            continue
-        print(name, flush=True)
-        before = machine()
+def main(words: Sequence[str] | None = None) -> int:
+    """Exit status: 0, or 1 where a benchmark failed."""
+    given = _parser().parse_args(words)
+    names = [] if given.tables else given.names or NAMES
+    before, failed = load(), []
+    try:
+        for name in names:
+            print(f"{now()} {name}", flush=True)
+            try:
+                for row in _told(name, given):
+                    print("  " + line(row), flush=True)
+                    keep(given.results, name, row | {"load": {"before": before, "after": load()}})
+            except subprocess.SubprocessError as error:
+                failed.append(name)
+                print(f"  failed: {error}", flush=True)
+    finally:
+        results = _kept(given.results)
+        given.readme.write_text(with_tables(given.readme.read_text(encoding="utf-8"), results), encoding="utf-8")
+    print(f"{now()} " + (f"failed: {', '.join(failed)}" if failed else "done"))
+    return bool(failed)
+
+
+def keep(path: Path, name: str, row: dict[str, Any]) -> None:
+    """Put a row in the place of the one with its job and size, or at the end of its benchmark."""
+    results = _kept(path)
+    rows = results.setdefault(name, [])
+    same = [i for i, other in enumerate(rows) if (other["what"], other["size"]) == (row["what"], row["size"])]
+    rows[slice(same[0], same[0] + 1) if same else slice(len(rows), None)] = [row]
+    ordered = {known: results[known] for known in NAMES if known in results}
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
+    new.replace(path)
+
+
+def _kept(path: Path) -> dict[str, list[dict[str, Any]]]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _told(name: str, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Rows that a benchmark prints in a process of its own."""
+    python = given.datafold if name == "datafold_kernel" and given.datafold else sys.executable
+    command = [python, "-m", f"tests.benchmarks.{name}", *([str(given.size)] if given.size else [])]
+    # A session of its own: processes that it started end with it.
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        timer = threading.Timer(given.limit, os.killpg, (process.pid, signal.SIGKILL))
+        timer.start()
         try:
-            found = RUNS[name]()
-        except ModuleNotFoundError as error:
-            if names:
-                raise
-            print(f"  left out: no module {error.name}")
-            continue
-        results[name] = {"machine": before, "rows": found if isinstance(found, list) else [found]}
-        ordered = {known: results[known] for known in RUNS if known in results}
-        RESULTS.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
-    readme = ROOT / "README.md"
-    readme.write_text(with_tables(readme.read_text(encoding="utf-8"), results), encoding="utf-8")
+            assert process.stdout is not None
+            for text in process.stdout:
+                yield json.loads(text)
+            status = process.wait()
+        finally:
+            timer.cancel()
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    if status == -signal.SIGKILL:
+        raise subprocess.TimeoutExpired(command, given.limit)
+    if status:
+        raise subprocess.CalledProcessError(status, command)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("tests.benchmarks", description="Run benchmarks and keep what they find.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"all when none is named: {', '.join(NAMES)}")
+    parser.add_argument("--datafold", metavar="PYTHON", help="interpreter with the extra datafold")
+    parser.add_argument("--size", type=int, help="rows instead of the usual number")
+    parser.add_argument("--limit", type=float, default=LIMIT, metavar="SECONDS", help="for one benchmark")
+    parser.add_argument("--tables", action="store_true", help="run nothing, write the README's tables")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file to keep rows in")
+    parser.add_argument("--readme", type=Path, default=ROOT / "README.md", help="file with the tables")
+    return parser
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main())

@@ -1,36 +1,46 @@
-"""Time and peak memory of whole sparse maps, local metrics given, and whether their neighbours are the true ones.
-
-`python -m tests.benchmarks.scaling ROWS` prints one size as JSON.
-"""
+"""Time and peak memory of whole sparse maps, local metrics given, and whether their neighbours are the true ones."""
 
 from __future__ import annotations
 
 import json
-import os
+import statistics
 import sys
 import time
-from typing import Any
+from collections.abc import Iterator
 
 from scipy.spatial import cKDTree
 
 from hf_stitch.manifold.diffusion_map import DiffusionMap
 from hf_stitch.manifold.graphs import recall
 
-from .clock import in_own_process, peak_memory
+from .clock import Row, in_own_process, peak_memory, told
 from .square import NETWORKS, inputs, observed
 
-SIZES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 1_000_000)
+SIZES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 COORDINATES = 5
-BYTES_A_ROW = 14_000  # of the largest maps, measured; a size that would not fit the memory is left out
+ROUNDS = 3
+ENOUGH = 200.0  # seconds: no further round is begun that would end after them
 
 
-def curve() -> list[dict[str, Any]]:
-    """One row a size, each from a process of its own."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return [in_own_process("scaling", n) for n in SIZES if n * BYTES_A_ROW < memory]
+def rows(size: int | None = None) -> Iterator[Row]:
+    """A row a number of points, each map from a process of its own; sizes take turns, the median time counts."""
+    begin, found = time.monotonic(), dict[int, list[Row]]()
+    for done in range(1, ROUNDS + 1 if size is None else 2):
+        for n in SIZES if size is None else (size,):
+            found.setdefault(n, []).append(in_own_process("scaling", n))
+            yield _middle(found[n])
+        if (time.monotonic() - begin) * (done + 1) / done > ENOUGH:
+            return
 
 
-def whole_maps(n: int) -> dict[str, Any]:
+def _middle(found: list[Row]) -> Row:
+    """The run whose time is in the middle, with the largest memory of all."""
+    times = [sum(one["seconds"]) for one in found]
+    middle = found[times.index(statistics.median_low(times))]
+    return middle | {"memory": max(one["memory"] for one in found), "all_seconds": times}
+
+
+def one(n: int) -> Row:
     """Both networks' maps: seconds, recall of the true 10 nearest, spectra, and this process' peak memory."""
     x = inputs(n)
     clouds = [observed(network, x) for network in NETWORKS]
@@ -44,6 +54,8 @@ def whole_maps(n: int) -> dict[str, Any]:
     first, second = (one.laplace[:COORDINATES] for one in maps)
     true = cKDTree(x.numpy()).query(x.numpy(), 11, workers=-1)[1][:, 1:]
     return {
+        "what": "both vector-field maps",
+        "size": f"n {n}",
         "n": n,
         "seconds": seconds,
         "processor_seconds": processor,  # grows over `seconds` with threads, and stays where others compute too
@@ -56,4 +68,7 @@ def whole_maps(n: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(whole_maps(int(sys.argv[1]))))
+    if sys.argv[1:2] == ["one"]:
+        print(json.dumps(one(*map(int, sys.argv[2:]))))
+    else:
+        told(rows)
