@@ -64,18 +64,19 @@ def one_sided(points: Tensor, metric: LocalMetric, block: int | None = None, row
     if block is None:
         block = block_entries(points.element_size(), free_bytes(device))
     high = min(n, max(1, isqrt(block) // rank))
-    wide = min(n, max(1, block // (high * rank)))
+    wide = max(1, block // (high * rank))
+    wide = -(-n // -(-n // wide))  # no last block that is much smaller
     space = shifted.new_empty(high * rank * wide)
     ended = torch.cat([shifted, shifted.new_ones(n, 1)], 1)  # the product itself then subtracts W_i y_i
     for begin in range(0, len(here), high):
         factors = metric.factors[mine][begin : begin + high].to(shifted)
-        own = torch.einsum("brm,bm->br", factors, here[begin : begin + high])
-        longer = torch.cat([factors, -own[..., None]], 2).view(own.numel(), m + 1)
+        own = torch.bmm(factors, here[begin : begin + high, :, None])
+        longer = torch.cat([factors, own.neg_()], 2).view(own.numel(), m + 1)
         for left in range(0, n, wide):
             part = ended[left : left + wide]
             images = space[: len(longer) * len(part)].view(len(longer), len(part))
             torch.mm(longer, part.T, out=images)
-            lengths = images.square_().view(*own.shape, len(part)).sum(1)
+            lengths = images.square_().view(*own.shape[:2], len(part)).sum(1)
             result[begin : begin + high, left : left + wide].add_(lengths, alpha=metric.sign)
     return result.clamp_min_(0)
 

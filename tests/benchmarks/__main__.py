@@ -76,8 +76,12 @@ def _told(name: str, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     python = given.datafold if name == "datafold_kernel" and given.datafold else sys.executable
     command = [python, "-m", f"tests.benchmarks.{name}", *([str(given.size)] if given.size else [])]
     # A session of its own: processes that it started end with it.
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
-        timer = threading.Timer(given.limit, os.killpg, (process.pid, signal.SIGKILL))
+    quiet = os.environ | {"TQDM_DISABLE": "1"}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=quiet, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        late = threading.Event()
+        timer = threading.Timer(given.limit, _end, (process.pid, late))
         timer.start()
         try:
             assert process.stdout is not None
@@ -88,10 +92,15 @@ def _told(name: str, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
             timer.cancel()
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-    if status == -signal.SIGKILL:
+    if late.is_set():
         raise subprocess.TimeoutExpired(command, given.limit)
     if status:
         raise subprocess.CalledProcessError(status, command)
+
+
+def _end(leader: int, late: threading.Event) -> None:
+    late.set()
+    os.killpg(leader, signal.SIGKILL)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,4 +116,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # so that processes and tables are seen to
     sys.exit(main())
