@@ -1,12 +1,16 @@
 """hf_stitch: run the first half of one pretrained model and the second half of another.
 
 Importing this package is light: torch and transformers are imported when a name that needs them is first touched.
+Once it is imported transformers' pipelines know stitched models; its Auto classes do after `register()`, or when
+`StitchedModel` or `StitchedConfig` was touched.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from hf_stitch.arrival import PIPELINES, when_loaded
 
 if TYPE_CHECKING:
     from hf_stitch.evaluation import evaluate as evaluate
@@ -54,3 +58,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+when_loaded(PIPELINES, register)

@@ -57,9 +57,17 @@ def cut(source: End, target: End, needs_head: bool) -> Halves:
     suffix_config = _described(target, target.point, suffix_plan)
     if suffix.can_generate():
         suffix_config["generation"] = settings_of(suffix)
+        if _vocabulary(source) == _vocabulary(target) != {}:
+            suffix_config["shares_tokens"] = True
     if target.writer is not None:
         suffix_config["writes"] = target.writer.to_dict()
     return Halves(prefix, suffix, prefix_config, suffix_config)
+
+
+def _vocabulary(end: End) -> dict[str, int]:
+    """The tokens of a text model with their numbers."""
+    tokenizer = getattr(end.preparer, "tokenizer", None)
+    return tokenizer.get_vocab() if tokenizer is not None else {}
 
 
 def _described(end: End, point: HookPoint, plan: dict[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 from safetensors import SafetensorError
@@ -13,7 +15,8 @@ from safetensors import SafetensorError
 from hf_stitch.ends import End
 from hf_stitch.errors import ArtifactError, StitchError
 from hf_stitch.models.modeling_stitched import StitchedModel
-from hf_stitch.preparation import TARGET_FOLDER
+from hf_stitch.models.tasks import spells
+from hf_stitch.preparation import TARGET_FOLDER, Preparer
 from hf_stitch.recipe import Recipe
 from hf_stitch.report import Report
 
@@ -63,10 +66,19 @@ def save_model(folder: Path, model: StitchedModel, source: End, target: End) -> 
         needs_target = model.rule.state.length == "spans"
         preparer = source.preparer.with_target_tokenizer(target.tokenizer) if needs_target else source.preparer
         preparer.save(folder)
-        if target.writer is not None and target.tokenizer is not None and not needs_target:
-            target.tokenizer.save_pretrained(folder / TARGET_FOLDER)
-        if source.preparer.modality == "audio" and source.tokenizer is not None:
+        if spells(model.config) and target.tokenizer is not None:
+            save_speller(folder, preparer, target.tokenizer)
+        elif source.preparer.modality == "audio" and source.tokenizer is not None:
             source.tokenizer.save_pretrained(folder)
+
+
+def save_speller(folder: Path, preparer: Preparer, tokenizer: Any) -> None:
+    """The target's tokenizer, which spells its answers; for transformers' speech pipeline also as that of the model."""
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.save_pretrained(str(folder / TARGET_FOLDER))
+    if preparer.modality == "audio":
+        tokenizer.padding_side = preparer.tool.padding_side  # the pipeline wants one side of both
+        tokenizer.save_pretrained(str(folder))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from hf_stitch.audio import read_audio
 from hf_stitch.errors import ArtifactError, DataError, RecipeError
 from hf_stitch.images import read_picture
 from hf_stitch.loading import pick_device, quiet
+from hf_stitch.models.labels import labelled, shares
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.models.written import write, writer_of
 from hf_stitch.preparation import Preparer, target_tokenizer
@@ -145,7 +146,11 @@ class Predictor:
         logits = output.logits
         if logits.ndim != 2:
             raise ArtifactError(f"expected one row of logits an input; the target gives {tuple(logits.shape)}")
-        answers = [{"input": name, **self._answer(row)} for (name, _), row in zip(batch, logits.double().cpu())]
+        config = self.model.config
+        answers = [
+            {"input": name, **labelled(config, shares(config, row))}
+            for (name, _), row in zip(batch, logits.double().cpu())
+        ]
         if not trusted:
             return answers
         scores, parts = output.trust, output.trust_parts
@@ -161,18 +166,6 @@ class Predictor:
         part = min(parts, key=lambda name: parts[name])
         why = f"trust {trust:.3g} is below {self.abstain:g}: {WHY[part]}"
         return {key: None for key in answer if key != "input"} | told | {"abstained": why}
-
-    def _answer(self, logits: Tensor) -> dict[str, Any]:
-        config = self.model.config
-        problem = getattr(config, "problem_type", None)
-        classifier = "Classification" in config.ends["suffix"].get("class", "Classification")
-        if problem == "regression" or not classifier or len(logits) == 1:
-            return {"values": logits.tolist()}
-        chances = logits.sigmoid() if problem == "multi_label_classification" else logits.softmax(-1)
-        names = {int(number): str(name) for number, name in config.id2label.items()}
-        scores = {names.get(i, str(i)): float(chance) for i, chance in enumerate(chances)}
-        label = max(scores, key=lambda name: scores[name])
-        return {"label": label, "score": scores[label], "scores": scores}
 
 
 def _lines(given: Input) -> list[str]:

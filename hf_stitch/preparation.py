@@ -229,6 +229,8 @@ class Preparer:
             tool = copy.copy(self.tool)
             if hasattr(tool, "_processor_class"):
                 tool._processor_class = None  # else AutoProcessor asks the folder for the source's whole processor
+            if getattr(tool, "return_attention_mask", None) is False:
+                tool.return_attention_mask = True  # as in `batch`: pipelines must tell padding from sound
             tool.save_pretrained(str(folder))
         if self.target_tokenizer is not None:
             self.target_tokenizer.save_pretrained(str(Path(folder) / TARGET_FOLDER))

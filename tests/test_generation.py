@@ -8,23 +8,17 @@ from typing import Any
 import pytest
 import torch
 import transformers as tf
+from stitches import end
+from stitches import stitched as joined
 from test_speech_to_text_2 import composite
 from tiny_models import FAMILIES, SPEECH, TEXT, tiny
 from torch import Tensor
 
-from hf_stitch.activation_set import ActivationSet
-from hf_stitch.assembly import cut
-from hf_stitch.ends import End
 from hf_stitch.errors import HookError
 from hf_stitch.hooks import capture, generate_from, make_inputs_for, plan_suffix, probe
 from hf_stitch.hooks.capture import replaced
 from hf_stitch.hooks.generation import generation_way, left_padded
-from hf_stitch.models.configuration_stitched import StitchedConfig
 from hf_stitch.models.modeling_stitched import StitchedModel
-from hf_stitch.recipe import Side
-from hf_stitch.sequences.rule import LengthRule
-from hf_stitch.sequences.shapes import RuleState
-from hf_stitch.stitching import fit_layer
 
 SPECIAL = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 2}
 SEQ2SEQ = {
@@ -49,31 +43,13 @@ def whole(kind: str) -> Any:
     for name, parameter in model.named_parameters():
         if parameter.ndim > 1 and "lm_head" not in name:
             parameter.data *= 3
-    model.generation_config.update(max_new_tokens=9, max_length=None, length_penalty=0.5)
+    model.generation_config.update(max_new_tokens=9, max_length=None, num_beams=2, length_penalty=0.5)
     return model
-
-
-def end(model: Any, hook: str) -> End:
-    point = probe(model, hook, make_inputs_for(model))
-    return End(Side(model="by-hand", revision="main", hook=hook), model, None, point, None, None, {})  # type: ignore[arg-type]
 
 
 def stitched(target: Any, hook: str) -> StitchedModel:
     """A tiny Wav2Vec2 onto the target: an affine map of random rows, three frames for two positions."""
-    ends = end(tiny("wav2vec2"), "wav2vec2.encoder.layers.1"), end(target, hook)
-    torch.manual_seed(4)
-    keys = torch.stack([torch.arange(80), torch.zeros(80, dtype=torch.long)], 1)
-    rows = [ActivationSet(torch.randn(80, e.point.width), keys) for e in ends]
-    halves = cut(*ends, needs_head=False)
-    rule = LengthRule(RuleState(length="resample", target_length="ratio", ratio=2 / 3))
-    layer = fit_layer("affine", *rows)
-    for parameter in layer.parameters():
-        parameter.data *= 40
-    config = StitchedConfig(
-        source=halves.prefix.config, target=halves.suffix.config, prefix=halves.prefix_config,
-        suffix=halves.suffix_config, layer=layer.spec, sequence=rule.spec(),
-    )  # fmt: skip
-    return StitchedModel(config, halves.prefix, layer, halves.suffix, rule).eval()
+    return joined(end(tiny("wav2vec2_stable"), "wav2vec2.encoder.layers.1"), end(target, hook), scale=5)
 
 
 def sounds() -> dict[str, Tensor]:

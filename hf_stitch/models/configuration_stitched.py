@@ -8,12 +8,16 @@ from transformers import AutoConfig, PretrainedConfig
 
 from hf_stitch.loading import register_ours
 from hf_stitch.models.shim import auto_map
+from hf_stitch.models.tasks import answer_of, samples_per_position
 
 AUTO_CLASSES = (
     "AutoModel",
     "AutoModelForAudioClassification",
+    "AutoModelForCTC",
+    "AutoModelForCausalLM",
     "AutoModelForImageClassification",
     "AutoModelForSequenceClassification",
+    "AutoModelForSpeechSeq2Seq",
 )
 FORMAT = 2  # raised when a saved model can no longer be read by the code before
 READABLE = (1, 2)  # 1: without a trust gauge
@@ -81,6 +85,15 @@ class StitchedConfig(PretrainedConfig):
             part = getattr(self, key)
             content[key] = part.to_dict() if isinstance(part, PretrainedConfig) else part
         return content | content.pop("ends")
+
+    @property
+    def inputs_to_logits_ratio(self) -> float:
+        """Audio samples for one row of logits, by which transformers' speech recognition puts windows together.
+
+        Raises:
+            ArtifactError: a CTC target whose length rule does not follow the sound evenly.
+        """
+        return samples_per_position(self) if answer_of(self) == "frames" else 1.0
 
     def get_text_config(self, *args: Any, **kwargs: Any) -> PretrainedConfig:
         """The composite itself: generation helpers must not pick one of the halves."""

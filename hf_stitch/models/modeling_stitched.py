@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from hf_stitch.errors import ArtifactError
-from hf_stitch.hooks import HookPoint, capture, generate_from, run_suffix
+from hf_stitch.errors import ArtifactError, HookError
+from hf_stitch.hooks import HookPoint, capture, generation_way, run_suffix
 from hf_stitch.loading import class_of, uniform
 from hf_stitch.masks import timestep_mask
 from hf_stitch.models.configuration_stitched import FORMAT, READABLE, StitchedConfig
+from hf_stitch.models.inputs import MAIN, as_states, for_target, split
 from hf_stitch.models.publishing import push_model
 from hf_stitch.models.shim import write_shim
-from hf_stitch.models.thin import HALVES, THIN, Elsewhere, check_unchanged, load_half, thin_weights
+from hf_stitch.models.tasks import generates
+from hf_stitch.models.thin import HALVES, THIN, Elsewhere, check_unchanged, load_half, thin_weights, with_settings
 from hf_stitch.sequences.rule import LengthRule
 from hf_stitch.sequences.windows import Plan
 from hf_stitch.stitching.layer import StitchingLayer
 from hf_stitch.stitching.trust import Trust, TrustGauge
-
-_SOURCE_INPUTS = ("input_values", "input_features", "input_ids", "pixel_values")
 
 
 class StitchedModel(PreTrainedModel):
@@ -39,6 +39,14 @@ class StitchedModel(PreTrainedModel):
     base_model_prefix = ""
     supports_gradient_checkpointing = False
     _supports_sdpa = True
+    accepts_loss_kwargs = False  # the target's loss is a mean over the batch that it sees
+
+    def __new__(cls, config: StitchedConfig | None = None, *args: Any, **kwargs: Any) -> StitchedModel:
+        if cls is StitchedModel and config is not None and generates(config):
+            from hf_stitch.models.generating import StitchedForGeneration
+
+            return super().__new__(StitchedForGeneration)
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -102,6 +110,12 @@ class StitchedModel(PreTrainedModel):
         """Target positions of a batch; see `LengthRule.plan`."""
         return self.rule.plan(mask, path, spans, lengths, frames)
 
+    def crossing(self, inputs: dict[str, Any]) -> tuple[Tensor, Tensor, Plan]:
+        """Run the prefix on prepared inputs: frames (b, t, m), mask (b, t), and where they go in the target."""
+        given = {key: value for key, value in inputs.items() if key not in ("target_spans", "target_lengths")}
+        frames, mask, path = self.activations(given)
+        return frames, mask, self.plan(mask, path, inputs.get("target_spans"), inputs.get("target_lengths"), frames)
+
     def stitch(self, frames: Tensor, mask: Tensor, plan: Plan) -> Tensor:
         """Map source activations (b, t, m) into target activations (b, t', m')."""
         mapped = self.layer(self.rule.rows(frames, plan))
@@ -137,6 +151,11 @@ class StitchedModel(PreTrainedModel):
         target_spans: Tensor | None = None,
         target_lengths: Tensor | Sequence[int] | None = None,
         labels: Tensor | None = None,
+        encoder_outputs: Any = None,
+        encoder_attention_mask: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        target_inputs: Mapping[str, Any] | None = None,
         return_trust: bool = False,
         return_dict: bool | None = None,
         **kwargs: Any,
@@ -149,6 +168,12 @@ class StitchedModel(PreTrainedModel):
             target_spans: (b, t', 2) from the saved processor, for the length rule `spans`.
             target_lengths: (b,) true target lengths, only for `target_length: oracle`.
             labels: passed to the target, which then returns its loss.
+            encoder_outputs: (b, s, m) states of the target's own encoder, or an output that holds them, for a hook
+                point inside its decoder; encoder_attention_mask: (b, s) their mask.
+            decoder_input_ids, decoder_attention_mask: (b, u) what the target's decoder reads, for a hook point inside
+                its encoder; `labels` do instead where the target makes them from labels.
+            target_inputs: further inputs of the target by its own names, such as CLIP's `pixel_values` where the
+                source takes pictures too; where it does not, they may be given directly.
             return_trust: say how far each input lies from what the model was fitted on.
 
         Returns:
@@ -157,62 +182,39 @@ class StitchedModel(PreTrainedModel):
             share for each ingredient (see `TrustGauge`).
 
         Raises:
-            ActivationError: an input that the length rule needs is missing.
+            ActivationError: an input that the length rule needs is missing, or one that neither half takes.
+            HookError: an input that the target needs beside its activations is missing.
             ArtifactError: `return_trust` of a model that was fitted with `trust: none`.
         """
-        given = {
-            "input_values": input_values,
-            "input_features": input_features,
-            "input_ids": input_ids,
-            "pixel_values": pixel_values,
-            "inputs": inputs,
-            "attention_mask": attention_mask,
+        main = (input_values, input_features, input_ids, pixel_values, inputs)
+        source, others = split(self.prefix, self.config.ends["suffix"]["plan"], dict(zip(MAIN, main)))
+        further = {
+            "labels": labels,
+            "encoder_outputs": as_states(encoder_outputs),
+            "attention_mask": encoder_attention_mask,
+            "decoder_input_ids": decoder_input_ids,
+            "decoder_attention_mask": decoder_attention_mask,
         }
-        frames, mask, path = self.activations({key: value for key, value in given.items() if value is not None})
+        extra = for_target(self.suffix, further | others | dict(target_inputs or {}))
+        if attention_mask is not None:
+            source["attention_mask"] = attention_mask
+        frames, mask, path = self.activations(source)
         plan = self.plan(mask, path, target_spans, target_lengths, frames)
         values = self.stitch(frames, mask, plan)
-        extra = {} if labels is None else {"labels": labels}
         trust = self.trusted(frames, plan) if return_trust else None  # refused before the suffix runs
         output = self.finish(values, plan.mask, **extra)
         if trust is not None:
             output["trust"], output["trust_parts"] = trust.score, trust.parts
         return output.to_tuple() if return_dict is False else output
 
-    @torch.no_grad()
-    def generate(
-        self,
-        inputs: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        target_spans: Tensor | None = None,
-        target_lengths: Tensor | Sequence[int] | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Source input in, the text that the target generates out.
-
-        The target is an encoder-decoder hooked inside its encoder, which then runs once, or a causal language model
-        hooked at its token embedding, where the stitched activations are the prompt (padded on the left, whatever
-        side they came on).
-
-        Args:
-            inputs: the source's main input, which may also be given by its own name.
-            attention_mask, target_spans, target_lengths: as in `forward`.
-            kwargs: for the target's own `generate`: `num_beams`, `max_new_tokens`, `generation_config`, ...; without
-                them its own generation settings hold.
-
-        Returns:
-            As the target's `generate`: tokens (b, t'), of a causal model only the new ones.
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse: a target that generates makes this a `StitchedForGeneration`.
 
         Raises:
-            HookError: the target does not generate from its hook point.
+            HookError: always, saying why the target does not generate from its hook point.
         """
-        given = {name: kwargs.pop(name) for name in _SOURCE_INPUTS if name in kwargs}
-        given.setdefault(self.main_input_name, inputs)
-        given["attention_mask"] = attention_mask
-        frames, mask, path = self.activations({key: value for key, value in given.items() if value is not None})
-        plan = self.plan(mask, path, target_spans, target_lengths, frames)
-        return generate_from(
-            self.suffix, self.config.ends["suffix"]["plan"], self.stitch(frames, mask, plan), plan.mask, **kwargs
-        )
+        generation_way(self.suffix, self.target_point)
+        raise HookError("this stitched model was saved without generation settings; fit it again")
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
@@ -296,7 +298,5 @@ def _build(config: StitchedConfig, name: str, own: Any) -> Any:
     if config.save == THIN:
         return Elsewhere()
     end = config.ends[name]
-    model = HALVES[name](uniform(class_of(own, end["class"])._from_config(own), own.dtype), end["plan"])
-    if "generation" in end:
-        model.generation_config = GenerationConfig.from_dict(end["generation"])
-    return model
+    half = HALVES[name](uniform(class_of(own, end["class"])._from_config(own), own.dtype), end["plan"])
+    return with_settings(half, end)

@@ -11,8 +11,7 @@ from pathlib import Path
 FILE = "modeling_hf_stitch.py"
 TEXT = '''"""The code of this model is the package hf_stitch: `pip install hf_stitch`, then `import hf_stitch`."""
 
-from hf_stitch.models.configuration_stitched import StitchedConfig
-from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch import StitchedConfig, StitchedModel
 
 __all__ = ["StitchedConfig", "StitchedModel"]
 '''

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from transformers import GenerationConfig
 
 from hf_stitch.errors import ArtifactError
 from hf_stitch.hooks import apply_prefix_plan, apply_suffix_plan
@@ -97,7 +98,18 @@ def load_half(config: StitchedConfig, name: str, dtype: torch.dtype | None = Non
             f"{end['model']} has other weights now than when the map was fitted between them: fit again, or get the "
             "full form of this model"
         )
-    return half if dtype is None else half.to(dtype)
+    return with_settings(half if dtype is None else half.to(dtype), end)
+
+
+def with_settings(half: Any, end: dict[str, Any]) -> Any:
+    """A half with the generation settings that were saved for it, if any."""
+    if "generation" in end:
+        settings = GenerationConfig.from_dict(end["generation"])
+        settings._original_object_hash = hash(
+            settings
+        )  # odd published ones may be saved again while they are unchanged
+        half.generation_config = settings
+    return half
 
 
 def portable(config: StitchedConfig) -> str | None:

@@ -1,0 +1,33 @@
+"""From a target's row of logits to labels with scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from hf_stitch.models.configuration_stitched import StitchedConfig
+
+
+def _classifies(config: StitchedConfig, width: int) -> bool:
+    name = config.ends["suffix"].get("class", "Classification")
+    return "Classification" in name and width > 1 and getattr(config, "problem_type", None) != "regression"
+
+
+def shares(config: StitchedConfig, logits: Tensor) -> Tensor:
+    """Chances (..., k) of a classifier: softmax, or a sigmoid each where several labels may hold; else logits as is."""
+    if not _classifies(config, logits.shape[-1]):
+        return logits
+    several = getattr(config, "problem_type", None) == "multi_label_classification"
+    return logits.sigmoid() if several else logits.softmax(-1)
+
+
+def labelled(config: StitchedConfig, found: Tensor) -> dict[str, Any]:
+    """{"label", "score", "scores"} of a row (k,) of chances, {"values"} of a row that holds none."""
+    if not _classifies(config, len(found)):
+        return {"values": found.tolist()}
+    names = {int(number): str(name) for number, name in config.id2label.items()}
+    scores = {names.get(i, str(i)): float(chance) for i, chance in enumerate(found)}
+    label = max(scores, key=lambda name: scores[name])
+    return {"label": label, "score": scores[label], "scores": scores}

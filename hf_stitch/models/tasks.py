@@ -1,0 +1,103 @@
+"""What a stitched model answers, and the pipeline tasks that fit it; read from its configuration alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from hf_stitch.errors import ArtifactError
+from hf_stitch.preparation import modality
+
+if TYPE_CHECKING:
+    from hf_stitch.models.configuration_stitched import StitchedConfig
+
+Answer = Literal["labels", "text", "frames", "vector"]
+
+BUILT_IN = {
+    ("audio", "labels"): "audio-classification",
+    ("image", "labels"): "image-classification",
+    ("text", "labels"): "text-classification",
+    ("audio", "text"): "automatic-speech-recognition",
+    ("audio", "frames"): "automatic-speech-recognition",
+    ("text", "text"): "text-generation",
+}
+CUSTOM: dict[Answer, str] = {
+    "labels": "stitched-classification",
+    "text": "stitched-text",
+    "frames": "stitched-text",
+    "vector": "stitched-vector",
+}
+
+
+def generates(config: StitchedConfig) -> bool:
+    """Whether the target generates text from its hook point."""
+    suffix = config.ends["suffix"]
+    if "generation" not in suffix:
+        return False
+    if suffix["plan"]["inject"] == "kept":
+        return True
+    inside_encoder = "encoder_outputs" not in suffix["plan"].get("given", ())
+    return inside_encoder and bool(getattr(config.target, "is_encoder_decoder", False))
+
+
+def continues(config: StitchedConfig) -> bool:
+    """Whether what is generated continues the source's text in the source's own tokens."""
+    suffix = config.ends["suffix"]
+    return bool(suffix.get("shares_tokens")) and suffix["plan"]["inject"] == "kept" and generates(config)
+
+
+def answer_of(config: StitchedConfig) -> Answer:
+    """labels (one row of class scores), text (generated), frames (CTC classes over time), or vector (all else)."""
+    if generates(config):
+        return "text"
+    name = config.ends["suffix"].get("class", "")
+    if name.endswith("ForCTC"):
+        return "frames"
+    return "labels" if "Classification" in name and "Token" not in name else "vector"
+
+
+def spells(config: StitchedConfig) -> bool:
+    """Whether the answer is in tokens of the target, which its tokenizer turns into text."""
+    return answer_of(config) in ("text", "frames")
+
+
+def samples_per_position(config: StitchedConfig) -> float:
+    """Audio samples for one position of the target, where positions follow the sound evenly.
+
+    Raises:
+        ArtifactError: they do not, so that windows of a long sound cannot be put together position by position.
+    """
+    rule, own = config.sequence, getattr(config.source, "inputs_to_logits_ratio", None)
+    steady = rule.get("target_length") == "ratio" and rule.get("slice", 1) == 1
+    even = rule.get("length") == "resample" or (rule.get("length") == "trim" and rule["ratio"] == 1)
+    if not (steady and even and own):
+        raise ArtifactError(
+            "windows of CTC classes need a target position for every stretch of sound: sequence.length resample (or "
+            f"trim at equal rates) with target_length ratio; this model has {rule.get('length')} with "
+            f"{rule.get('target_length')}"
+        )
+    return float(own / rule["ratio"])
+
+
+def tasks_of(config: StitchedConfig) -> list[str]:
+    """The pipeline tasks that fit the model, a built-in one first where there is one."""
+    answer, kind = answer_of(config), modality(config)
+    own = [CUSTOM[answer]]
+    needs_both_tokenizers = config.sequence.get("length") == "spans"
+    if needs_both_tokenizers or (answer == "text" and kind == "text" and not continues(config)):
+        return own
+    return [BUILT_IN[kind, answer], *own] if (kind, answer) in BUILT_IN else own
+
+
+def check_task(config: StitchedConfig, task: str | None) -> None:
+    """Refuse one of the tasks named here where it does not fit; nothing is said of others.
+
+    Raises:
+        ArtifactError: the task would misread the answer, or its input is not what the model takes.
+    """
+    known = {*BUILT_IN.values(), *CUSTOM.values()}
+    if task in known and task not in (fitting := tasks_of(config)):
+        ends = config.ends["prefix"].get("class"), config.ends["suffix"].get("class")
+        raise ArtifactError(
+            f"a stitched model of {ends[0]} and {ends[1]} does not answer the task {task!r}; it answers "
+            f"{' or '.join(fitting)} (pipelines named stitched-... come with hf_stitch)"
+        )
