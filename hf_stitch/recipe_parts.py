@@ -151,7 +151,8 @@ class Stitch(Part):
     )
     coordinates: PositiveInt | None = Field(None, description="diffusion: how many; absent: at most 256")
     neighbours: Literal["grown", "all"] | PositiveInt | None = Field(
-        None, description="diffusion: grown along the graph (default), all pairs, or k nearest"
+        None,
+        description="diffusion: grown along the graph, all, or k nearest; absent: grown, or all if that is in pieces",
     )
     bandwidth: float | None = Field(None, gt=0, description="diffusion: kernel epsilon; absent: the 10th neighbour")
     inverse: Literal["aligned", "target"] | None = Field(

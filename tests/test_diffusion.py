@@ -130,3 +130,30 @@ def test_refusals(target: Tensor | None, options: dict, error: type[Exception], 
         fit_layer("diffusion", source, source if target is None else rows(target), options={**OPTIONS, **options})
     if target is not None:
         assert fit_layer("diffusion", source, rows(target), options={"coordinates": 9, "sides": "source"}).features_out
+
+
+def clusters(spread: float) -> Tensor:
+    """Six clusters of 20 points, such as occurrences of six words."""
+    centres = spread * normal(6, 3, seed=1)
+    return (centres[:, None] + 0.1 * normal(120, 3).reshape(6, 20, 3)).flatten(0, 1)
+
+
+def test_a_cloud_in_pieces_is_joined_by_all_pairs_and_says_so() -> None:
+    source, target = rows(clusters(0.4)), rows(clusters(0.4) @ normal(3, 3, seed=2))
+    layer = fit_layer("diffusion", source, target, options={"coordinates": 20})
+    assert layer.options["neighbours"] == "all"
+    assert [layer.diagnostics[side]["neighbours"] for side in ("source", "target")] == ["all", "all"]
+    [told] = [text for text in layer.diagnostics["warnings"] if text.startswith("source: grown")]
+    assert "leave the cloud in 6 pieces" in told
+    assert "(neighbours: all)" in told
+    asked = fit_layer("diffusion", source, target, options={"coordinates": 20, "neighbours": "all"})
+    assert torch.equal(layer(source.values), asked(source.values))
+    with pytest.raises(ManifoldError, match=r"source activations: .* pieces .* use neighbours: all"):
+        fit_layer("diffusion", source, target, options={"coordinates": 20, "neighbours": "grown"})
+
+
+def test_a_connected_cloud_keeps_its_grown_neighbours(pair: Pair) -> None:
+    layer, asked = pair.fit(), pair.fit(neighbours="grown")
+    assert layer.options["neighbours"] == "grown"
+    assert torch.equal(layer(pair.sets[0].values), asked(pair.sets[0].values))
+    assert not any("pieces" in text for text in layer.diagnostics["warnings"])

@@ -24,6 +24,14 @@ NEIGHBOUR = 10  # the bandwidth is the median squared distance to this neighbour
 SMALLEST = 1e-6  # Nystroem divides by the eigenvalues; below this nothing of a coordinate is left
 
 
+class PiecesError(ManifoldError):
+    """A cloud that falls into `pieces`, so that no coordinates are common to all of it."""
+
+    def __init__(self, message: str, pieces: int) -> None:
+        super().__init__(message)
+        self.pieces = pieces
+
+
 @dataclass(frozen=True)
 class DiffusionMap:
     """A fitted map; the constant first coordinate is 1 and left out everywhere.
@@ -86,7 +94,7 @@ class DiffusionMap:
 
         Raises:
             ManifoldError: NaN, fewer than three rows, more than n - 1 coordinates, more than half of the rows
-                duplicated, a cloud in several pieces.
+                duplicated. PiecesError: a cloud in several pieces.
         """
         cloud = check_cloud(points, metric)
         n = len(cloud)
@@ -97,7 +105,7 @@ class DiffusionMap:
         pairs = find_pairs(cloud, metric, neighbours, rows)
         width = _bandwidth(pairs, bandwidth, n)
         kernel = gaussian(pairs, width)
-        _check_connected(kernel, neighbours)
+        _check_connected(kernel, neighbours, width)
         solved = engine.eigenpairs(kernel, coordinates)
 
         def tensor(array: np.ndarray) -> Tensor:
@@ -170,13 +178,14 @@ def _bandwidth(pairs: Pairs, given: float | None, n: int) -> float:
     return found
 
 
-def _check_connected(kernel: Kernel, neighbours: Rule) -> None:
+def _check_connected(kernel: Kernel, neighbours: Rule, bandwidth: float) -> None:
     pieces = kernel.components()
     if pieces > 1:
-        more = "a larger bandwidth"
+        more = f"a larger bandwidth than {bandwidth:.3g}"
         if neighbours != "all":
             more = ("neighbours: all, " if kernel.shape[0] <= ALL_ROWS else "") + f"more neighbours, {more}"
-        raise ManifoldError(
+        raise PiecesError(
             f"the cloud of {kernel.shape[0]} rows falls into {pieces} pieces that no neighbours join, so it has no "
-            f"common coordinates: use {more}, or more samples"
+            f"common coordinates: use {more}, or more samples",
+            pieces,
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from hf_stitch.activation_set import ActivationSet
 from hf_stitch.errors import FitError, ManifoldError
-from hf_stitch.manifold.diffusion_map import DiffusionMap
+from hf_stitch.manifold.diffusion_map import DiffusionMap, PiecesError
 from hf_stitch.manifold.engine import Engine
 from hf_stitch.manifold.engine import engine as engine_of
 from hf_stitch.manifold.folding import TOLERATED, folded
@@ -18,7 +19,7 @@ from hf_stitch.manifold.harmonics import harmonic_residuals, new_coordinates
 from hf_stitch.manifold.interpolation import Interpolator, interpolator
 from hf_stitch.manifold.local_metric import LocalMetric, whitney
 from hf_stitch.manifold.local_spline import fit_interpolator
-from hf_stitch.manifold.neighbours import Rule
+from hf_stitch.manifold.neighbours import ALL_ROWS, Rule
 from hf_stitch.manifold.rows import ALONE, Rows
 from hf_stitch.stitching.aligning import Aligned, Kind, align
 from hf_stitch.stitching.layer import StitchingLayer, outputs, spaced, under
@@ -57,7 +58,7 @@ class DiffusionLayer(StitchingLayer):
         *,
         sides: Literal["both", "source"] = "both",
         coordinates: int | None = None,
-        neighbours: Rule = "grown",
+        neighbours: Rule | None = None,
         inverse: Literal["aligned", "target"] = "aligned",
         interpolation: Interpolation = "thin_plate",
         smoothing: float = 0.0,
@@ -75,7 +76,8 @@ class DiffusionLayer(StitchingLayer):
             sides: `both` builds a map of either cloud and aligns them; `source` needs no map of the target, which may
                 then be a discrete set.
             coordinates: l; absent: 256, or half the rows where there are fewer than 512.
-            neighbours, bandwidth: see `DiffusionMap.fit`.
+            neighbours, bandwidth: see `DiffusionMap.fit`. Absent: grown, or all where those leave a cloud in pieces, as
+                clouds of words are; the diagnostics say so.
             inverse: coordinates to activations, learned from the rotated source coordinates and the paired target
                 activations (`aligned`), or from the target's own coordinates and activations (`target`).
             interpolation: of the source coordinates at new activations, and back. `linear` needs coordinates: 1 (and
@@ -125,7 +127,8 @@ class DiffusionLayer(StitchingLayer):
             tensors["rotation"] = aligned.alignment.rotation
         options: dict[str, Any] = {"sides": sides, "inverse": inverse, "interpolation": interpolation}
         options |= {"smoothing": smoothing, "bandwidth": bandwidth, "pairs": pairs, "landmarks": landmarks}
-        options |= {"coordinates": found.shape[1], "neighbours": neighbours, "harmonics": harmonics, "kinds": kinds}
+        options |= {"coordinates": found.shape[1], "harmonics": harmonics, "kinds": kinds}
+        options |= {"neighbours": first_notes["neighbours"]}
         options |= {"alignment": None if aligned is None else aligned.alignment.kind, "engine": engine}
         layer = cls(tensors, source.values.shape[1], wanted.shape[1], options)
         layer.diagnostics = _diagnostics(first_notes, second_notes, aligned, len(known), smoothing)
@@ -206,7 +209,7 @@ def _mapped(
     rows: ActivationSet,
     shared: Rows,
     count: int,
-    neighbours: Rule,
+    neighbours: Rule | None,
     bandwidth: float | None,
     harmonics: str,
     by: Engine,
@@ -217,7 +220,8 @@ def _mapped(
     clock = Timings()
     try:
         with clock.stage("map"):
-            found = DiffusionMap.fit(rows.values, metric, count, neighbours, bandwidth, shared, by)
+            fit = partial(DiffusionMap.fit, rows.values, metric, count, bandwidth=bandwidth, rows=shared, engine=by)
+            found, used, pieces = _joined(fit, neighbours, n)
     except ManifoldError as error:
         raise ManifoldError(f"{side} activations: {error}") from None
     residuals = harmonic_residuals(found.coordinates)
@@ -233,6 +237,8 @@ def _mapped(
         "dimension": dimension,
         "whitney": whitney(dimension[0], m) if dimension else None,
         "components": 1,
+        "neighbours": used,
+        "pieces": pieces,
         "residuals": residuals.tolist(),
         "coordinates": found.coordinates[rows_shown.to(found.points.device), :3].tolist(),
         "solver": found.solver,
@@ -241,6 +247,21 @@ def _mapped(
         "metric": "euclidean" if rows.metric is None else ("regularised" if metric.sign < 0 else "truncated"),
     }
     return found, notes
+
+
+def _joined(fit: Callable[..., DiffusionMap], asked: Rule | None, n: int) -> tuple[DiffusionMap, Rule, int]:
+    """The map by the rule that was asked for, the rule, and into how many pieces grown neighbours leave the cloud.
+
+    Without one: grown neighbours, since all pairs join false ones on a curved cloud; all where the cloud is in pieces.
+    """
+    if asked is not None:
+        return fit(neighbours=asked), asked, 1
+    try:
+        return fit(neighbours="grown"), "grown", 1
+    except PiecesError as error:
+        if n > ALL_ROWS:
+            raise
+        return fit(neighbours="all"), "all", error.pieces
 
 
 def _way_back(
@@ -265,6 +286,12 @@ def _diagnostics(
         f"{side}: no local metrics, plain Euclidean distances were used"
         for side, notes in sides.items()
         if notes["metric"] == "euclidean"
+    ]
+    warnings += [
+        f"{side}: grown neighbours leave the cloud in {notes['pieces']} pieces, so all pairs are joined "
+        "(neighbours: all), which also joins false ones where the cloud is curved"
+        for side, notes in sides.items()
+        if notes["pieces"] > 1
     ]
     found: dict[str, Any] = {**sides, "centres": centres, "smoothing": smoothing, "warnings": warnings}
     if aligned is not None:
