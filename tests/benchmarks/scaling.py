@@ -19,7 +19,7 @@ from .square import NETWORKS, inputs, observed
 SIZES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 COORDINATES = 5
 ROUNDS = 3
-ENOUGH = 200.0  # seconds: no further round is begun that would end after them
+ENOUGH = 180.0  # seconds: no further round is begun that would end after them
 
 
 def rows(size: int | None = None) -> Iterator[Row]:
