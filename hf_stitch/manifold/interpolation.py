@@ -171,7 +171,9 @@ class ThinPlate(Interpolator):
 def thin_plate_kernel(squared: Tensor) -> Tensor:
     # The floor keeps the logarithm and its gradient finite at a centre, where the kernel is 0 to rounding.
     safe = squared.clamp_min(1e-30)
-    return safe.log().mul(safe).mul(0.5)
+    if safe.requires_grad:
+        return safe.log().mul(safe).mul(0.5)
+    return safe.log().mul_(safe).mul_(0.5)
 
 
 def _solve_thin_plate(centres: Tensor, values: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
@@ -185,13 +187,12 @@ def _solve_thin_plate(centres: Tensor, values: Tensor, smoothing: float) -> tupl
     kept = sizes > 1e-10 * sizes[0]  # constant or dependent features have no slope of their own
     basis, sizes, right = basis[:, kept], sizes[kept], right[kept]
     kernel = thin_plate_kernel(squared_euclidean(centres, centres))
-    kernel = (kernel + kernel.T).mul_(0.5)
-    kernel.fill_diagonal_(smoothing)
+    kernel.fill_diagonal_(smoothing)  # symmetric but for rounding; the factorisation reads one half
     half = kernel @ basis
     inner = basis.T @ half
     inner.diagonal().add_(kernel.abs().mean() * len(centres))  # the eigenvalue given to the polynomials' own space
-    cross = basis @ (half - 0.5 * basis @ inner).T
-    projected = kernel - cross - cross.T
+    cross = half - 0.5 * basis @ inner
+    projected = torch.addmm(kernel, torch.cat([basis, cross], 1), torch.cat([cross, basis], 1).T, alpha=-1)
     factor, failed = torch.linalg.cholesky_ex(projected)
     if failed:
         raise FitError("thin-plate spline: some rows are too close to each other; set smoothing above 0, such as 1e-6")

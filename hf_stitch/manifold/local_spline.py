@@ -14,7 +14,6 @@ from hf_stitch.manifold.interpolation import (
     in_blocks,
     interpolator,
     merge_duplicates,
-    squared_euclidean,
     thin_plate_kernel,
 )
 from hf_stitch.manifold.landmarks import farthest_points
@@ -83,7 +82,8 @@ class LocalThinPlate(Interpolator):
     def _block(self, rows: Tensor) -> Tensor:
         scaled = (rows - self.shift) / self.scale
         with torch.no_grad():
-            near = squared_euclidean(scaled, self.centres).topk(self.nearest, largest=False).indices
+            ranks = torch.addmm(self.centres.square().sum(1), scaled, self.centres.T, alpha=-2)  # less |row|^2
+            near = ranks.topk(self.nearest, largest=False).indices
         centres = self.centres[near]
         middle = centres.mean(1, keepdim=True)
         size = (centres - middle).square().sum((1, 2), keepdim=True).div(self.nearest).sqrt().clamp_min(1e-150)
@@ -93,7 +93,8 @@ class LocalThinPlate(Interpolator):
         slopes = axes * torch.where(flat, 0.0, moments.where(~flat, 1.0).rsqrt())[:, None]
         system = self._system(centres, slopes, flat, size)
         ones = torch.ones_like(place[..., :1])
-        there = torch.cat([_kernel(place, centres), ones, place @ slopes], 2)
+        lengths = (place - centres).square().sum(2)[:, None]
+        there = torch.cat([thin_plate_kernel(lengths), ones, place @ slopes], 2)
         # The system is symmetric: one right side a row, however many values there are.
         weights = torch.linalg.solve(system, there[:, 0])[:, : self.nearest]
         return torch.einsum("bk,bkl->bl", weights, self.values[near])
@@ -103,15 +104,12 @@ class LocalThinPlate(Interpolator):
         b, k, m = centres.shape
         border = torch.cat([torch.ones_like(centres[..., :1]), centres @ slopes], 2)
         system = centres.new_zeros(b, k + m + 1, k + m + 1)
-        system[:, :k, :k] = _kernel(centres, centres)
+        lengths = torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist").square_()
+        system[:, :k, :k] = thin_plate_kernel(lengths)
         system[:, :k, :k].diagonal(dim1=1, dim2=2).copy_((self.smoothing / size.square())[:, :, 0].expand(b, k))
         system[:, :k, k:], system[:, k:, :k] = border, border.mT
         system[:, k + 1 :, k + 1 :].diagonal(dim1=1, dim2=2).copy_(flat.to(system))
         return system
-
-
-def _kernel(first: Tensor, second: Tensor) -> Tensor:
-    return thin_plate_kernel((first[:, :, None] - second[:, None]).square().sum(3))
 
 
 def fitted(kind: str, points: Tensor, values: Tensor, smoothing: float = 0.0) -> Interpolator:
