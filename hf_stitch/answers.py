@@ -28,7 +28,7 @@ def stitched_answers(model: StitchedModel, frames: Frames, texts: Texts | None, 
     rows: dict[int, Tensor] = {}
     writer = writer_of(model)
     with torch.no_grad():
-        for bucket, values, mask, plan in _planned(model, frames, texts, runtime):
+        for bucket, values, mask, plan in planned(model, frames, texts, runtime):
             if writer is not None:
                 rows.update(zip(bucket, finish(model, writer, values, mask, plan)))
                 continue
@@ -50,7 +50,7 @@ def trust_distances(
     """(n, ingredients) distances of collected samples; `own`: of the fit split, each compared with the others only."""
     rows: dict[int, Tensor] = {}
     with torch.no_grad():
-        for bucket, values, _, plan in _planned(model, frames, texts, runtime):
+        for bucket, values, _, plan in planned(model, frames, texts, runtime):
             left_out = draft.left_out(torch.tensor(bucket, device=runtime.device)) if own else None
             found = draft.gauge.distances(model.layer, model.rule.rows(values, plan), plan.used, left_out)
             rows.update(zip(bucket, found))
@@ -61,7 +61,7 @@ def trust_scores(model: StitchedModel, frames: Frames, texts: Texts | None, runt
     """What a model's trust gauge says about collected samples, in their order, on the CPU."""
     found: dict[int, Tensor] = {}
     with torch.no_grad():
-        for bucket, values, _, plan in _planned(model, frames, texts, runtime):
+        for bucket, values, _, plan in planned(model, frames, texts, runtime):
             trust = model.trusted(values, plan)
             names = list(trust.parts)
             columns = [trust.score, *trust.parts.values(), *trust.distances.values()]
@@ -70,7 +70,7 @@ def trust_scores(model: StitchedModel, frames: Frames, texts: Texts | None, runt
     return Trust(score, dict(zip(names, rest)), dict(zip(names, rest[len(names) :])))
 
 
-def _planned(
+def planned(
     model: StitchedModel, frames: Frames, texts: Texts | None, runtime: Runtime
 ) -> Iterator[tuple[tuple[int, ...], Tensor, Tensor, Plan]]:
     """Batches of collected samples: their numbers, source activations, mask and target positions."""

@@ -14,27 +14,28 @@ from hf_stitch.hooks import capture
 from hf_stitch.manifold.conditioning import GRID, Box, along, condition, jacobians, orientation, singular
 from hf_stitch.measuring import Scope
 from hf_stitch.report import Measure
+from hf_stitch.singular_rows import stretches_of_rows
 from hf_stitch.statistics import Interval
 from hf_stitch.variants import Fitted
 from hf_stitch.workbench import Workbench
 
-ABSENT = "Condition numbers are drawn over inputs of one or two numbers that vary; those of this source are others."
 STEPS = "The map goes in steps, or by operations of which there is no forward derivative: it has no condition numbers."
 NAMES = ("condition_median", "condition_95", "condition_max", "singular_share")
 
 
 def singular_places(fitted: Fitted, bench: Workbench) -> tuple[list[Measure], dict[str, Any]]:
-    """Condition numbers of the map, and drawings of them and of both networks'; for other kinds of input a reason.
+    """Condition numbers of the map, and drawings of them and of both networks'.
 
     Returns:
         Measures on `domain`, the box of the fit's inputs, and `domain/wider`, twice as wide in every direction; and
         `{"jacobian": {"source" | "map" | "target": {axes, low, high, condition, singular, inside, wider}}}`, or
-        `{"jacobian": {"absent": why}}`.
+        `{"jacobian": {"absent": why}}`. Where inputs are not of 1 or 2 numbers, what `stretches_of_rows` gives.
     """
     ends = (bench.source, bench.target)
     boxes = [_box(bench, side) for side in (0, 1)]
     if boxes[0] is None:
-        return [], {"jacobian": {"absent": ABSENT}}
+        measures, drawings = stretches_of_rows(fitted, bench)
+        return measures, {"jacobian": drawings}
     with bench.timings.stage("evaluate.jacobian"):
         parts: dict[str, Any] = {}
         for name, end, box in zip(("source", "target"), ends, boxes):

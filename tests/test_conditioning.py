@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hf_stitch.fitting import fit
+from hf_stitch.manifold import conditioning
 from hf_stitch.manifold.conditioning import (
     CEILING,
     GRID,
@@ -19,13 +20,20 @@ from hf_stitch.manifold.conditioning import (
     along,
     condition,
     jacobians,
+    leading,
     orientation,
     singular,
 )
+from hf_stitch.pairing import activation_sets
 from hf_stitch.recipe import Recipe
 from hf_stitch.report import Report
 from hf_stitch.reporting.card import slim
 from hf_stitch.reporting.html import page_for
+from hf_stitch.runtime import Runtime
+from hf_stitch.singular import singular_places
+from hf_stitch.timing import Timings
+from hf_stitch.trial import Trial
+from hf_stitch.workbench import Workbench
 
 Map = Callable[[Tensor], Tensor]
 
@@ -188,9 +196,47 @@ def test_vector_fields_are_drawn_over_the_square() -> None:
     assert page_for(report).count("<figcaption>Source&#39;s neurons to where they are mapped, along the cloud") == 1
 
 
-def test_other_inputs_are_told_to_have_none(pico_roberta: Path, pico_xlnet: Path, written: Path) -> None:
+def test_leading_directions(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = torch.Generator().manual_seed(0)
+    cloud = torch.randn(400, 5, generator=draw, dtype=torch.float64) * torch.tensor([1.0, 10, 0.1, 5, 0.1])
+    directions, held = leading(cloud + 7)
+    assert directions.shape == (5, 2)
+    torch.testing.assert_close(directions.abs()[[1, 3], [0, 1]], torch.ones(2, dtype=torch.float64), rtol=0, atol=0.01)
+    assert 0.98 < held < 1
+    monkeypatch.setattr(conditioning, "SMALL", 4)
+    again, same = leading(cloud + 7, most=3)
+    torch.testing.assert_close((again.T @ directions).abs(), torch.eye(2, dtype=torch.float64))
+    assert same == pytest.approx(held)
+    assert leading(cloud, most=1)[0].shape == (5, 1)
+    monkeypatch.undo()
+    assert leading(cloud, share=1.0)[0].shape == (5, 5)
+
+
+def test_inputs_without_a_grid_are_asked_at_held_out_activations(
+    pico_roberta: Path, pico_xlnet: Path, written: Path
+) -> None:
+    """Texts: an affine map has one Jacobian, whose singular values along the cloud are known."""
     from pico_recipes import reading
 
-    report = fit(Recipe.parse(reading(pico_roberta, pico_xlnet, written)), device="cpu")[1]
-    assert not [m for m in report.measures if m.name.startswith("condition")]
-    assert "drawn over inputs of one or two numbers" in page_for(report)
+    content = Recipe.parse(reading(pico_roberta, pico_xlnet, written))
+    bench = Workbench.open(content, Runtime.start("cpu"), Timings()).collect()
+    trial = Trial(bench)
+    fitted = trial.fit("affine", content)
+    measures, found = singular_places(fitted, bench)
+    rows = found["jacobian"]["rows"]
+    source, _ = activation_sets(bench.source, bench.target, bench.frames["fit"], fitted.pairing, (None, None))
+    directions, held = leading(source.values)
+    stretches = torch.linalg.svdvals(
+        fitted.model.layer.predict(directions.T) - fitted.model.layer.predict(0 * directions.T)
+    )
+    assert rows["condition"] == pytest.approx([float(stretches[0] / stretches[-1])] * 18, rel=1e-3)
+    assert (rows["directions"], rows["held"], rows["inside"]["n"]) == (directions.shape[1], held, 18)
+    assert {m.name for m in measures} == {"condition_median", "condition_95", "singular_share"}
+    assert all(m.low <= m.value <= m.high and m.split == "activations" for m in measures)
+    report = fit(content, device="cpu")[1]
+    assert report.diagnostics["jacobian"]["rows"] == rows
+    page = page_for(report)
+    assert "along the first" in page
+    assert "principal directions of the fitted ones" in page
+    assert page.count("<figcaption>Condition numbers at held-out activations") == 1
+    assert "principal directions" in page_for(slim(report))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -9,11 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 import yaml
 
 from hf_stitch import Recipe, StitchedModel, fit
+from hf_stitch.prediction import Predictor
 from hf_stitch.report import Report
 from hf_stitch.reporting.cards import TABLE, with_tables
 
@@ -90,6 +94,26 @@ def test_the_default_holds(stitched: Path) -> None:
     assert not random, "every number has an interval"
 
 
+def test_the_default_trusts_speech_and_nothing_else(stitched: Path) -> None:
+    report = Report.load(stitched)
+    assert report.diagnostics["trust"]["calibrated_on"] == "validation", "never on what is tested"
+    for split in ("test", "test/known", "test/unseen"):
+        assert report.value("abstained", split=split) <= 0.05
+    kinds = [m.split for m in report.measures if m.name == "abstained" and m.split.startswith("probe/")]
+    assert len(kinds) == 4
+    for kind in kinds:
+        assert report.value("abstained", split=kind) >= 0.95
+        assert report.measure("trust_auroc", split=kind).low >= 0.95
+    noise = (0.1 * np.random.default_rng(5).standard_normal(32000)).clip(-1, 1)
+    sound = io.BytesIO()
+    soundfile.write(sound, noise, 16000, format="WAV")
+    [always] = Predictor(stitched)([sound.getvalue()])
+    [never] = Predictor(stitched, abstain=0.02)([sound.getvalue()])
+    assert always["score"] > 0.5, "a classifier is sure of noise, too"
+    assert never["label"] is None
+    assert "trust" in never["abstained"]
+
+
 def test_only_what_runs_is_saved(stitched: Path) -> None:
     counted = Report.load(stitched).parameters
     assert counted["prefix"] < counted["source_whole"]
@@ -145,10 +169,11 @@ def test_the_python_runs(home: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "The two halves fit" in done.stdout
+    [buzz] = [line for line in done.stdout.splitlines() if line.startswith(("negative ", "positive "))]
+    assert float(buzz.split()[1]) < 0.02
 
 
 def test_a_pipeline_answers_on_an_array(stitched: Path) -> None:
-    import numpy as np
     from transformers import AutoFeatureExtractor, pipeline
 
     import hf_stitch

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 from torch.autograd import forward_ad
 
@@ -17,6 +19,8 @@ WIDER = 2.0  # the box that is looked at is so many times as wide as the one tha
 GRID = {1: 401, 2: 41}  # places along each axis, by the number of inputs
 SINGULAR = 100.0  # condition numbers above are counted as singular
 CEILING = 1e8  # and above this are rounding
+SKETCH, SMALL = 4096, 512  # rows whose directions are found, and features up to which all directions are
+HELD, DIRECTIONS = 0.9, 16  # of a cloud's variance, by at most so many directions
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,27 @@ def condition(jacobian: Tensor, inside: Tensor) -> Tensor:
         return torch.full_like(sizes[:, 0], CEILING)
     high, low = sizes[:, 0].clamp_min(sizes[inside, 0].median()), sizes[:, d - 1]
     return torch.where(low > high / CEILING, high / low, CEILING)
+
+
+def leading(rows: Tensor, share: float = HELD, most: int = DIRECTIONS) -> tuple[Tensor, float]:
+    """The first principal directions (m, d) of rows (n, m) that hold a share of their variance, and what they hold.
+
+    Of many rows SKETCH ones, evenly spread, stand for all.
+    """
+    spread = torch.linspace(0, len(rows) - 1, min(len(rows), SKETCH), dtype=torch.float64).round().long()
+    chosen = rows[spread.to(rows.device)].double()
+    centred = chosen - chosen.mean(0)
+    m = centred.shape[1]
+    if m <= SMALL:
+        sizes, directions = torch.linalg.eigh(centred.T @ centred)
+    else:
+        plain = centred.cpu().numpy()
+        product = LinearOperator((m, m), matvec=lambda v: plain.T @ (plain @ v), dtype=np.float64)
+        found = eigsh(product, k=most, v0=np.ones(m))
+        sizes, directions = (torch.from_numpy(part).to(rows.device) for part in found)
+    held = sizes.flip(0).clamp_min(0).cumsum(0) / centred.square().sum()
+    d = min(int((held < share).sum()) + 1, most, len(sizes))
+    return directions.flip(1)[:, :d], float(held[d - 1])
 
 
 def singular(conditions: Tensor, determinants: Tensor | None, inside: Tensor) -> Tensor:

@@ -82,6 +82,21 @@ def condition_curve(axis: Sequence[float], values: Sequence[float], odd: Sequenc
     return draw_svg(draw, title, salt="condition")
 
 
+def condition_shares(values: Sequence[float], title: str) -> str:
+    """Share of samples whose condition number is at most so large; above 100 they count as singular."""
+    high = np.sort(np.asarray(values, float))
+    if len(high) < 2:
+        return ""
+
+    def draw(axes: Axes) -> None:
+        axes.axvline(100, color=TARGET, ls="--", lw=1.0)
+        axes.plot(high, np.arange(1, len(high) + 1) / len(high), color=SOURCE, lw=1.6, drawstyle="steps-post")
+        axes.set(xlabel="condition number", ylabel="share of samples", xscale="log", ylim=(0, 1.02))
+        axes.set_xlim(0.9, max(1.3 * high[-1], 150))
+
+    return draw_svg(draw, title, salt="condition-shares")
+
+
 def condition_map(
     axes_: Sequence[Sequence[float]], values: Sequence[float], odd: Sequence[int], fit: Sequence[Range], title: str
 ) -> str:

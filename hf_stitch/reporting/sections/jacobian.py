@@ -16,6 +16,11 @@ LEAD = (
     "it usually is, over the smallest. Dashed: the ends of singular places, where a Jacobian loses rank (above 100) "
     "or is turned over: the inputs fold there, and no map leads back."
 )
+LEAD_ROWS = (
+    "The input has too many numbers for a grid: condition numbers of the map's Jacobian (before landing) at held-out "
+    "activations, one a sample, along the first {directions} principal directions of the fitted ones, which hold "
+    "{held:.0%} of their variance. Above 100, dashed, the map is counted as singular."
+)
 TITLE = "Where it can be inverted"
 TITLES = {
     "source": "Input to the source's neurons",
@@ -33,10 +38,12 @@ COLUMNS = {
 
 def jacobian(report: Report) -> Section | None:
     found = part(report.diagnostics, "jacobian")
+    if held_out := part(found, "rows"):
+        return _of_rows(held_out)
     parts = {title: part(found, name) for name, title in TITLES.items() if name in found}
     figures = [one for title, facts in parts.items() for one in _figure(title, facts)]
     rows = [
-        [f"{title}, {words}", *(number(part(facts, key).get(column)) for column in COLUMNS)]
+        _row(f"{title}, {words}", part(facts, key))
         for title, facts in parts.items()
         for key, words in ROWS.items()
         if part(facts, key)
@@ -47,6 +54,18 @@ def jacobian(report: Report) -> Section | None:
     return shown or (
         Section("figures", {"title": TITLE, "lead": absent, "figures": [], "tables": []}) if absent else None
     )
+
+
+def _row(title: str, numbers: Mapping[str, Any]) -> list[str]:
+    return [title, *(number(numbers.get(column)) for column in COLUMNS)]
+
+
+def _of_rows(facts: Mapping[str, Any]) -> Section | None:
+    """At held-out activations, where there is no grid of inputs."""
+    title, values = "Condition numbers at held-out activations", facts.get("condition")
+    figures = figure(plots_trust.condition_shares(values, title), title, "cloud") if isinstance(values, list) else []
+    table = Table(["condition number", *COLUMNS.values()], [_row(title, part(facts, "inside"))])
+    return drawn(TITLE, figures, [table], LEAD_ROWS.format(**facts))
 
 
 def _figure(title: str, facts: Mapping[str, Any]) -> list[Figure]:
