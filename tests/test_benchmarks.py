@@ -96,8 +96,8 @@ def test_products_at_one_thread_and_more() -> None:
 
 
 def test_memory_of_larger_blocks_is_larger() -> None:
-    small, large = (in_own_process("memory", 1500, block) for block in (1 << 16, 1 << 25))
-    assert small["result"] == large["result"] == 4 * 1500**2
+    small, large = (in_own_process("memory", 2500, block) for block in (1 << 16, 1 << 25))
+    assert small["result"] == large["result"] == 4 * 2500**2
     assert large["beyond"] > small["beyond"] + (1 << 24)
 
 
