@@ -9,6 +9,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from hf_stitch.ends import End
+from hf_stitch.errors import HookError
 from hf_stitch.hooks import (
     HookPoint,
     apply_prefix_plan,
@@ -21,6 +22,7 @@ from hf_stitch.hooks import (
 from hf_stitch.loading import commit_of
 from hf_stitch.models.configuration_stitched import StitchedConfig
 from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.models.operations import multiply_adds, whole_multiply_adds
 from hf_stitch.recipe import Recipe
 from hf_stitch.sequences.rule import LengthRule
 from hf_stitch.stitching.layer import StitchingLayer
@@ -117,3 +119,24 @@ def count_parameters(model: StitchedModel, source: End, target: End) -> dict[str
         "source_whole": numbers(source.model),
         "target_whole": numbers(target.model),
     }
+
+
+def count_operations(model: StitchedModel, source: End, target: End) -> dict[str, int]:
+    """Multiply-adds of each part and their total, beside those of the two whole models at the same lengths.
+
+    Empty for a suffix that does not run on activations alone.
+    """
+    try:
+        found = multiply_adds(model)
+    except HookError:
+        return {}
+    return {
+        **found,
+        "source_whole": whole_multiply_adds(source.model, found["source_positions"]),
+        "target_whole": whole_multiply_adds(target.model, found["target_positions"]),
+    }
+
+
+def cost_of(model: StitchedModel, source: End, target: End) -> dict[str, Any]:
+    """What the report says about size: parameters, and multiply-adds of one input."""
+    return {**count_parameters(model, source, target), "multiply_adds": count_operations(model, source, target)}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hf_stitch.answers import in_order
-from hf_stitch.assembly import count_parameters
+from hf_stitch.assembly import cost_of
 from hf_stitch.collection import Answers, output_of, to_device
 from hf_stitch.environment import environment, peak_memory
 from hf_stitch.errors import ArtifactError, DataError
@@ -70,7 +70,7 @@ def evaluate(
         environment=environment(runtime),
         timings=dict(timings),
         memory_peak_bytes=peak_memory(),
-        parameters=count_parameters(model, bench.source, bench.target),
+        parameters=cost_of(model, bench.source, bench.target),
         measures=measures,
         verdict=judge(measures, recipe.label, asked=recipe.plain()),
         chosen=None,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from hf_stitch.answers import stitched_answers
-from hf_stitch.assembly import count_parameters
+from hf_stitch.assembly import cost_of
 from hf_stitch.environment import environment, peak_memory
 from hf_stitch.errors import StitchError
 from hf_stitch.examples import cut_short, examples
@@ -179,7 +179,7 @@ def _report(
         environment=environment(bench.runtime),
         timings=dict(bench.timings),
         memory_peak_bytes=peak_memory(),
-        parameters=count_parameters(main.model, bench.source, bench.target),
+        parameters=cost_of(main.model, bench.source, bench.target),
         measures=measures,
         verdict=judge(measures, main.label, asked=asked.plain(), rivals=rivals),
         chosen=chosen or {"method": main.label, "split": "none", "measure": "the recipe's own"},

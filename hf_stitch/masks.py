@@ -25,7 +25,8 @@ def timestep_mask(model: PreTrainedModel, attention_mask: Tensor | None, activat
         return torch.ones(batch, length, dtype=torch.bool, device=device)
     if attention_mask.shape[1] == length:
         return attention_mask.bool()
-    shorten = getattr(model, "_get_feat_extract_output_lengths", None)
+    name = "_get_feat_extract_output_lengths"
+    shorten = getattr(model, name, None) or getattr(getattr(model, "encoder", None), name, None)
     if shorten is not None:
         real = shorten(attention_mask.sum(-1)).to(device)
         if int(shorten(torch.tensor(attention_mask.shape[1]))) == length:

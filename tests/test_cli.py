@@ -376,6 +376,11 @@ def test_inspect_shows_where_the_halves_of_a_stitched_model_meet(
     assert status == 0, err
     assert "roberta.encoder.layer.0 -> affine (16 to 16 features, length spans) -> " in out
     assert re.search(r"^layer ", out, re.MULTILINE)
+    assert "multiply-adds (32 -> 32 positions)" in out
+    parts = out[out.index("part ") : out.index("module ")].splitlines()
+    rows = {row.split()[0]: row.split()[1:] for row in parts if row}
+    assert int(rows["total"][2].replace(",", "")) > int(rows["suffix"][2].replace(",", "")) > 0
+    assert "shape" not in out, "no columns without entries"
 
 
 def test_evaluate_measures_again(capsys: pytest.CaptureFixture[str], stitched: Path, rows: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_models import tiny
 from transformers import AutoModelForCTC, AutoModelForSequenceClassification, PreTrainedModel
 
 from hf_stitch.errors import HookError
@@ -53,3 +54,11 @@ def test_a_layer_of_another_length_is_refused(speech: PreTrainedModel, text: Pre
         timestep_mask(speech, torch.ones(2, 1600, dtype=torch.long), torch.zeros(2, 9, 16))
     with pytest.raises(HookError, match="XLNetForSequenceClassification does not say how"):
         timestep_mask(text, torch.ones(2, 4, dtype=torch.long), torch.zeros(2, 3, 16))
+
+
+def test_a_speech_encoder_decoder_shortens_as_its_encoder_does() -> None:
+    model = tiny("speech_encoder_decoder")
+    lengths = [600, 310]
+    mask = torch.arange(600)[None] < torch.tensor(lengths)[:, None]
+    frames = model.encoder._get_feat_extract_output_lengths(torch.tensor(lengths))
+    assert timestep_mask(model, mask.long(), torch.zeros(2, int(frames[0]), 32)).sum(1).tolist() == frames.tolist()

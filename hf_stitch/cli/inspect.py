@@ -30,21 +30,29 @@ def run(
     hush()
     out = console()
     if _is_stitched(model, revision):
-        from hf_stitch.models.modeling_stitched import StitchedModel
-        from hf_stitch.repository import local
+        return _show_stitched(model, revision, every)
+    from hf_stitch.hooks import module_tree
+    from hf_stitch.loading import load_model
+    from hf_stitch.recipe import Side
 
-        found: Any = StitchedModel.from_pretrained(local(model, revision))
-        out.print(_joint(found), markup=False)
-        rows = _modules(found)
-    else:
-        from hf_stitch.hooks import module_tree
-        from hf_stitch.loading import load_model
-        from hf_stitch.recipe import Side
-
-        found = load_model(Side.model_validate({"model": model, "class": class_, "revision": revision, "hook": ""}))
-        rows = module_tree(found)
+    found: Any = load_model(Side.model_validate({"model": model, "class": class_, "revision": revision, "hook": ""}))
+    rows = module_tree(found)
     out.print(f"{model}: {type(found).__name__}, {_count(found):,} parameters", markup=False)
     out.print(_table(rows if every else folded(rows), every))
+
+
+def _show_stitched(model: str, revision: str | None, every: bool) -> None:
+    from hf_stitch.cli.words import console
+    from hf_stitch.models.modeling_stitched import StitchedModel
+    from hf_stitch.repository import local
+
+    found, out = StitchedModel.from_pretrained(local(model, revision)), console()
+    out.print(_joint(found), markup=False)
+    out.print(f"{model}: {type(found).__name__}, {_count(found):,} parameters\n", markup=False)
+    out.print(_parts(found))
+    rows = _modules(found)
+    out.print("")
+    out.print(_table(rows if every else folded(rows), every, ("module", "class", "parameters")))
 
 
 def _count(module: Any) -> int:
@@ -67,6 +75,29 @@ def _joint(model: Any) -> str:
     layer, rule = config.layer, config.sequence
     widths = f"{layer['features_in']} to {layer['features_out']} features"
     return f"{ends[0]} -> {layer['method']} ({widths}, length {rule['length']}) -> {ends[1]}"
+
+
+def _parts(model: Any) -> Any:
+    """What each part holds and what it takes for one input; only those that run and are saved."""
+    from hf_stitch.cli.words import table
+    from hf_stitch.errors import HookError
+    from hf_stitch.models.operations import multiply_adds
+
+    try:
+        found = multiply_adds(model)
+    except HookError:
+        found = {}
+    lengths = f" ({found['source_positions']} -> {found['target_positions']} positions)" if found else ""
+    head = "multiply-adds" + lengths
+    shown = table("part", "parameters", "kept numbers", head, right=("parameters", "kept numbers", head))
+    parts = {"prefix": [model.prefix], "layer": [model.layer, model.rule], "suffix": [model.suffix]}
+    sums = [0, 0]
+    for name, modules in parts.items():
+        counts = [sum(map(_count, modules)), sum(b.numel() for module in modules for b in module.buffers())]
+        sums = [a + b for a, b in zip(sums, counts)]
+        shown.add_row(name, *(f"{count:,}" for count in counts), f"{found[name]:,}" if found else "")
+    shown.add_row("total", *(f"{count:,}" for count in sums), f"{found['total']:,}" if found else "")
+    return shown
 
 
 def _modules(model: Any) -> list[Row]:
@@ -109,14 +140,23 @@ def _numbered(name: str) -> tuple[str, int]:
     return (found[1], int(found[2])) if found and (not found[1] or found[1].endswith(".")) else (name, -1)
 
 
-def _table(rows: Sequence[Row], every: bool) -> Any:
+COLUMNS = ("hook", "class", "shape", "layout", "parameters")
+
+
+def _table(rows: Sequence[Row], every: bool, columns: Sequence[str] = COLUMNS) -> Any:
     from hf_stitch.cli.words import table
 
-    shown = table("hook", "class", "shape", "layout", "parameters", right=("parameters",))
+    shown = table(*columns, right=("parameters",))
     for row in rows:
         if not (row["usable"] or every):
             continue
-        name = row["name"] + (f" (to {row['alike']} alike)" if "alike" in row else "")
         shape = row.get("shape") if row["usable"] else row.get("reason")
-        shown.add_row(name, row["class"], str(shape or ""), row.get("layout") or "", f"{row['parameters']:,}")
+        cells = {
+            columns[0]: row["name"] + (f" (to {row['alike']} alike)" if "alike" in row else ""),
+            "class": row["class"],
+            "shape": str(shape or ""),
+            "layout": row.get("layout") or "",
+            "parameters": f"{row['parameters']:,}",
+        }
+        shown.add_row(*(cells[column] for column in columns))
     return shown

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import torch
 
-from hf_stitch.assembly import count_parameters
+from hf_stitch.assembly import cost_of
 from hf_stitch.cache import cache_folder
 from hf_stitch.environment import environment
 from hf_stitch.progress import Progress
@@ -94,7 +94,7 @@ def _content(asked: Recipe, seen: Rehearsed, runtime: Runtime, free: int) -> dic
             role: round(float(ragged.lengths.double().mean()) * (sizes.stretch if ragged.lengths.max() > 1 else 1))
             for role, ragged in (("source", frames.source), ("target", frames.target))
         },
-        "parameters": count_parameters(seen.model, *seen.ends),
+        "parameters": cost_of(seen.model, *seen.ends),
         "rehearsed": {
             "samples": sizes.samples,
             "neighbours": sizes.neighbours,

@@ -1,0 +1,77 @@
+"""How many multiply-adds a stitched model takes, part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from hf_stitch.hooks import make_inputs_for
+from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.preparation import modality
+from hf_stitch.sequences.ctc import CtcAlphabet
+
+POSITIONS = {"audio": 250}
+"""Source positions for which is counted, 32 where a kind is not named: 5 s of sound at the usual 50 frames a second."""
+FRAMES_OF_A_WORD = 16
+
+
+def counted(work: Callable[[], Any]) -> tuple[Any, int]:
+    """What `work` returns, and its multiply-adds: half the flops that torch counts.
+
+    These are matrix products, convolutions and attention; what works number by number (norms, activations, distances,
+    look-ups) and fused recurrent layers are not among them.
+    """
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        found = work()
+    return found, counter.get_total_flops() // 2
+
+
+def multiply_adds(model: StitchedModel, positions: int | None = None) -> dict[str, int]:
+    """Multiply-adds of one input of so many source positions (tokens, frames), random and unpadded.
+
+    An encoder-decoder is counted with one decoder token. Where the length rule listens to a CTC path, every 16 frames
+    are a word.
+
+    Returns:
+        prefix, layer, suffix and their total, beside source_positions and target_positions.
+
+    Raises:
+        HookError: a suffix that needs more than activations to run.
+    """
+    wanted = positions or POSITIONS.get(modality(model.prefix), 32)
+    inputs = make_inputs_for(model.prefix)(1, wanted)
+    (frames, mask, path), prefix = counted(lambda: model.activations(inputs))
+    count = frames.shape[1]
+    if path is not None:
+        path = _words(path, CtcAlphabet.from_dict(model.rule.state.alphabet or {}))
+    spans = torch.arange(count, device=frames.device)[None, :, None] + torch.tensor([0, 1], device=frames.device)
+    plan = model.plan(mask, path, spans, torch.tensor([count]), frames)
+    values, layer = counted(lambda: model.stitch(frames, mask, plan))
+    extra: dict[str, Any] = {}
+    if "decoder_input_ids" in model.config.ends["suffix"]["plan"].get("given", ()):
+        extra["decoder_input_ids"] = torch.zeros(1, 1, dtype=torch.long, device=frames.device)
+    _, suffix = counted(lambda: model.finish(values, plan.mask, **extra))
+    found = {"prefix": prefix, "layer": layer, "suffix": suffix, "total": prefix + layer + suffix}
+    return {"source_positions": count, "target_positions": values.shape[1], **found}
+
+
+def whole_multiply_adds(model: nn.Module, positions: int) -> int:
+    """Multiply-adds of a whole model on one random input of so many positions, and one decoder token."""
+    inputs = make_inputs_for(model)(1, positions)
+    if "decoder_input_ids" in inputs:
+        inputs["decoder_input_ids"] = inputs["decoder_input_ids"][:, :1]
+    return counted(lambda: model(**inputs))[1]
+
+
+def _words(path: Tensor, alphabet: CtcAlphabet) -> Tensor:
+    """A path (1, t) in which every 16 frames are a word of one symbol; random inputs spell nothing."""
+    place = torch.arange(path.shape[1], device=path.device) % FRAMES_OF_A_WORD
+    made = torch.full_like(path, alphabet.blank)
+    made[:, place == FRAMES_OF_A_WORD // 2] = next(iter(alphabet.symbols))
+    made[:, place == FRAMES_OF_A_WORD - 1] = alphabet.delimiter
+    return made
