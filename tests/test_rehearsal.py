@@ -191,6 +191,8 @@ def test_costs_of_the_fit_follow_a_power_of_the_rows() -> None:
         assert expected == pytest.approx(0.1 * 10**power)
     seen = SimpleNamespace(watch={"fit.first": Cost(3.0, 0)}, rows=(80, 80), real_rows=80)
     assert _power_law(seen, "seconds")[0] == 3.0
+    noisy = {"fit.first": Cost(1.0, 10), "fit.second": Cost(1.0, 1000)}
+    assert _power_law(SimpleNamespace(watch=noisy, rows=(100, 200), real_rows=400), "memory") == (4000.0, 2.0)
 
 
 def test_the_watch_sees_memory_that_is_given_back() -> None:

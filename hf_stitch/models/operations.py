@@ -44,7 +44,8 @@ def multiply_adds(model: StitchedModel, positions: int | None = None) -> dict[st
         HookError: a suffix that needs more than activations to run.
     """
     wanted = positions or POSITIONS.get(modality(model.prefix), 32)
-    inputs = make_inputs_for(model.prefix)(1, wanted)
+    made = make_inputs_for(model.prefix)(1, wanted)
+    inputs = {name: value for name, value in made.items() if isinstance(value, Tensor)}
     (frames, mask, path), prefix = counted(lambda: model.activations(inputs))
     count = frames.shape[1]
     if path is not None:

@@ -15,7 +15,7 @@ from hf_stitch.rehearsal.trial_run import Rehearsed
 from hf_stitch.rehearsal.watch import Cost
 
 FLAC = 0.55  # bytes of a FLAC file of speech over those of its 16-bit samples, about
-STEEPEST = 3.0  # exponents above this are noise of short times
+STEEPEST = {"seconds": 3.0, "memory": 2.0}  # no fit grows faster with its rows; above this is noise
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _power_law(seen: Rehearsed, what: str) -> tuple[float, float]:
     (few, more), low, high = seen.rows, getattr(first, what), getattr(second, what)
     if few == more or high <= 0 or "fit.second" not in seen.watch:
         return float(low), 1.0
-    power = min(STEEPEST, max(1.0, math.log(high / low) / math.log(more / few))) if low > 0 else 2.0
+    power = min(STEEPEST[what], max(1.0, math.log(high / low) / math.log(more / few))) if low > 0 else 2.0
     return float(high * (seen.real_rows / more) ** power), power
 
 
