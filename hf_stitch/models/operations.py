@@ -63,7 +63,7 @@ def multiply_adds(model: StitchedModel, positions: int | None = None) -> dict[st
 
 def whole_multiply_adds(model: nn.Module, positions: int) -> int:
     """Multiply-adds of a whole model on one random input of so many positions, and one decoder token."""
-    inputs = make_inputs_for(model)(1, positions)
+    inputs = dict(make_inputs_for(model)(1, positions))
     if "decoder_input_ids" in inputs:
         inputs["decoder_input_ids"] = inputs["decoder_input_ids"][:, :1]
     return counted(lambda: model(**inputs))[1]
