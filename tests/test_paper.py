@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from benchmarks.square import NETWORKS, inputs, observed
+from scipy.spatial import cKDTree
 
 from hf_stitch import pairing
 from hf_stitch.activation_set import ActivationSet
 from hf_stitch.data import load_samples
 from hf_stitch.errors import DataError, FitError, RecipeError
 from hf_stitch.fitting import fit
+from hf_stitch.manifold.diffusion_map import DiffusionMap
 from hf_stitch.manifold.folding import folded
+from hf_stitch.manifold.graphs import recall
 from hf_stitch.manifold.local_metric import LocalMetric
 from hf_stitch.pairing import activation_sets
 from hf_stitch.recipe import Recipe
@@ -146,7 +150,7 @@ def test_neighbours_are_of_numbers_only() -> None:
 # --- section 4.3 ---
 @pytest.mark.parametrize("tolerance", [0.01, 0.03], ids=["kept", "small"])
 def test_maps_of_two_vector_fields_are_those_of_one_square(tolerance: float) -> None:
-    small = ("compare=[]", "data.fit.samples=1000")
+    small = ("compare=[]", "data.fit.samples=1500")
     report = kept("vector_fields") if tolerance == 0.01 else run("vector_fields", *small)
     found = report.diagnostics["fits"]["diffusion"]
     source, target = (torch.tensor(found[side]["laplace"]) for side in ("source", "target"))
@@ -157,6 +161,17 @@ def test_maps_of_two_vector_fields_are_those_of_one_square(tolerance: float) -> 
     assert report.value("map_mse", split="test/interior") <= 0.2 * tolerance
     assert report.recipe["stitch"]["pairs"] == 10
     assert report.value("map_residual", split="test/interior") <= 5 * tolerance, "held out, max|x| <= 1.2"
+
+
+def test_grown_neighbours_are_the_true_ones_and_both_spectra_that_of_the_square() -> None:
+    x = inputs(20_000)
+    true = cKDTree(x.numpy()).query(x.numpy(), 11)[1][:, 1:]
+    maps = [DiffusionMap.fit(*observed(network, x), 5) for network in NETWORKS]
+    for one in maps:
+        assert recall(true, one.joined) >= 0.999
+        ratios = one.laplace / one.laplace[0]
+        torch.testing.assert_close(ratios, torch.tensor([1.0, 1, 2, 4, 4]).double(), rtol=0.04, atol=0)
+    torch.testing.assert_close(maps[0].laplace, maps[1].laplace, rtol=0.005, atol=0)
 
 
 def test_all_pairs_join_false_neighbours() -> None:
