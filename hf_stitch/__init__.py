@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from hf_stitch.arrival import PIPELINES, when_loaded
+from hf_stitch.arrival import PIPELINES, SOUND, before_loaded, when_loaded
+from hf_stitch.torchaudio_extra import torchaudio
 
 if TYPE_CHECKING:
     from hf_stitch.evaluation import evaluate as evaluate
@@ -60,4 +61,5 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
 
 
+before_loaded(SOUND, torchaudio)
 when_loaded(PIPELINES, register)

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from hf_stitch.collection import Answers, Frames, output_of, to_device
-from hf_stitch.ends import End
+from hf_stitch.ends import End, alphabet_of
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.models.written import finish, writer_of
-from hf_stitch.pairing import alphabet_of
 from hf_stitch.ragged import Ragged
 from hf_stitch.runtime import Runtime
 from hf_stitch.sequences.ctc import words_of

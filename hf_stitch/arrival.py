@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 PIPELINES = "transformers.pipelines"
+SOUND = "transformers.audio_utils"  # fails, with all feature extractors, where torchaudio is there but cannot load
 
 
 class Arrival(MetaPathFinder):
@@ -33,6 +34,24 @@ class Arrival(MetaPathFinder):
 
         spec.loader.exec_module = loaded  # type: ignore[method-assign]
         return spec
+
+
+class Departure(MetaPathFinder):
+    """Calls `first` when the module is about to be imported, and leaves finding it to others."""
+
+    def __init__(self, name: str, first: Callable[[], Any]) -> None:
+        self.name, self.first = name, first
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
+        if name == self.name:
+            sys.meta_path.remove(self)
+            self.first()
+
+
+def before_loaded(name: str, first: Callable[[], Any]) -> None:
+    """Call `first` before the module of that name is imported; never where it is already."""
+    if name not in sys.modules:
+        sys.meta_path.insert(0, Departure(name, first))
 
 
 def when_loaded(name: str, then: Callable[[], None]) -> None:

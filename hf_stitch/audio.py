@@ -1,7 +1,7 @@
 """Sound from a file, from bytes or from an array, as one float32 channel at the rate a model wants.
 
-Files are decoded by soundfile (WAV, FLAC, Ogg, MP3, ...) and resampled by SciPy's polyphase filter, so that neither
-ffmpeg, torchaudio nor torchcodec is needed.
+Files are decoded by soundfile (WAV, FLAC, Ogg, MP3, ...) and resampled by torchaudio on the model's device where the
+extra `audio` is there, else by SciPy's polyphase filter, so that neither ffmpeg, torchaudio nor torchcodec is needed.
 """
 
 from __future__ import annotations
@@ -12,15 +12,22 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hf_stitch.errors import DataError
+from hf_stitch.torchaudio_extra import torchaudio
+
+if TYPE_CHECKING:
+    import torch
 
 SILENCE = 1e-4
 """A sample whose every amplitude is below this (-80 dB of full scale, three steps of 16 bits) counts as silent."""
+
+KAISER = {"lowpass_filter_width": 64, "rolloff": 0.9475937167399596, "beta": 14.769656459379492}
+"""Of torchaudio's filter: the values that its documentation calls `kaiser_best`."""
 
 Sound = str | os.PathLike[str] | bytes | Mapping[str, Any]
 
@@ -33,7 +40,9 @@ class Audio:
     notes: tuple[str, ...] = ()
 
 
-def read_audio(source: Sound, rate: int, *, name: str | None = None, minimum: int = 1) -> Audio:
+def read_audio(
+    source: Sound, rate: int, *, name: str | None = None, minimum: int = 1, device: torch.device | str = "cpu"
+) -> Audio:
     """Decode `source`, average its channels and resample it to `rate` (Hz).
 
     Args:
@@ -42,6 +51,7 @@ def read_audio(source: Sound, rate: int, *, name: str | None = None, minimum: in
             axis is taken for the channels. Integer arrays are scaled by their type's range.
         name: what to call the sample in errors; found from the path when absent.
         minimum: fewest samples, at `rate`, that the model can use: one frame.
+        device: where torchaudio resamples.
 
     Raises:
         DataError: not audio, missing, empty, silent (every amplitude below `SILENCE`), NaN or infinite, too short.
@@ -55,7 +65,7 @@ def read_audio(source: Sound, rate: int, *, name: str | None = None, minimum: in
         samples = samples.mean(axis=1)
     _check(samples, name)
     if own_rate != rate:
-        samples = resample(samples, own_rate, rate)
+        samples = resample(samples, own_rate, rate, device)
         notes.append(f"resampled from {own_rate} Hz to {rate} Hz")
     if len(samples) < minimum:
         lasts, needs = (f"{1000 * n / rate:.3g} ms" for n in (len(samples), minimum))
@@ -63,12 +73,29 @@ def read_audio(source: Sound, rate: int, *, name: str | None = None, minimum: in
     return Audio(np.ascontiguousarray(samples, dtype=np.float32), tuple(notes))
 
 
-def resample(samples: NDArray[Any], own_rate: int, rate: int) -> NDArray[Any]:
-    """Polyphase resampling of (t,) samples; the result has ceil(t rate / own_rate) of them."""
+def resample(samples: NDArray[Any], own_rate: int, rate: int, device: torch.device | str = "cpu") -> NDArray[Any]:
+    """(t,) samples at another rate: ceil(t rate / own_rate) of them.
+
+    torchaudio's Kaiser-windowed sinc and SciPy's polyphase filter agree to 0.2 % of the loudest amplitude, away from
+    the ends, on sound below 0.8 of what the lower rate can carry.
+    """
+    module = torchaudio().module
+    if module is not None:
+        return _by_torchaudio(module, samples, own_rate, rate, device)
     from scipy.signal import resample_poly
 
     common = math.gcd(own_rate, rate)
     return np.asarray(resample_poly(samples, rate // common, own_rate // common))
+
+
+def _by_torchaudio(
+    module: Any, samples: NDArray[Any], own_rate: int, rate: int, device: torch.device | str
+) -> NDArray[Any]:
+    import torch
+
+    wave = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)).to(device)
+    found = module.functional.resample(wave, own_rate, rate, resampling_method="sinc_interp_kaiser", **KAISER)
+    return found.cpu().numpy()
 
 
 def _check(samples: NDArray[Any], name: str) -> None:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hf_stitch.cache import cache_folder
 from hf_stitch.data import Samples
-from hf_stitch.ends import End
+from hf_stitch.ends import End, alphabet_of
 from hf_stitch.errors import ActivationError
 from hf_stitch.hooks import HookPoint, capture
 from hf_stitch.hooks.observe import observe
@@ -24,7 +25,10 @@ from hf_stitch.masks import timestep_mask
 from hf_stitch.ragged import Ragged
 from hf_stitch.recipe import digest
 from hf_stitch.runtime import Runtime
+from hf_stitch.sequences.ctc import CtcAlphabet
+from hf_stitch.sequences.forced import forced_path, spelled
 from hf_stitch.store import PartStore
+from hf_stitch.torchaudio_extra import torchaudio
 
 Answers = Tensor | Ragged
 """What a model answers to n samples: (n, k) numbers, or the tokens that it writes."""
@@ -38,7 +42,8 @@ class Frames:
 
     Attributes:
         source, target: activations of all features at the hook points.
-        path: greedy CTC classes of the source, where it has a CTC head.
+        path: greedy CTC classes of the source, where it has a CTC head; forced the best path that spells the target's
+            text, where that was asked for.
         output: (n, k) the target's own output on its own input, or the tokens that it writes; `source_output` the
             source's.
         buckets: the sample numbers of each part.
@@ -52,6 +57,7 @@ class Frames:
     source_output: Answers | None
     buckets: tuple[tuple[int, ...], ...]
     key: str
+    forced: Ragged | None = None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -77,18 +83,26 @@ def batch_size(end: End) -> int:
     return VECTOR_BATCH if end.preparer.modality == "vector" else SEQUENCE_BATCH
 
 
-def collect(source: End, target: End, samples: Samples, split: str, runtime: Runtime, data: Any) -> Frames:
+def collect(
+    source: End, target: End, samples: Samples, split: str, runtime: Runtime, data: Any, forced: bool = False
+) -> Frames:
     """Run both models over the samples.
 
     Args:
         data: plain description of the data, part of the cache key.
+        forced: align the target's texts with the source's CTC head too.
 
     Raises:
+        RecipeError: no CTC head to align with.
         ActivationError: NaN or infinite activations (the layer and sample are named), or no space left.
     """
     size = min(batch_size(source), batch_size(target))
     ends = {"source": source.identity, "target": target.identity}
-    key = digest({**ends, "data": data, "n": len(samples), "bucket": size})
+    more: dict[str, Any] = {"forced": True} if forced else {}
+    if "audio" in (source.preparer.modality, target.preparer.modality) and torchaudio().module is not None:
+        more["resampled"] = "torchaudio"
+    key = digest({**ends, "data": data, "n": len(samples), "bucket": size, **more})
+    letters = alphabet_of(source) if forced else None
     store = PartStore(cache_folder() / key)
     vectors = source.preparer.modality == "vector"
     lengths = [1 if vectors else source.preparer.length(samples.source(i)) for i in range(len(samples))]
@@ -97,12 +111,19 @@ def collect(source: End, target: End, samples: Samples, split: str, runtime: Run
     with runtime.together(), runtime.progress.stage(f"activations ({split})", len(samples)) as advance:
         for name, bucket in runtime.mine(work):
             if not store.has(name):
-                store.write(name, _part(source, target, samples, bucket, runtime))
+                store.write(name, _part(source, target, samples, bucket, runtime, letters))
             advance(len(bucket) * runtime.accelerator.num_processes)
     return _read(store, [name for name, _ in work], buckets, key)
 
 
-def _part(source: End, target: End, samples: Samples, bucket: Sequence[int], runtime: Runtime) -> dict[str, Tensor]:
+def _part(
+    source: End,
+    target: End,
+    samples: Samples,
+    bucket: Sequence[int],
+    runtime: Runtime,
+    letters: CtcAlphabet | None,
+) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for side, (role, end) in enumerate((("source", source), ("target", target))):
         inputs = to_device(end.preparer.batch(samples.batch(bucket, side)), runtime)
@@ -115,11 +136,23 @@ def _part(source: End, target: End, samples: Samples, bucket: Sequence[int], run
         tensors[f"{role}.values"], tensors[f"{role}.lengths"] = frames.values.cpu(), frames.lengths
         if len(found) > 1:
             tensors["path.values"] = Ragged.unpad(found[1].argmax(-1), mask).values.cpu()
+        if len(found) > 1 and letters is not None:
+            texts = [str(samples.target(i)) for i in bucket]
+            tensors["forced.values"] = _forced(Ragged.unpad(found[1], mask), texts, letters)
         if isinstance(answer, Ragged):
             tensors[f"{role}.written.values"], tensors[f"{role}.written.lengths"] = answer.values, answer.lengths
         elif answer is not None:
             tensors[f"{role}.output"] = answer.cpu()
     return tensors
+
+
+def _forced(logits: Ragged, texts: Sequence[str], letters: CtcAlphabet) -> Tensor:
+    """The classes of all frames of a batch, on the best paths that spell the texts."""
+    paths = [
+        forced_path(logits[i].float().log_softmax(-1).cpu().numpy(), spelled(text, letters), letters.blank)
+        for i, text in enumerate(texts)
+    ]
+    return torch.from_numpy(np.concatenate(paths))
 
 
 def _seen(
@@ -189,7 +222,8 @@ def _read(store: PartStore, names: Sequence[str], buckets: tuple[tuple[int, ...]
     assert source is not None
     assert target is not None
     assert output is not None
-    return Frames(source, target, ragged("path", "source"), output, answered("source"), buckets, key)
+    paths = ragged("path", "source"), ragged("forced", "source")
+    return Frames(source, target, paths[0], output, answered("source"), buckets, key, paths[1])
 
 
 def store_at(key: str) -> Path:

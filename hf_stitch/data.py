@@ -206,7 +206,8 @@ class Samples:
         if value is None:
             raise DataError(f"{name}: column {column!r} is empty; fill it or leave the row out")
         if preparer.modality == "audio":
-            audio = read_audio(_located(value, self.table.folder), preparer.rate, name=name, minimum=preparer.minimum)
+            sound, least, where = _located(value, self.table.folder), preparer.minimum, preparer.device
+            audio = read_audio(sound, preparer.rate, name=name, minimum=least, device=where)
             for note in audio.notes:
                 self.changed.setdefault(note, set()).add(self.keys[i])
             return audio.samples

@@ -7,12 +7,13 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from hf_stitch.errors import ArtifactError, HookError
+from hf_stitch.errors import ArtifactError, HookError, RecipeError
 from hf_stitch.hooks import HookPoint, generation_way, make_inputs_for, probe, select_features
 from hf_stitch.loading import fingerprint_of, load_model
 from hf_stitch.preparation import Preparer
 from hf_stitch.recipe import Every, Generation, Side
 from hf_stitch.runtime import Runtime
+from hf_stitch.sequences.ctc import CtcAlphabet, alphabet
 from hf_stitch.writing import Writer, settings_of, settle
 
 
@@ -112,6 +113,20 @@ def _writer(model: PreTrainedModel, point: HookPoint, asked: Generation) -> Writ
     if writer is not None and writer.way != "ctc":
         settle(model, writer.way, asked.settings())
     return writer
+
+
+def alphabet_of(source: End) -> CtcAlphabet:
+    """The CTC head's classes by the source's own tokenizer.
+
+    Raises:
+        RecipeError: the source has no CTC head or no tokenizer for it.
+    """
+    tokenizer = source.tokenizer
+    if source.head is None or tokenizer is None:
+        raise RecipeError(
+            f"sequence.length: ctc needs a source with a CTC head and its tokenizer; got {source.side.model}"
+        )
+    return alphabet(tokenizer)
 
 
 def _check_weights(side: Side, model: PreTrainedModel) -> None:

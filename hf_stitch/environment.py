@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from hf_stitch.runtime import Runtime
+from hf_stitch.torchaudio_extra import torchaudio, trouble
 
 PACKAGES = ("hf_stitch", "torch", "transformers", "datasets", "accelerate", "evaluate", "numpy", "scipy", "safetensors")
-EXTRAS = ("datafold",)
+EXTRAS = ("datafold", "torchaudio")
 
 
 def environment(runtime: Runtime) -> dict[str, Any]:
@@ -28,6 +29,7 @@ def environment(runtime: Runtime) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else runtime.device.type,
         "dtype": str(runtime.dtype or "the checkpoints' own").removeprefix("torch."),
+        "audio": "torchaudio" if torchaudio().module else "torchaudio cannot load, scipy" if trouble() else "scipy",
         "processes": runtime.accelerator.num_processes,
     }
 

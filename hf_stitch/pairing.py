@@ -13,12 +13,11 @@ from torch import Tensor
 
 from hf_stitch.activation_set import ActivationSet
 from hf_stitch.collection import Frames
-from hf_stitch.ends import End
+from hf_stitch.ends import End, alphabet_of
 from hf_stitch.errors import FitError, RecipeError
 from hf_stitch.manifold.local_metric import LocalMetric
 from hf_stitch.ragged import Ragged
 from hf_stitch.recipe import Recipe
-from hf_stitch.sequences.ctc import CtcAlphabet, alphabet
 from hf_stitch.sequences.predictor import LengthPredictor
 from hf_stitch.sequences.rule import LengthRule
 from hf_stitch.sequences.shapes import Pairs, RuleState, SampleShape
@@ -102,20 +101,6 @@ def _frame_of(texts: Texts) -> tuple[list[int], list[int]]:
     return list(before), list(after)
 
 
-def alphabet_of(source: End) -> CtcAlphabet:
-    """The CTC head's classes by the source's own tokenizer.
-
-    Raises:
-        RecipeError: the source has no CTC head or no tokenizer for it.
-    """
-    tokenizer = source.tokenizer
-    if source.head is None or tokenizer is None:
-        raise RecipeError(
-            f"sequence.length: ctc needs a source with a CTC head and its tokenizer; got {source.side.model}"
-        )
-    return alphabet(tokenizer)
-
-
 def pair_rows(recipe: Recipe, rule: LengthRule, frames: Frames, keys: Sequence[str], texts: Texts | None) -> Pairing:
     """Corresponding rows of all samples, at most `per_sample` of each.
 
@@ -126,12 +111,13 @@ def pair_rows(recipe: Recipe, rule: LengthRule, frames: Frames, keys: Sequence[s
         one = rule.pairs(SampleShape(source_length=1, target_length=1))
         places = torch.stack([torch.arange(len(frames)), torch.zeros(len(frames), dtype=torch.long)], 1)
         return Pairing((one,) * len(frames), places, 0)
+    paths = frames.forced if recipe.sequence.align == "forced" and frames.forced is not None else frames.path
     found, rows, dropped = [], [], 0
     for i in range(len(frames)):
         shape = SampleShape(
             source_length=int(frames.source.lengths[i]),
             target_length=int(frames.target.lengths[i]),
-            path=None if frames.path is None else frames.path[i].numpy(),
+            path=None if paths is None else paths[i].numpy(),
             spans=None if texts is None or texts.spans is None else texts.spans[i],
             words=() if texts is None else texts.words[i],
             word_tokens=() if texts is None else texts.word_tokens[i],

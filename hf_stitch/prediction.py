@@ -19,6 +19,7 @@ from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.models.written import write, writer_of
 from hf_stitch.preparation import Preparer, target_tokenizer
 from hf_stitch.repository import local
+from hf_stitch.torchaudio_extra import trouble
 
 BATCH = 8
 Input = Path | str | bytes
@@ -72,6 +73,8 @@ class Predictor:
         if self.writer is not None and self.tokenizer is None:
             raise ArtifactError(f"{folder} has no tokenizer of the target to spell its texts with; fit it again")
         self.notes: list[str] = []  # what was done to inputs: resampled, cut
+        if self.preparer.modality == "audio" and (broken := trouble()):
+            self.notes.append(broken)
 
     @property
     def modality(self) -> str:
@@ -117,7 +120,7 @@ class Predictor:
         """Names and raw inputs of what was given."""
         if self.modality == "audio":
             name = "stdin" if isinstance(given, bytes) else str(given)
-            sound = read_audio(given, self.preparer.rate, name=name, minimum=self.preparer.minimum)
+            sound = read_audio(given, self.preparer.rate, name=name, minimum=self.preparer.minimum, device=self.device)
             self.notes += [f"{name}: {note}" for note in sound.notes]
             yield name, sound.samples
         elif self.modality == "image":

@@ -64,6 +64,7 @@ class Preparer:
         minimum: fewest audio samples that give one frame. `max_length`: most tokens, None without a limit.
         label2id: the model's own class names, None where it has only LABEL_0, LABEL_1, ...
         target_tokenizer: the target's, for the length rule `spans`.
+        device: where the model is; sound is resampled there.
     """
 
     modality: Modality
@@ -75,6 +76,7 @@ class Preparer:
     max_length: int | None = None
     label2id: dict[str, int] | None = None
     target_tokenizer: Any = None
+    device: torch.device | str = "cpu"
 
     @classmethod
     def for_model(cls, side: Side, model: PreTrainedModel, target_tokenizer: Any = None) -> Preparer:
@@ -88,6 +90,7 @@ class Preparer:
         tool = _load_tool(kind, place, side.revision)
         made = cls.of(kind, model.config, input_name(model), tool, model.dtype, target_tokenizer)
         if kind == "audio":
+            made = dataclasses.replace(made, device=model.device)
             with suppress(ArtifactError):
                 return dataclasses.replace(made, tokenizer=_load_tool("text", place, side.revision))
         return made

@@ -13,7 +13,7 @@ RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "trim": _BY_STEPS,
     "resample": _BY_STEPS,
     "pool": ((), ("parts",)),
-    "ctc": (("ctc",), ("parts", "unit")),
+    "ctc": (("ctc",), ("parts", "unit", "align")),
     "spans": ((), ("parts",)),
 }
 """For each length rule where the target's length may come from, its default first, and the options that it takes."""
@@ -112,6 +112,9 @@ class Sequence_(Part):
     parts: PositiveInt = Field(1, description="averages joined into one row, for ctc, spans and pool")
     unit: Literal["word", "character", "token"] = Field(
         "word", description="what a position of the target is, for ctc; tokens of a word that was heard: as in the fit"
+    )
+    align: Literal["heard", "forced"] = Field(
+        "heard", description="where words are in the fit, for ctc: as heard, or where the true text fits best"
     )
     per_sample: PositiveInt | None = Field(64, description="at most this many rows of one sample in the fit")
     fill: Literal["predict", "mean", "zero", "reference"] = Field(

@@ -19,6 +19,7 @@ from hf_stitch.runtime import Runtime
 from hf_stitch.sequences.rule import LengthRule
 from hf_stitch.texts import Texts
 from hf_stitch.timing import Timings
+from hf_stitch.torchaudio_extra import trouble
 
 SPLITS = ("fit", "validation", "test")
 
@@ -62,14 +63,19 @@ class Workbench:
                 data = getattr(recipe.data, split)
                 if data is not None:
                     samples[split] = load_samples(data, source.preparer, target.preparer, split)
+        broken = trouble()
+        if broken and "audio" in (source.preparer.modality, target.preparer.modality):
+            next(iter(samples.values())).remarks.append(broken)
         return cls(recipe, runtime, timings, source, target, samples)
 
     def collect(self) -> Workbench:
         """Run both models over all samples; returns the bench with its frames."""
+        forced = any(recipe.sequence.align == "forced" for _, recipe in self.recipe.variants())
         for split, samples in self.samples.items():
             with self.timings.stage(f"activations.{split}"):
                 data = described(getattr(self.recipe.data, split))
-                self.frames[split] = collect(self.source, self.target, samples, split, self.runtime, data)
+                ends = self.source, self.target
+                self.frames[split] = collect(*ends, samples, split, self.runtime, data, forced and split == "fit")
             samples.remarks += self._cut_texts(split)
             for note in samples.notes:
                 self.runtime.progress.note(note)

@@ -24,11 +24,13 @@ SENTENCES = ("the film was very good", "i never like this boring play", "it was 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the engine `datafold` run where the extra of that name is installed."""
-    if importlib.util.find_spec("datafold") is None:
-        for item in items:
-            if item.get_closest_marker("datafold"):
-                item.add_marker(pytest.mark.skip(reason="needs the extra datafold"))
+    """Tests of an extra run where it is installed, those of torchaudio where it loads too."""
+    from hf_stitch.torchaudio_extra import torchaudio
+
+    there = {"datafold": importlib.util.find_spec("datafold") is not None, "torchaudio": bool(torchaudio().module)}
+    for item in items:
+        for extra in (name for name, found in there.items() if not found and item.get_closest_marker(name)):
+            item.add_marker(pytest.mark.skip(reason=f"needs {extra}"))
 
 
 @pytest.fixture(autouse=True)
