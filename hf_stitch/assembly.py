@@ -19,10 +19,10 @@ from hf_stitch.hooks import (
     plan_prompt,
     plan_suffix,
 )
-from hf_stitch.loading import commit_of
 from hf_stitch.models.configuration_stitched import StitchedConfig
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.models.operations import multiply_adds, whole_multiply_adds
+from hf_stitch.origin import commit_of
 from hf_stitch.recipe import Recipe
 from hf_stitch.sequences.rule import LengthRule
 from hf_stitch.stitching.layer import StitchingLayer

@@ -9,7 +9,8 @@ from transformers import PreTrainedModel
 
 from hf_stitch.errors import ArtifactError, HookError, RecipeError
 from hf_stitch.hooks import HookPoint, generation_way, make_inputs_for, probe, select_features
-from hf_stitch.loading import fingerprint_of, load_model
+from hf_stitch.loading import load_model
+from hf_stitch.origin import fingerprint_of
 from hf_stitch.preparation import Preparer
 from hf_stitch.recipe import Every, Generation, Side
 from hf_stitch.runtime import Runtime

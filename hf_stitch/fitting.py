@@ -14,11 +14,11 @@ from hf_stitch.assembly import cost_of
 from hf_stitch.environment import environment, peak_memory
 from hf_stitch.errors import StitchError
 from hf_stitch.examples import cut_short, examples
-from hf_stitch.loading import licence_of
 from hf_stitch.manifold.engine import engine
 from hf_stitch.members import together
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.models.thin import THIN, pin
+from hf_stitch.origin import licence_of
 from hf_stitch.output import claim, open_folder, save_model
 from hf_stitch.pictures import pictures
 from hf_stitch.progress import Progress

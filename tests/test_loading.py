@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from hf_stitch import loading
+from hf_stitch import origin
 from hf_stitch.errors import ArtifactError, RecipeError, StitchError, ZooError
-from hf_stitch.loading import class_named, commit_of, fingerprint_of, load_model, pick_device, pick_dtype, resolve
+from hf_stitch.loading import class_named, load_model, pick_device, pick_dtype, resolve
+from hf_stitch.origin import commit_of, fingerprint_of
 from hf_stitch.recipe import Side
 
 
@@ -156,7 +157,7 @@ def test_the_fingerprint_follows_the_files(copied: Path, monkeypatch: pytest.Mon
     path.write_bytes(content)
     assert fingerprint_of(side(elsewhere)) != stamp
     assert fingerprint_of(side(copied, **{"class": "RobertaModel"})) != stamp
-    monkeypatch.setattr(loading, "HASHED_WHOLE", 1)
+    monkeypatch.setattr(origin, "HASHED_WHOLE", 1)
     assert fingerprint_of(side(copied)) != fingerprint_of(side(elsewhere)), "time and header tell large files apart"
 
 
