@@ -47,8 +47,9 @@ def splits() -> dict[str, list[grammar.Sentence]]:
 
 # --- names and files ---
 def test_every_name_resolves_to_a_complete_folder() -> None:
-    assert len(zoo.model_names()) == 41
-    assert zoo.data_names() == ["opinions", "sentences", "parabola", "fold", "square", "warped", "cameras"]
+    assert len(zoo.model_names()) == 42
+    assert zoo.data_names() == ["opinions", "sentences", "parabola", "fold", "square", "warped", "cameras",
+                                "opinions-german"]  # fmt: skip
     for name in zoo.model_names():
         folder = zoo.resolve_model(f"zoo:{name}")
         assert {"config.json", "model.safetensors", "training.json", "README.md"} <= {p.name for p in folder.iterdir()}

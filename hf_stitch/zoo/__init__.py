@@ -11,18 +11,19 @@ from pathlib import Path
 
 from hf_stitch.cache import cache_folder
 from hf_stitch.errors import ZooError, nearest
-from hf_stitch.zoo import cameras
+from hf_stitch.zoo import cameras, translations
 from hf_stitch.zoo.paper import network_names
 
 PREFIX = "zoo:"
 ROOT = Path(__file__).parent
 SENTIMENT_MODELS = ("xlnet-sentiment", "xlnet-sentiment-weak", "roberta-sentiment")
 PARABOLA_PAIRS = 5
-_MODELS = ("wav2vec2-speech", *SENTIMENT_MODELS,
+_MODELS = ("wav2vec2-speech", *SENTIMENT_MODELS, "bart-german",
            *(f"parabola-{side}-{pair}" for pair in range(PARABOLA_PAIRS) for side in "ab"),
            *network_names(), *cameras.network_names())  # fmt: skip
-RENDERED = "cameras"  # made in the user's cache when it is first opened: it would be as large as all else together
-_DATA = ("opinions", "sentences", "parabola", "fold", "square", "warped", RENDERED)
+# made in the user's cache when they are first opened: they would be as large as all else together
+RENDERED = ("cameras", "opinions-german")
+_DATA = ("opinions", "sentences", "parabola", "fold", "square", "warped", *RENDERED)
 
 
 def model_names() -> list[str]:
@@ -45,18 +46,20 @@ def resolve_model(name: str) -> Path:
 
 def resolve_data(name: str) -> Path:
     """Return the folder of a data set, one parquet file per split; `name` may carry the `zoo:`."""
-    if name.removeprefix(PREFIX) == RENDERED:
-        return _rendered()
+    bare = name.removeprefix(PREFIX)
+    if bare in RENDERED:
+        return _rendered(bare)
     return _resolve(name, _DATA, "data set", ROOT / "data")
 
 
-def _rendered() -> Path:
-    folder = cache_folder() / f"{cameras.stamp()}-zoo-{RENDERED}"
+def _rendered(name: str) -> Path:
+    maker = cameras if name == "cameras" else translations
+    folder = cache_folder() / f"{maker.stamp()}-zoo-{name}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{RENDERED}-") as scratch:
-            made = Path(scratch) / RENDERED
-            cameras.write_data(made)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as scratch:
+            made = Path(scratch) / name
+            maker.write_data(made)
             with suppress(OSError):  # another process was quicker
                 made.rename(folder)
     return folder

@@ -49,7 +49,7 @@ def _report(progress: Progress, name: str, message: str) -> None:
 
 def _chosen(only: Sequence[str]) -> list[str]:
     """Return the parts to build in order: data before the models that are measured on them."""
-    known = [name for name in data_names() if name != RENDERED] + model_names()
+    known = [name for name in data_names() if name not in RENDERED] + model_names()
     wanted = [name.removeprefix("zoo:") for name in only] or known
     for name in wanted:
         if name not in known:
@@ -101,7 +101,7 @@ def _train(
     name: str, folder: Path, sentences: dict[str, list[Sentence]], progress: Progress
 ) -> tuple[int, dict[str, float]]:
     """Train `name` and return its seed and what was done."""
-    from hf_stitch.zoo import cameras, classifiers, paper, parabola, recognizer
+    from hf_stitch.zoo import cameras, classifiers, paper, parabola, recognizer, translator
 
     if name in cameras.SEEDS:
         return cameras.SEEDS[name], cameras.train_network(name, folder, progress)
@@ -111,6 +111,8 @@ def _train(
     if name in classifiers.COURSES:
         course = classifiers.COURSES[name]
         return course.seed, classifiers.train_classifier(course, sentences["train"], folder, progress)
+    if name == translator.NAME:
+        return translator.SEED, translator.train_translator(sentences["train"], folder, progress)
     if name in paper.network_names():
         return paper.course(name).seed, paper.train_network(name, folder, progress)
     return parabola.seed_of(name), parabola.train_network(name, folder, progress)
@@ -118,7 +120,7 @@ def _train(
 
 def _figures(name: str, folder: Path, root: Path, sentences: dict[str, list[Sentence]]) -> dict[str, float]:
     """Measure a finished model on the data beside it, or else on the shipped data where that is present."""
-    from hf_stitch.zoo import cameras, figures, paper
+    from hf_stitch.zoo import cameras, figures, paper, translator
 
     if name in cameras.SEEDS:
         return cameras.network_figures(name, folder)
@@ -130,6 +132,8 @@ def _figures(name: str, folder: Path, root: Path, sentences: dict[str, list[Sent
     if name in paper.network_names():
         return paper.network_figures(name, folder)
     listener = _present(root, "models/wav2vec2-speech")
+    if name == translator.NAME:
+        return figures.translator_figures(folder, sentences["sentences/test"], opinions, listener)
     return figures.classifier_figures(folder, sentences["sentences/test"], opinions, listener)
 
 

@@ -29,6 +29,11 @@ _WHAT = {
         "text-classification",
         f"A small `RobertaForSequenceClassification` with a tokenizer of whole words, {_OPINIONS}",
     ),
+    "bart-german": (
+        "translation",
+        "A small `BartForConditionalGeneration` with a tokenizer of whole words, trained from scratch to write short "
+        "made-up English opinions in German, as rules of grammar do (`hf_stitch.zoo.german`).",
+    ),
     "parabola": (
         None,
         "A network of 1-8-8-8-1 neurons with tanh, in double precision, that has learned y = x^2 on [-1, 1]. Ten of "

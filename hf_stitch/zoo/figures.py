@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_stitch.zoo import classifiers, recognizer, speech
+from hf_stitch.zoo import classifiers, recognizer, speech, translator
+from hf_stitch.zoo.german import german
 from hf_stitch.zoo.grammar import Sentence, is_novel
 from hf_stitch.zoo.packing import read_rows
 
@@ -60,6 +61,28 @@ def classifier_figures(
         for group in GROUPS:
             chosen = [hit for hit, row in zip(hits, rows, strict=True) if row["group"] == group]
             figures[f"accuracy, test opinions as heard by wav2vec2-speech, {group} voices"] = _share(chosen)
+    return figures
+
+
+def translator_figures(
+    folder: Path, sentences: Sequence[Sentence], opinions: Path | None, recognizer_folder: Path | None
+) -> dict[str, float]:
+    """Return shares of sentences written as the rules write them, and word errors on what the recognizer hears."""
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    model = AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    texts = [s.text for s in sentences]
+    hits = [a == german(b) for a, b in zip(translator.translate(model, tokenizer, texts), texts, strict=True)]
+    figures = {"sentences without error": _share(hits)}
+    if opinions is None or recognizer_folder is None:
+        return figures
+    rows = read_rows(opinions / "test.parquet")
+    written = translator.translate(model, tokenizer, transcripts(recognizer_folder, rows))
+    for group in GROUPS:
+        pairs = [(german(row["text"]), b) for row, b in zip(rows, written, strict=True) if row["group"] == group]
+        error = recognizer.word_error_rate(*zip(*pairs, strict=True))
+        figures[f"word error rate, test opinions as heard by wav2vec2-speech, {group} voices"] = error
     return figures
 
 
