@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_stitch.errors import ArtifactError, RecipeError, StitchError, nearest
+from hf_stitch.pickles import as_published, without_safetensors
 from hf_stitch.recipe import Side
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def load_model(side: Side, *, dtype: Any = None, device: str | torch.device | No
     """
     config = load_config(side)
     model_class = class_of(config, side.class_)
-    with _explained(side), quiet():
+    with _explained(side), quiet(), as_published():
         model, info = model_class.from_pretrained(
             resolve(side.model), config=config, revision=side.revision, dtype=pick_dtype(dtype),
             use_safetensors=True, trust_remote_code=False, output_loading_info=True,
@@ -223,7 +224,7 @@ def _explain(what: str, side: Side, error: Exception) -> StitchError:
     first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
     local = Path(resolve(side.model)).is_dir()
     if "safetensors" in text:
-        return ArtifactError(f"{what}: no weights in safetensors; expected model.safetensors: save the model again")
+        return ArtifactError(f"{what}: {without_safetensors(resolve(side.model), side.revision)}")
     if "size" in text and "mismatch" in text:
         return ArtifactError(f"{what}: weights and config.json differ in shape; they belong to different models")
     if "valid JSON" in text:

@@ -18,6 +18,7 @@ import yaml
 
 TOKEN = "hf_right"
 Files = dict[str, bytes]
+REVISION = r"(refs/pr/\d+|[^/]+)"
 
 
 class Repository:
@@ -27,6 +28,7 @@ class Repository:
         self.name, self.private = name, private
         self.commits: dict[str, Files] = {}
         self.branches: dict[str, str] = {}
+        self.requests: dict[int, str] = {}  # authors of the open pull requests, whose branches are `refs/pr/NUMBER`
         self.commit("main", {}, b"")
 
     def commit(self, branch: str, files: Files, salt: bytes) -> str:
@@ -198,7 +200,10 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/api/whoami-v2":
             known = {"type": "user", "name": "me", "orgs": [], "auth": {"accessToken": {"role": "write"}}}
             return self.answer(200, known) if self.token == TOKEN else self.refuse(401, "Unauthorized")
-        if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+))?(?:/(.+))?", path):
+        if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/discussions", path):
+            here = self.found(found[1], "main")
+            return None if here is None else self.answer(200, _discussions(here[0]))
+        if found := re.fullmatch(rf"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/{REVISION})?(?:/(.+))?", path):
             here = self.found(found[1], found[3] or "main")
             if here is None:
                 return None
@@ -206,7 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
                 below = [one for one in here[2] if not found[4] or one.startswith(found[4].rstrip("/") + "/")]
                 return self.answer(200, [_entry(one, here[2][one]) for one in sorted(below)])
             return self.answer(200, _described(*here))
-        if found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+        if found := re.fullmatch(rf"/([^/]+/[^/]+)/resolve/{REVISION}/(.+)", path):
             here = self.found(found[1], found[2])
             return None if here is None else self.file(here[1], here[2], found[3])
         return self.refuse(404, "EntryNotFound")
@@ -231,6 +236,16 @@ def _entry(path: str, raw: bytes) -> dict[str, Any]:
     entry = {"type": "file", "oid": oid, "size": len(raw), "path": path}
     large = {"lfs": {"oid": hashlib.sha256(raw).hexdigest(), "size": len(raw), "pointerSize": 134}}
     return entry | large if _large(path) else entry
+
+
+def _discussions(repository: Repository) -> dict[str, Any]:
+    told = [
+        {"title": "Adding `safetensors` variant of this model", "num": number, "author": {"name": author},
+         "createdAt": "2026-01-01T00:00:00.000Z", "status": "open", "isPullRequest": True,
+         "repo": {"name": repository.name, "type": "model"}}
+        for number, author in repository.requests.items()
+    ]  # fmt: skip
+    return {"discussions": told, "count": len(told), "start": 0}
 
 
 def _described(repository: Repository, sha: str, files: Files) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pytest
 import torch
 import transformers as tf
 import yaml
-from local_hub import TOKEN, LocalHub
+from local_hub import TOKEN, LocalHub, Repository
 from pico_recipes import listening, reading
 from pico_speech import RATE, say
 from PIL import Image
@@ -317,3 +317,34 @@ def test_the_config_names_the_shim(listener: Path) -> None:
     config = json.loads((listener / "config.json").read_text())
     assert config["auto_map"]["AutoModelForAudioClassification"] == f"{FILE.removesuffix('.py')}.StitchedModel"
     assert tf.AutoFeatureExtractor.from_pretrained(listener).sampling_rate == RATE
+
+
+PICKLED = """
+from hf_stitch.errors import ArtifactError
+from hf_stitch.loading import load_model
+from hf_stitch.recipe import Side
+def told(name, revision=None):
+    try:
+        return type(load_model(Side(model=name, hook="", revision=revision))).__name__
+    except ArtifactError as error:
+        return str(error)
+print(told("me/pickled"), told("me/pickled", "refs/pr/4"), told("me/forgotten"), sep="\\n")
+"""
+
+
+def test_a_model_of_pickles_alone_is_not_loaded_but_its_conversion_is(tmp_path: Path, pico_roberta: Path) -> None:
+    files = {path.name: path.read_bytes() for path in pico_roberta.iterdir()}
+    pickled = {name: raw for name, raw in files.items() if name != "model.safetensors"} | {"pytorch_model.bin": b"no"}
+    with LocalHub() as serving:
+        for name in ("me/pickled", "me/forgotten"):
+            serving.repositories[name] = Repository(name, private=False)
+            serving.repositories[name].commit("main", pickled, b"pickled")
+        offered = serving.repositories["me/pickled"]
+        offered.requests = {2: "a-stranger", 4: "SFconvertbot"}
+        offered.commit("refs/pr/2", files, b"theirs")
+        offered.commit("refs/pr/4", files | pickled, b"converted")
+        first, second, third = python(serving, tmp_path, PICKLED).splitlines()
+    assert "pickles are never loaded; the Hub's converter offers them: set `revision: refs/pr/4`" in first
+    assert second == "RobertaForSequenceClassification"
+    assert "spaces/safetensors/convert and set `revision: refs/pr/NUMBER`" in third
+    assert not any("pytorch_model.bin" in line and "GET" in line for line in serving.log), "nobody fetched the pickle"

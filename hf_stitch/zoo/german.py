@@ -1,7 +1,7 @@
 """German for the grammar's English sentences, by rules: cases, genders, verbs and the order of the words.
 
-A sentence is read back into its template, so the German follows from the English text alone. Words are written small and
-without punctuation, as the recognizer writes English.
+A sentence is read back into its template, so the German follows from the English text alone. Words are written small
+and without punctuation, as the recognizer writes English.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ def _one(words: Mapping[str, object]) -> str:
 _NOUN, _ADJECTIVE, _SPEAKER = _one(NOUNS), _one(ADJECTIVES), _one(SPEAKERS)
 _THING = rf"(?:the|this|that|our) (?:{_one(NEUTRAL)} )?{_NOUN}"
 _A_NOUN = rf"an? {_ADJECTIVE} {_NOUN}"
-_PAST = _one({f"{verb}d" if verb.endswith("e") else f"{verb}ed" if verb != "regret" else "regretted": 0 for verb in VERBS})
+_PAST = _one(
+    {f"{verb}d" if verb.endswith("e") else f"{verb}ed" if verb != "regret" else "regretted": 0 for verb in VERBS}
+)
 _JUDGEMENT = rf"(?:(?:{_one(NEGATIONS)}|{_one(INTENSIFIERS)}) )?{_ADJECTIVE}(?: at all)?"
 _TIME = rf"(?: (?P<time>{_one(TIMES)}))?"
 
@@ -147,7 +149,9 @@ def _comparison(f: Found) -> str:
 
 def _despite(f: Found) -> str:
     verb = _verb(f["verb"], f["who"])
-    return f"trotz {_of('the ' + f['bad'], 'dative')} {verb} {SPEAKERS[f['who']]} {_of('the ' + f['noun'], 'accusative')}"
+    return (
+        f"trotz {_of('the ' + f['bad'], 'dative')} {verb} {SPEAKERS[f['who']]} {_of('the ' + f['noun'], 'accusative')}"
+    )
 
 
 def _seemed(f: Found) -> str:
@@ -161,13 +165,14 @@ def _exclamation(f: Found) -> str:
 
 
 _WHO, _VERB = rf"(?P<who>{_SPEAKER})", rf"(?P<verb>{_PAST})"
+_LINK = "(?P<link>although|while)"
 _WHAT, _JUDGED = rf"(?P<thing>{_THING})", rf"(?P<judgement>{_JUDGEMENT})"
 TEMPLATES: dict[str, Callable[[Found], str]] = {
     rf"{_WHAT} was {_JUDGED}{_TIME}": lambda f: f"{_of(f['thing'])} war{_time(f)} {_judged(f['judgement'])}",
     rf"{_WHAT} was (?P<adjective>{_ADJECTIVE}) at first but {_JUDGED} (?P<end>later|in the end)": lambda f: (
         f"{_of(f['thing'])} war zuerst {ADJECTIVES[f['adjective']]} aber {WORDS[f['end']]} {_judged(f['judgement'])}"
     ),
-    rf"(?P<link>although|while) (?P<first>the {_NOUN}) was (?P<adjective>{_ADJECTIVE}) {_WHAT} was {_JUDGED}": lambda f: (
+    rf"{_LINK} (?P<first>the {_NOUN}) was (?P<adjective>{_ADJECTIVE}) {_WHAT} was {_JUDGED}": lambda f: (
         f"{WORDS[f['link']]} {_of(f['first'])} {ADJECTIVES[f['adjective']]} war war {_of(f['thing'])} "
         + _judged(f["judgement"])
     ),

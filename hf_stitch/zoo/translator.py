@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 NAME = "bart-german"
 SEED = 41
-STEPS = 4000
+STEPS = 2000
 BATCH_SIZE = 64
 PEAK_RATE = 4e-3
-WIDTH, LAYERS, HEADS, INNER = 32, 2, 4, 96
+WIDTH, LAYERS, HEADS, INNER = 32, 2, 4, 64
 LONGEST = 64  # positions
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
 LIMIT = 20  # words written: the longest sentence has 13
@@ -88,7 +88,10 @@ def _batches(
         batch = tokenizer([texts[i] for i in chosen], padding=True, return_tensors="pt")
         written = tokenizer([german(texts[i]) for i in chosen], padding=True, return_tensors="pt")
         labels = written["input_ids"].masked_fill(written["attention_mask"] == 0, -100)
-        yield {**batch, "labels": labels[:, 1:].contiguous()}  # the decoder starts with </s>, so that <s> is never written
+        yield {
+            **batch,
+            "labels": labels[:, 1:].contiguous(),
+        }  # the decoder starts with </s>, so that <s> is never written
 
 
 def translate(
