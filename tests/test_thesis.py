@@ -73,5 +73,5 @@ def test_the_translation_writes_with_beams() -> None:
     target = made(recipe.target)
     writer = Writer.of(target, probe(target, recipe.target.hook, make_inputs_for(target)))
     assert writer is not None
-    assert (writer.way, writer.silent) == ("encoder", (1, 2))
+    assert (writer.way, writer.silent) == ("encoder", (0, 1, 2))
     assert type(target.decoder).__name__ == "Speech2Text2ForCausalLM"
