@@ -73,7 +73,8 @@ def is_classifier(end: End) -> bool:
 def task_of(source: End, target: End) -> str:
     """The Hub's name for what a stitched model does, from what goes in and what comes out."""
     if target.writer is not None:
-        return WRITING.get(source.preparer.modality, "text-generation")
+        texts = "text-generation" if target.writer.way == "prompt" else "text2text-generation"
+        return WRITING.get(source.preparer.modality, texts)
     if source.preparer.modality == "vector":
         return "tabular-classification" if is_classifier(target) else "tabular-regression"
     return f"{source.preparer.modality}-classification"  # the Hub counts regressors of texts and sounds among these
