@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from benchmarks import NAMES, datafold_kernel, embedding, products, scaling, splines
+from benchmarks import NAMES, datafold_kernel, embedding, latency, products, scaling, splines
 from benchmarks.__main__ import keep, main
 from benchmarks.clock import in_own_process
 from benchmarks.square import inputs, observed
@@ -17,6 +17,7 @@ from benchmarks.tables import RESULTS, TABLE, TABLES, with_tables
 from scipy.sparse import csr_matrix
 
 from hf_stitch.manifold.graphs import recall
+from hf_stitch.rehearsal.configurations import KNOWN
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 MARKED = "<!-- benchmarks: comparisons -->\n<!-- end -->\n"
@@ -122,3 +123,12 @@ def test_datafold() -> None:
     single, double = datafold_kernel.rows(30, 1)
     assert single["largest_difference"] < 1e-5
     assert double["largest_difference"] < 1e-12
+
+
+def test_a_stitched_model_gives_what_its_bare_halves_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = {"hidden_size": 32, "num_hidden_layers": 8, "num_attention_heads": 4, "intermediate_size": 48}
+    for name in ("facebook/wav2vec2-base-960h", "roberta-base"):
+        monkeypatch.setitem(KNOWN, name, KNOWN[name] | tiny)
+    halves, cascade = latency.rows(1, 1)  # it compares their numbers itself
+    assert halves["ours"] == cascade["ours"] > 0
+    assert halves["medians"].keys() == {"stitched", "prefix", "suffix", "source", "target"}

@@ -42,7 +42,7 @@ HUB = {
     "data": {"fit": READS, "test": {**READS, "samples": 70}},
     "neighborhoods": {"kind": "gaussian", "size": 40, "max_rank": 8},
     "stitch": {"method": "diffusion", "coordinates": 6, "neighbours": "all"},
-    "rehearse": {"seconds": 5.0, "words": 12, "source": SPEECH_CONFIG, "target": TEXT_CONFIG},
+    "rehearse": {"seconds": 4.0, "words": 12, "source": SPEECH_CONFIG, "target": TEXT_CONFIG},
 }
 
 
@@ -76,12 +76,14 @@ def test_models_and_data_of_the_hub_are_rehearsed_without_network(no_network: No
     )
     download = found["expected"]["download_bytes"]
     assert download["source"] == pytest.approx(4 * source["parameters"], rel=0.01)
-    assert download["sounds used"] == round(120 * 5.0 * 16000 * 2 * 0.55)
-    assert found["lengths"]["source"] == pytest.approx(5.0 * 16000 / 20, rel=0.12)
+    assert download["sounds used"] == round(120 * 4.0 * 16000 * 2 * 0.55)
+    assert found["lengths"]["source"] == pytest.approx(4.0 * 16000 / 20, rel=0.12)
     times = {stage["stage"]: stage for stage in found["stages"]}
     assert {"activations.fit", "neighbourhoods.source", "neighbourhoods.target", "fit.diffusion", "cut"} <= set(times)
     fitting = times["activations.fit"]
     assert fitting["expected_s"] == pytest.approx(fitting["measured_s"] / 4 * 50 * 2)
+    tested = times["activations.test"]
+    assert tested["expected_s"] == pytest.approx(tested["measured_s"] / 2 * 70 * 2)
     near = times["neighbourhoods.source"]
     assert near["expected_s"] == pytest.approx(near["measured_s"] / 16 * 50 * 41 * 2)
     assert found["expected"]["seconds"] == pytest.approx(sum(stage["expected_s"] for stage in found["stages"]))

@@ -48,7 +48,7 @@ def _expected(found: dict[str, Any]) -> Any:
     shown.add_row("rows of the fit", f"{found['rows']['expected']:,}", "")
     done = found["rehearsed"]
     took = f"took {lasting(done['seconds'])}, {size(done['memory_peak_bytes'])}"
-    shown.add_row("this rehearsal", took, f"{done['samples']} samples a split, {done['neighbours']} neighbours")
+    shown.add_row("this rehearsal", took, f"{done['samples']} samples of the fit, {done['neighbours']} neighbours")
     return shown
 
 

@@ -15,8 +15,8 @@ from hf_stitch.rehearsal.synthetic import write_samples
 from hf_stitch.tables import open_table
 
 SPLITS = ("fit", "validation", "test")
-SECONDS, TEXT, FEW, VECTORS, NEIGHBOURS = 2.5, 40, 4, 256, 3
-"""At most so many seconds of sound, words of a text, samples (of numbers: VECTORS), neighbours are rehearsed."""
+SECONDS, TEXT, FIT, TESTED, VECTORS, NEIGHBOURS = 2.0, 40, 4, 2, 256, 3
+"""At most so many seconds of sound, words of a text, samples to fit and to test (of numbers: VECTORS), neighbours."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,14 @@ class Sizes:
     """What is rehearsed, and what the recipe asks for.
 
     Attributes:
-        samples: rehearsed samples a split. real: the recipe's, by split; `counted` says which of them are known.
+        samples: rehearsed samples of the fit, `tested` those of the other splits. real: the recipe's, by split; `counted` says which of them are known.
         stretch: typical length of an input over the rehearsed one.
         neighbours: rehearsed, and `real_neighbours` the recipe's; 0 where none are needed.
         bucket: samples that run together in the real run, and `at_once` neighbours of all of them together.
     """
 
     samples: int
+    tested: int
     real: dict[str, int]
     counted: dict[str, bool]
     stretch: float
@@ -62,7 +63,8 @@ class Sizes:
         bucket = min(real["fit"], *(batch_size(end) for end in ends))
         most = SAMPLES_AT_ONCE["vector" if vectors else "other"]
         return cls(
-            samples=min(VECTORS if vectors else FEW, real["fit"]),
+            samples=min(VECTORS if vectors else FIT, real["fit"]),
+            tested=VECTORS if vectors else TESTED,
             real=real,
             counted=counted,
             stretch=stretch,
@@ -79,12 +81,13 @@ def small_recipe(recipe: Recipe, sizes: Sizes, ends: tuple[End, End], scratch: P
     parts = {}
     for split in sizes.real:
         data = getattr(recipe.data, split)
+        count = min(sizes.samples if split == "fit" else sizes.tested, sizes.real[split])
         if is_local(data):
-            parts[split] = data.model_copy(update={"samples": sizes.samples})
+            parts[split] = data.model_copy(update={"samples": count})
         else:
             words = max(2, round(asked.words / sizes.stretch))
             path = scratch / f"{split}.parquet"
-            parts[split] = write_samples(data, ends, sizes.samples, asked.seconds / sizes.stretch, words, path)
+            parts[split] = write_samples(data, ends, count, asked.seconds / sizes.stretch, words, path)
     return recipe.model_copy(
         update={
             "data": recipe.data.model_copy(update=parts),
