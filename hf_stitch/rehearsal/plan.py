@@ -16,7 +16,7 @@ from hf_stitch.tables import open_table
 
 SPLITS = ("fit", "validation", "test")
 SECONDS, TEXT, FIT, TESTED, VECTORS, NEIGHBOURS = 2.0, 40, 4, 2, 256, 3
-"""At most so many seconds of sound, words of a text, samples to fit and to test (of numbers: VECTORS), neighbours."""
+"""At most so many seconds of sound, words of a text, samples to fit and to test (VECTORS of numbers), neighbours."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Sizes:
     """What is rehearsed, and what the recipe asks for.
 
     Attributes:
-        samples: rehearsed samples of the fit, `tested` those of the other splits. real: the recipe's, by split; `counted` says which of them are known.
+        samples: rehearsed samples of the fit, `tested` those of the other splits.
+        real: the recipe's samples, by split; `counted` says which of them are known.
         stretch: typical length of an input over the rehearsed one.
         neighbours: rehearsed, and `real_neighbours` the recipe's; 0 where none are needed.
         bucket: samples that run together in the real run, and `at_once` neighbours of all of them together.
