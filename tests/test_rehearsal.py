@@ -97,6 +97,19 @@ def test_frames_are_grouped_into_words_although_random_weights_hear_none(no_netw
     assert found["rows"]["expected"] == pytest.approx(50 * 12, rel=0.2), "a row a word"
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sequence": {"length": "ctc", "unit": "token", "align": "forced"}},
+        {"sequence": {"length": "spans"}, "data": {"fit": {"columns": {"times": "times"}}, "test": None}},
+    ],
+    ids=["forced", "times"],
+)
+def test_texts_that_are_aligned_or_have_times(no_network: None, changes: dict[str, Any]) -> None:
+    found = content(**changes, stitch={"method": "affine", "coordinates": None, "neighbours": None})
+    assert found["rows"]["expected"] >= 50 * 12 * 0.8, "a row a token"
+
+
 def test_numbers_and_pictures_of_the_hub(no_network: None) -> None:
     picture = {
         "model_type": "vit", "architectures": ["ViTForImageClassification"], "image_size": 16, "patch_size": 4,

@@ -34,8 +34,8 @@ def counted(work: Callable[[], Any]) -> tuple[Any, int]:
 def multiply_adds(model: StitchedModel, positions: int | None = None) -> dict[str, int]:
     """Multiply-adds of one input of so many source positions (tokens, frames), random and unpadded.
 
-    An encoder-decoder is counted with one decoder token. Where the length rule listens to a CTC path, every 16 frames
-    are a word.
+    An encoder-decoder is counted with one decoder token. Where the length rule listens to a CTC path, or takes the
+    times of words, every 16 frames are a word.
 
     Returns:
         prefix, layer, suffix and their total, beside source_positions and target_positions.
@@ -50,8 +50,7 @@ def multiply_adds(model: StitchedModel, positions: int | None = None) -> dict[st
     count = frames.shape[1]
     if path is not None:
         path = _words(path, CtcAlphabet.from_dict(model.rule.state.alphabet or {}))
-    spans = torch.arange(count, device=frames.device)[None, :, None] + torch.tensor([0, 1], device=frames.device)
-    plan = model.plan(mask, path, spans, torch.tensor([count]), frames)
+    plan = model.plan(mask, path, _spans(model, count, frames.device), torch.tensor([count]), frames)
     values, layer = counted(lambda: model.stitch(frames, mask, plan))
     extra: dict[str, Any] = {}
     if "decoder_input_ids" in model.config.ends["suffix"]["plan"].get("given", ()):
@@ -67,6 +66,14 @@ def whole_multiply_adds(model: nn.Module, positions: int) -> int:
     if "decoder_input_ids" in inputs:
         inputs["decoder_input_ids"] = inputs["decoder_input_ids"][:, :1]
     return counted(lambda: model(**inputs))[1]
+
+
+def _spans(model: StitchedModel, count: int, device: torch.device) -> Tensor:
+    """(1, t', 2) a token for each source timestep, or where times are given a word for every 16, in audio samples."""
+    stride = model.rule.state.stride
+    starts = torch.arange(0, count, FRAMES_OF_A_WORD if stride else 1, device=device)
+    spans = torch.stack([starts, starts + (FRAMES_OF_A_WORD if stride else 1)], 1)[None]
+    return (spans * stride).long() if stride else spans
 
 
 def _words(path: Tensor, alphabet: CtcAlphabet) -> Tensor:

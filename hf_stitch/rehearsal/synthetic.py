@@ -43,6 +43,7 @@ def write_samples(data: Data, ends: tuple[End, End], count: int, seconds: float,
     given: dict[str | None, list[Any]] = {
         columns.label: [classes[i % len(classes)] for i in range(count)],
         columns.text: texts,
+        columns.times: [_times(text, seconds * k) for text, k in zip(texts, near)],
         columns.group: ["even" if i % 2 == 0 else "odd" for i in range(count)],
         columns.id: [f"synthetic-{i}" for i in range(count)],
         columns.colour: [float(i) for i in range(count)],
@@ -79,6 +80,12 @@ def _sound(rate: int, seconds: float, draw: np.random.Generator) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, 0.1 * draw.standard_normal(round(rate * seconds)).clip(-5, 5), rate, format="WAV")
     return file.getvalue()
+
+
+def _times(text: str, seconds: float) -> list[list[float]]:
+    """Start and end of each word, evenly over the sound."""
+    borders = np.linspace(0, seconds, len(text.split()) + 1)
+    return np.stack([borders[:-1], borders[1:]], 1).tolist()
 
 
 def _picture(draw: np.random.Generator) -> bytes:
