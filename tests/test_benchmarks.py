@@ -118,7 +118,7 @@ def test_scikit_learn() -> None:
     assert len(list(embedding.rows(300, 1))) == 2
 
 
-@pytest.mark.skipif(not find_spec("datafold"), reason="needs the extra datafold")
+@pytest.mark.datafold
 def test_datafold() -> None:
     single, double = datafold_kernel.rows(30, 1)
     assert single["largest_difference"] < 1e-5

@@ -11,7 +11,8 @@ that it had are kept.
     python -m tests.benchmarks scaling --size 1000000  one size, about 14 GB for this one
     python -m tests.benchmarks --tables                nothing but the README's tables
 
-OMP_NUM_THREADS is left as it is: unset, all cores are used, and each row says how many threads it had.
+OMP_NUM_THREADS is left as it is: unset, all cores are used, and each row says how many threads it had. Where others
+compute too, set it to 1: threads that wait for each other lose most there.
 """
 
 from __future__ import annotations
