@@ -117,6 +117,7 @@ def squared_distances(points: Tensor, metric: LocalMetric, block: int | None = N
     for i in range(0, n, TILE):
         for j in range(i, n, TILE):
             upper, lower = both[i : i + TILE, j : j + TILE], both[j : j + TILE, i : i + TILE]
-            upper += lower.T.clone()
-            lower.copy_(upper.T.clone() if i == j else upper.T)
+            upper += lower.T.clone() if i == j else lower.T
+            if i != j:
+                lower.copy_(upper.T)
     return both.fill_diagonal_(0)
