@@ -1,0 +1,45 @@
+"""Statistics of agreement between two classifiers, each with an interval: never a bare number.
+
+Everything is seeded and deterministic, takes plain sequences, and returns plain Python floats. The rules:
+
+- a share of samples has Wilson's score interval (Wilson 1927; never outside [0, 1], never without width);
+- anything else has the percentile bootstrap over samples (Efron & Tibshirani 1993, chapter 13), 2000 resamples;
+- two predictors on the same samples are compared in pairs: McNemar's exact test and the bootstrap of the difference.
+"""
+
+from __future__ import annotations
+
+from hf_stitch.statistics.activations import cosine, r_squared, relative_error
+from hf_stitch.statistics.classes import Comparison, agreement, balanced_accuracy, compare, kappa, majority
+from hf_stitch.statistics.intervals import (
+    LEVEL,
+    RESAMPLES,
+    Interval,
+    bootstrap,
+    correlation,
+    mean,
+    mean_difference,
+    ratio,
+    wilson,
+)
+
+__all__ = [
+    "LEVEL",
+    "RESAMPLES",
+    "Comparison",
+    "Interval",
+    "agreement",
+    "balanced_accuracy",
+    "bootstrap",
+    "compare",
+    "correlation",
+    "cosine",
+    "kappa",
+    "majority",
+    "mean",
+    "mean_difference",
+    "r_squared",
+    "ratio",
+    "relative_error",
+    "wilson",
+]
