@@ -182,7 +182,7 @@ def _our_class(name: str) -> Any:
         from hf_stitch.speech_to_text_2.modeling_speech_to_text_2 import Speech2Text2ForCausalLM
 
         return Speech2Text2ForCausalLM
-    return getattr(networks, name, None)
+    return networks.class_called(name)
 
 
 @contextmanager

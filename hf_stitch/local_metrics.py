@@ -26,6 +26,7 @@ from hf_stitch.store import PartStore
 Role = Literal["source", "target"]
 SIDES: tuple[Role, Role] = ("source", "target")
 SAMPLES_AT_ONCE = {"vector": 65536, "other": 64}
+STEPS_AT_ONCE = {"vector": 65536, "other": 16384}  # timesteps of them all: long sounds would need tens of gigabytes
 
 
 def collect_metric(
@@ -59,7 +60,9 @@ def collect_metric(
                     deviations = given_moves(end.model, end.selected, inputs, near)
                 else:
                     keys = [samples.keys[i] for i in bucket]
-                    deviations = moves(end.model, end.selected, inputs, keys, around, _at_once(end, bucket))
+                    steps = int((frames.source if role == "source" else frames.target).lengths[list(bucket)].max())
+                    chunk = at_once(end.preparer.modality, len(bucket), steps)
+                    deviations = moves(end.model, end.selected, inputs, keys, around, chunk)
                 sketch = _sketch(end, inputs, [windows[i] for i in bucket], deviations, recipe)
                 store.write(name, dict(zip(("directions", "variances", "trace"), sketch)))
             advance(len(bucket) * runtime.accelerator.num_processes)
@@ -89,9 +92,10 @@ def _neighborhood(recipe: Recipe, end: End) -> Neighborhood:
     return Neighborhood(kind, asked.size, asked.delta / 4, recipe.seed, embedding)
 
 
-def _at_once(end: End, bucket: Sequence[int]) -> int:
-    """Neighbours of a batch that are run together."""
-    return max(1, SAMPLES_AT_ONCE.get(end.preparer.modality, SAMPLES_AT_ONCE["other"]) // len(bucket))
+def at_once(modality: str, batch: int, steps: int) -> int:
+    """Neighbours of a batch of samples of at most so many timesteps that are run together, at least one."""
+    samples, most = (known.get(modality, known["other"]) for known in (SAMPLES_AT_ONCE, STEPS_AT_ONCE))
+    return max(1, min(samples, most // steps) // batch)
 
 
 def _given(

@@ -215,3 +215,10 @@ def test_batches_without_any_row_are_left_out(speech: dict, monkeypatch: pytest.
     fewer = type(pairing)(tuple(pairs), pairing.keys[kept], pairing.dropped)
     found, _ = opened.metric(opened.recipe, "source", fewer)
     assert len(found) == int(kept.sum())
+
+
+def test_as_many_neighbours_run_together_as_their_length_allows() -> None:
+    assert local_metrics.at_once("vector", 100, 1) == 655
+    assert local_metrics.at_once("audio", 16, 100) == 4, "2 s: as for texts"
+    assert local_metrics.at_once("audio", 8, 1500) == 1, "30 s"
+    assert local_metrics.at_once("vector", 650, 100) == 1

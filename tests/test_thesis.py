@@ -18,7 +18,7 @@ NARROW = {
     "decoder_ffn_dim": 48, "decoder_attention_heads": 4, "num_conv_pos_embeddings": 8,
     "num_conv_pos_embedding_groups": 4, "vocab_size": 60,
 }  # fmt: skip
-THESIS = [name for name in shipped() if name.startswith("thesis/")]
+THESIS = [name for name in shipped() if name.startswith("thesis/") and Recipe.load(name).source.model in KNOWN]
 
 
 def narrow(plain: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from hf_stitch.errors import StitchError
 from hf_stitch.loading import resolve
+from hf_stitch.local_metrics import at_once
 from hf_stitch.recipe import Side
 from hf_stitch.rehearsal.plan import is_local
 from hf_stitch.rehearsal.trial_run import Rehearsed
@@ -90,10 +91,13 @@ def memory(seen: Rehearsed) -> dict[str, float]:
     base = float(seen.start + watch["models"].memory)
     per_row = watch["activations.fit"].memory / sizes.samples * sizes.stretch
     found = {"models": base, "activations": base + per_row * sizes.bucket}
-    for role in ("source", "target"):
+    frames = seen.bench.frames["fit"]
+    for role, end, ragged in zip(("source", "target"), seen.ends, (frames.source, frames.target)):
         if cost := watch.get(f"neighbourhoods.{role}"):
-            rows = cost.memory / (sizes.samples * max(1, sizes.neighbours)) * sizes.stretch
-            found[f"neighbourhoods.{role}"] = base + rows * sizes.at_once
+            kind, steps = end.preparer.modality, int(ragged.lengths.max())
+            rehearsed = sizes.samples * min(sizes.neighbours, at_once(kind, sizes.samples, steps))
+            real = sizes.rows_at_once(kind, round(steps * sizes.stretch))
+            found[f"neighbourhoods.{role}"] = base + cost.memory / max(1, rehearsed) * sizes.stretch * real
     found["cut"] = base + watch["cut"].memory
     held = 2 * disk(seen)["activations"]  # the parts, and the same rows in sample order
     found["fit"] = base + held + _power_law(seen, "memory")[0]

@@ -9,14 +9,14 @@ from hf_stitch.collection import batch_size
 from hf_stitch.data import Samples, load_samples
 from hf_stitch.ends import End
 from hf_stitch.errors import RecipeError
-from hf_stitch.local_metrics import SAMPLES_AT_ONCE
+from hf_stitch.local_metrics import at_once
 from hf_stitch.recipe import Data, Recipe
 from hf_stitch.rehearsal.synthetic import write_samples
 from hf_stitch.tables import open_table
 
 SPLITS = ("fit", "validation", "test")
-SECONDS, TEXT, FIT, TESTED, VECTORS, NEIGHBOURS = 2.0, 40, 4, 2, 256, 3
-"""At most so many seconds of sound, words of a text, samples to fit and to test (VECTORS of numbers), neighbours."""
+SECONDS, TEXT, FIT, TESTED, VECTORS, NEIGHBOURS = 2.0, 40, 4, 2, 64, 3
+"""At most so many seconds of sound, words of a text, samples to fit, to test, neighbours; VECTORS: if of numbers."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Sizes:
         real: the recipe's samples, by split; `counted` says which of them are known.
         stretch: typical length of an input over the rehearsed one.
         neighbours: rehearsed, and `real_neighbours` the recipe's; 0 where none are needed.
-        bucket: samples that run together in the real run, and `at_once` neighbours of all of them together.
+        bucket: samples that run together in the real run.
     """
 
     samples: int
@@ -39,7 +39,6 @@ class Sizes:
     neighbours: int
     real_neighbours: int
     bucket: int
-    at_once: int
 
     @classmethod
     def of(cls, recipe: Recipe, ends: tuple[End, End]) -> Sizes:
@@ -62,18 +61,20 @@ class Sizes:
         rank = recipe.neighborhoods.rank
         needed = max(NEIGHBOURS, rank + 1 if isinstance(rank, int) else 0)
         bucket = min(real["fit"], *(batch_size(end) for end in ends))
-        most = SAMPLES_AT_ONCE["vector" if vectors else "other"]
         return cls(
             samples=min(VECTORS if vectors else FIT, real["fit"]),
             tested=VECTORS if vectors else TESTED,
             real=real,
             counted=counted,
             stretch=stretch,
-            neighbours=min(size, size if vectors else needed),
+            neighbours=min(size, max(VECTORS, needed) if vectors else needed),
             real_neighbours=size,
             bucket=bucket,
-            at_once=bucket * min(size, max(1, most // bucket)),
         )
+
+    def rows_at_once(self, modality: str, steps: int) -> int:
+        """Neighbours of all samples of a real batch that run together, where a sample has so many timesteps."""
+        return self.bucket * min(self.real_neighbours, at_once(modality, self.bucket, steps))
 
 
 def small_recipe(recipe: Recipe, sizes: Sizes, ends: tuple[End, End], scratch: Path) -> Recipe:

@@ -14,6 +14,8 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedMode
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from hf_stitch.zoo.sensors import SENSORS
+
 
 class TanhNetworkConfig(PreTrainedConfig):
     """Configuration of a network with `layer_sizes` neurons, input and output included."""
@@ -136,7 +138,16 @@ class ConvAutoencoderModel(PreTrainedModel):
         return output if return_dict else output.to_tuple()
 
 
-NETWORKS = ((TanhNetworkConfig, TanhNetworkModel), (ConvAutoencoderConfig, ConvAutoencoderModel))
+NETWORKS: tuple[tuple[Any, Any], ...] = (
+    (TanhNetworkConfig, TanhNetworkModel),
+    (ConvAutoencoderConfig, ConvAutoencoderModel),
+    *SENSORS,
+)
+
+
+def class_called(name: str) -> Any:
+    """The network's class of that name, None where there is none."""
+    return next((model for _, model in NETWORKS if model.__name__ == name), None)
 
 
 def register() -> None:
