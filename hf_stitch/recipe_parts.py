@@ -50,7 +50,8 @@ class Columns(Part):
     label: str | None = Field(None, description="true class, for accuracy")
     text: str | None = Field(None, description="true transcript, for word errors; absent: the target's text")
     times: str | None = Field(
-        None, description="start and end, in seconds, of each word of the target's text, for spans from sound"
+        None,
+        description="start and end of each target word in seconds, for spans from sound, in the fit and at run time",
     )
     group: str | None = Field(None, description="a column whose values get rows of their own, as test/<value>")
     id: str | None = Field(None, description="unique sample ids; absent: row numbers")

@@ -76,7 +76,7 @@ def judge(
 
 def _for_comparison(verdict: Verdict) -> Verdict:
     told = "it was told the true target lengths, which nobody knows at run time"
-    advice = "Set `sequence.target_length` to ratio, constant or ctc for a model that predicts."
+    advice = "Set `sequence.target_length` to ratio, predicted or constant for a model that predicts."
     return Verdict("comparison-only", f"For comparison only, since {told}: {verdict.text}", advice)
 
 
