@@ -51,7 +51,7 @@ class Columns(Part):
     text: str | None = Field(None, description="true transcript, for word errors; absent: the target's text")
     times: str | None = Field(
         None,
-        description="start and end of each target word in seconds, for spans from sound, in the fit and at run time",
+        description="start and end of each target word in seconds, for spans from sound, at run time too",
     )
     group: str | None = Field(None, description="a column whose values get rows of their own, as test/<value>")
     id: str | None = Field(None, description="unique sample ids; absent: row numbers")
