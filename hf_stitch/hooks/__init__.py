@@ -9,7 +9,7 @@ from hf_stitch.hooks.suffix import apply_suffix_plan, input_length, run_suffix
 from hf_stitch.hooks.suffix_plan import plan_suffix
 from hf_stitch.hooks.survey import COMBOS, MakeInputs, probe
 from hf_stitch.hooks.tree import module_tree
-from hf_stitch.hooks.vacant import Absent
+from hf_stitch.hooks.vacant import Absent, never_again
 
 __all__ = [
     "COMBOS",
@@ -25,6 +25,7 @@ __all__ = [
     "input_length",
     "make_inputs_for",
     "module_tree",
+    "never_again",
     "plan_prefix",
     "plan_prompt",
     "plan_suffix",

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hf_stitch.errors import HookError
 from hf_stitch.hooks import structure
@@ -173,6 +174,16 @@ def ungate(module: nn.Module) -> None:
     """Take the gate away again."""
     module.__class__ = module.gate_of  # type: ignore[assignment]
     del module.gate_point, module.gate_specs
+
+
+def never_again(model: nn.Module) -> None:
+    """Take layers that hold vacant modules (T5's first block) out of gradient checkpointing, in place.
+
+    The backward pass would run them a second time, when no suffix run is under way.
+    """
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer) and any(isinstance(m, Vacant) for m in module.modules()):
+            module.gradient_checkpointing = False
 
 
 def zeros(spec: Any, state: _Running, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:

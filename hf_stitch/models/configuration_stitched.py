@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
 
+from hf_stitch.errors import ArtifactError
 from hf_stitch.loading import register_ours
 from hf_stitch.models.shim import auto_map
 from hf_stitch.models.tasks import answer_of, samples_per_position
@@ -98,6 +99,18 @@ class StitchedConfig(PretrainedConfig):
     def get_text_config(self, *args: Any, **kwargs: Any) -> PretrainedConfig:
         """The composite itself: generation helpers must not pick one of the halves."""
         return self
+
+
+def check_config(config: StitchedConfig) -> None:
+    """ArtifactError where a configuration is of another format or holds no stitched model."""
+    where = config.name_or_path or "the configuration"
+    if config.stitch_format not in READABLE:
+        came, ours = config.stitch_format, FORMAT
+        raise ArtifactError(
+            f"{where} has format {came}, this hf_stitch reads format {ours}; fit it again or install its version"
+        )
+    if not (config.ends["prefix"] and config.ends["suffix"] and config.layer and config.sequence):
+        raise ArtifactError(f"{where} holds no stitched model: expected a folder written by `hf-stitch fit`")
 
 
 def _config(value: Any) -> PretrainedConfig | None:

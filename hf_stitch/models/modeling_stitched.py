@@ -13,15 +13,14 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from hf_stitch.errors import ArtifactError, HookError
-from hf_stitch.hooks import HookPoint, capture, generation_way, run_suffix
-from hf_stitch.loading import class_of, uniform
+from hf_stitch.hooks import HookPoint, capture, generation_way, never_again, run_suffix
 from hf_stitch.masks import timestep_mask
-from hf_stitch.models.configuration_stitched import FORMAT, READABLE, StitchedConfig
+from hf_stitch.models.configuration_stitched import StitchedConfig, check_config
 from hf_stitch.models.inputs import MAIN, as_states, for_target, split
 from hf_stitch.models.publishing import push_model
 from hf_stitch.models.shim import write_shim
 from hf_stitch.models.tasks import generates
-from hf_stitch.models.thin import HALVES, THIN, Elsewhere, check_unchanged, load_half, thin_weights, with_settings
+from hf_stitch.models.thin import HALVES, THIN, check_unchanged, empty_half, load_half, thin_weights
 from hf_stitch.sequences.rule import LengthRule
 from hf_stitch.sequences.windows import Plan
 from hf_stitch.stitching.layer import StitchingLayer
@@ -37,7 +36,7 @@ class StitchedModel(PreTrainedModel):
 
     config_class = StitchedConfig
     base_model_prefix = ""
-    supports_gradient_checkpointing = False
+    supports_gradient_checkpointing = True  # of the halves that do
     _supports_sdpa = True
     accepts_loss_kwargs = False  # the target's loss is a mean over the batch that it sees
 
@@ -57,9 +56,9 @@ class StitchedModel(PreTrainedModel):
         rule: LengthRule | None = None,
     ) -> None:
         super().__init__(config)
-        _check_config(config)
-        self.prefix = prefix if prefix is not None else _build(config, "prefix", config.source)
-        self.suffix = suffix if suffix is not None else _build(config, "suffix", config.target)
+        check_config(config)
+        self.prefix = prefix if prefix is not None else empty_half(config, "prefix")
+        self.suffix = suffix if suffix is not None else empty_half(config, "suffix")
         self.layer = layer if layer is not None else StitchingLayer.from_spec(config.layer)
         self.rule = rule if rule is not None else LengthRule.from_spec(config.sequence)
         self.trust = TrustGauge.from_spec(config.trust) if config.trust else None
@@ -207,6 +206,21 @@ class StitchedModel(PreTrainedModel):
             output["trust"], output["trust_parts"] = trust.score, trust.parts
         return output.to_tuple() if return_dict is False else output
 
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
+        """Compute activations again in the backward pass, in each half that can; `trainable` decides what is trained.
+
+        Raises:
+            ArtifactError: neither half can.
+        """
+        able = [half for half in (self.prefix, self.suffix) if getattr(half, "supports_gradient_checkpointing", False)]
+        if not able:
+            names = " nor ".join(type(half).__name__ for half in (self.prefix, self.suffix))
+            raise ArtifactError(f"neither {names} supports gradient checkpointing; train without it")
+        for half in able:
+            newest = getattr(half, "activation_checkpointing_enable", half.gradient_checkpointing_enable)
+            newest(gradient_checkpointing_kwargs)
+            never_again(half)
+
     def generate(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse: a target that generates makes this a `StitchedForGeneration`.
 
@@ -280,23 +294,3 @@ class StitchedModel(PreTrainedModel):
     @classmethod
     def register_for_auto_class(cls, auto_class: str = "AutoModel") -> None:
         """Nothing to do: the shim stands for the code, which is never copied."""
-
-
-def _check_config(config: StitchedConfig) -> None:
-    where = config.name_or_path or "the configuration"
-    if config.stitch_format not in READABLE:
-        came, ours = config.stitch_format, FORMAT
-        raise ArtifactError(
-            f"{where} has format {came}, this hf_stitch reads format {ours}; fit it again or install its version"
-        )
-    if not (config.ends["prefix"] and config.ends["suffix"] and config.layer and config.sequence):
-        raise ArtifactError(f"{where} holds no stitched model: expected a folder written by `hf-stitch fit`")
-
-
-def _build(config: StitchedConfig, name: str, own: Any) -> Any:
-    """An empty model of one half, already cut; of the thin form a mere place for it."""
-    if config.save == THIN:
-        return Elsewhere()
-    end = config.ends[name]
-    half = HALVES[name](uniform(class_of(own, end["class"])._from_config(own), own.dtype), end["plan"])
-    return with_settings(half, end)

@@ -16,7 +16,7 @@ from transformers import GenerationConfig
 
 from hf_stitch.errors import ArtifactError
 from hf_stitch.hooks import apply_prefix_plan, apply_suffix_plan
-from hf_stitch.loading import ZOO, load_model, resolve
+from hf_stitch.loading import ZOO, class_of, load_model, resolve, uniform
 from hf_stitch.recipe import Side
 
 if TYPE_CHECKING:
@@ -99,6 +99,15 @@ def load_half(config: StitchedConfig, name: str, dtype: torch.dtype | None = Non
             "full form of this model"
         )
     return with_settings(half if dtype is None else half.to(dtype), end)
+
+
+def empty_half(config: StitchedConfig, name: str) -> Any:
+    """An empty model of one half, already cut; of the thin form a mere place for it."""
+    if config.save == THIN:
+        return Elsewhere()
+    end, own = config.ends[name], config.source if name == "prefix" else config.target
+    half = HALVES[name](uniform(class_of(own, end["class"])._from_config(own), own.dtype), end["plan"])
+    return with_settings(half, end)
 
 
 def with_settings(half: Any, end: dict[str, Any]) -> Any:
