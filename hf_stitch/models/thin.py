@@ -105,7 +105,8 @@ def empty_half(config: StitchedConfig, name: str) -> Any:
     """An empty model of one half, already cut; of the thin form a mere place for it."""
     if config.save == THIN:
         return Elsewhere()
-    end, own = config.ends[name], config.source if name == "prefix" else config.target
+    end = config.ends[name]
+    own: Any = config.source if name == "prefix" else config.target
     half = HALVES[name](uniform(class_of(own, end["class"])._from_config(own), own.dtype), end["plan"])
     return with_settings(half, end)
 
