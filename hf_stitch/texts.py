@@ -88,7 +88,11 @@ def _shared(source: End, samples: Samples, places: Sequence[Offsets], ids: Seque
 
 
 def samples_per_frame(source: End) -> float:
-    """Audio samples from one timestep of the source's hook point to the next, found by running it on noise."""
+    """Audio samples from one timestep of the source's hook point to the next, found by running it on noise.
+
+    Raises:
+        RecipeError: a hook point with as many timesteps for any sound, in a window of unknown length.
+    """
     rate, preparer = source.preparer.rate, source.preparer
     noise = np.random.default_rng(0).standard_normal(10 * rate).astype(np.float32)
     frames, samples = [], []
@@ -100,7 +104,13 @@ def samples_per_frame(source: End) -> float:
             frames.append(capture(source.model, [source.point], inputs)[0].shape[1])
         samples.append(seconds * rate)
     if frames[0] == frames[1]:  # it takes a window of one length and no other, as Whisper does
-        return float(preparer.tool.chunk_length * rate / frames[0])
+        window = getattr(preparer.tool, "chunk_length", None)
+        if window is None:
+            raise RecipeError(
+                f"sequence.length: spans from sound needs timesteps that follow the sound; {source.side.model} has "
+                f"{frames[0]} at {source.side.hook} for any sound: take another hook, or length: pool"
+            )
+        return float(window * rate / frames[0])
     return (samples[1] - samples[0]) / (frames[1] - frames[0])
 
 

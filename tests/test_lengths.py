@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,8 +28,9 @@ from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.offsets import Said
 from hf_stitch.prediction import Predictor
 from hf_stitch.preparation import Preparer
-from hf_stitch.recipe import Recipe, merge
+from hf_stitch.recipe import Recipe, Side, merge
 from hf_stitch.sequences.ctc import words_of
+from hf_stitch.texts import samples_per_frame
 
 SPOKEN = ("a so not it", "not it", "it i a so not i")
 WRITTEN = ("the film was very good", "so bad", "i never like this boring play")
@@ -255,3 +258,21 @@ def test_spans_from_sound_need_times(pico_listener: Path, pico_xlnet: Path, spok
     opened = bench({**listening(pico_listener, pico_xlnet, spoken), "sequence": {"length": "spans"}})
     with pytest.raises(DataError, match=r"data.fit.columns.times is missing: .* or use length: ctc"):
         opened.texts(opened.recipe, "fit")
+
+
+def listener_of(frames: Callable[[int], int], monkeypatch: pytest.MonkeyPatch, **tool: Any) -> Any:
+    """An end that gives so many timesteps for so many audio samples."""
+    monkeypatch.setattr("hf_stitch.texts.capture", lambda model, points, inputs: [inputs["x"]])
+    preparer = SimpleNamespace(
+        rate=RATE, tool=SimpleNamespace(**tool), batch=lambda raws: {"x": torch.zeros(1, frames(len(raws[0])), 1)}
+    )
+    model = SimpleNamespace(device="cpu", dtype=torch.float32)
+    return SimpleNamespace(preparer=preparer, model=model, point=None, side=Side(model="ears", hook="layers.3"))
+
+
+def test_audio_samples_of_a_timestep(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert samples_per_frame(listener_of(lambda n: (n - 400) // 320 + 1, monkeypatch)) == 320
+    assert samples_per_frame(listener_of(lambda n: n // 640 + 7, monkeypatch)) == 640
+    assert samples_per_frame(listener_of(lambda n: 1500, monkeypatch, chunk_length=30)) == 320
+    with pytest.raises(RecipeError, match=r"ears has 12 at layers.3 for any sound: take another hook"):
+        samples_per_frame(listener_of(lambda n: 12, monkeypatch))
