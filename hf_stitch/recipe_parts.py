@@ -171,7 +171,7 @@ class Stitch(Part):
     )
     pairs: PositiveInt | None = Field(None, description="only so many corresponding pairs serve the fit")
     alignment: Literal["procrustes", "sign", "kabsch", "blocks", "closest_points"] | None = Field(
-        None, description="diffusion: of the two maps; absent: procrustes, or blocks below 2 pairs a coordinate"
+        None, description="diffusion: of the two maps; absent: procrustes, or blocks below 4 pairs a coordinate"
     )
     landmarks: PositiveInt | None = Field(None, description="rbf, diffusion: rows kept as centres; absent: all")
     shuffle: int | None = Field(None, description="a control: pairs are dealt at random, with this seed")

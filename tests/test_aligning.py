@@ -15,7 +15,7 @@ from hf_stitch.errors import FitError, RecipeError
 from hf_stitch.manifold.engine import TORCH
 from hf_stitch.recipe import Recipe
 from hf_stitch.stitching.aligning import align
-from hf_stitch.stitching.layer import fit_layer
+from hf_stitch.stitching.layer import fit_layer, spaced
 
 SIMPLE = torch.tensor([1.0, 4.0, 9.0], dtype=torch.float64)
 PAIRED = torch.tensor([1.0, 1.01, 4.0], dtype=torch.float64)
@@ -63,6 +63,22 @@ def test_one_pair_decides_signs_and_blocks_but_not_the_whole() -> None:
     assert undetermined.notes["residual"] < 1e-8, "the pair itself fits"
     assert undetermined.notes["residual_of_all_pairs"] > 0.1, "the others do not"
     assert "not determined by 1 pairs" in undetermined.warnings[0]
+
+
+def test_ten_pairs_with_noise_are_aligned_better_block_by_block() -> None:
+    """The angles between coordinates of different eigenvalues are known to be 0; ten pairs would fit them to noise."""
+    spectrum = torch.tensor([1.0, 1.01, 2, 4, 4.05], dtype=torch.float64)
+    turn = torch.block_diag(TURN[:2, :2], torch.eye(1, dtype=torch.float64), TURN[:2, :2])
+    errors = []
+    for seed in range(20):
+        a = normal(300, 5, seed=seed)
+        first, second = (made(coordinates=x, laplace=spectrum) for x in (a, a @ turn))
+        second.coordinates = second.coordinates + 0.03 * normal(300, 5, seed=100 + seed)
+        found = [align(first, second, spaced(300, 10), kind, few=True) for kind in (None, "procrustes")]
+        assert [one.notes["kind"] for one in found] == ["blocks", "procrustes"]
+        errors.append([one.notes["residual_of_all_pairs"] for one in found])
+    ours, whole = torch.tensor(errors).mean(0).tolist()
+    assert ours < whole
 
 
 def test_kabsch_cannot_reflect() -> None:

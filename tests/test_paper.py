@@ -191,6 +191,21 @@ def test_few_pairs_are_on_every_card_for_powers_of_two(name: str) -> None:
         assert few_pairs_labels(report) >= {f"{method} from {n} pairs" for n in (2, 8, rows)}
 
 
+@pytest.mark.parametrize(
+    "name", ["output_fold", "parabola", "warped_inputs", "vector_fields", "two_cameras", "partial_observations"]
+)
+def test_every_experiment_asks_how_many_pairs_it_needs(name: str) -> None:
+    recipe = Recipe.load(f"paper/{name}")
+    numbers: dict[str, set[int]] = {}
+    for _, variant in recipe.variants():
+        if variant.stitch.pairs is not None:
+            numbers.setdefault(variant.stitch.method, set()).add(variant.stitch.pairs)
+    every = numbers["diffusion"]
+    assert set(numbers) == {"diffusion", "affine", "orthogonal"}
+    assert all({2**k for k in range(1, max(every).bit_length())} <= found for found in numbers.values())
+    assert all(max(found) == max(every) >= (recipe.data.fit.samples or 512) for found in numbers.values())
+
+
 def test_page_draws_both_geometries_over_the_square_and_names_false_neighbours() -> None:
     report = run("vector_fields", "compare=[{name: all pairs, stitch: {neighbours: all}}]", "data.fit.samples=600")
     [table] = spectrum_tables(report)

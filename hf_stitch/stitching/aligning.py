@@ -14,6 +14,7 @@ from hf_stitch.manifold.diffusion_map import DiffusionMap
 from hf_stitch.manifold.engine import Engine
 
 Kind = Literal["procrustes", "sign", "kabsch", "blocks", "closest_points"]
+FEW = 4  # pairs a coordinate below which the coordinates are aligned block by block
 DECIDES = 1.05  # margin of closest points below which the clouds alone do not say which map it is
 
 
@@ -33,7 +34,8 @@ def align(
     """Align two maps by the paired rows `chosen`; `closest_points` looks at no pair.
 
     Args:
-        kind: absent: Procrustes, block by block where `few` pairs are asked for and they are under 2 l.
+        kind: absent: Procrustes, block by block where `few` pairs are asked for and they are under 4 l: so few
+            fit their noise with the angles between coordinates of different eigenvalues, which are 0.
         few: the pairs are fewer than there could be.
 
     Raises:
@@ -51,7 +53,7 @@ def align(
     count = min(widths)
     a, b = source.coordinates[:, :count], target.coordinates[:, :count]
     spectrum = (source.laplace[:count] / source.laplace[0] + target.laplace[:count] / target.laplace[0]) / 2
-    used = kind or ("blocks" if few and len(chosen) < 2 * count else "procrustes")
+    used = kind or ("blocks" if few and len(chosen) < FEW * count else "procrustes")
     found = _found(used, a, b, chosen, spectrum, source.engine)
     rotated = a @ found.rotation
     notes = {"residual": found.residual, "coordinates": count, "kind": found.kind}
