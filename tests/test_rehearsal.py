@@ -166,6 +166,16 @@ def test_what_the_fit_would_refuse_is_refused(changes: dict[str, Any], message: 
         content(**changes)
 
 
+def test_comparisons_are_rehearsed_too() -> None:
+    trim = {"name": "words", "sequence": {"length": "ctc"}, "stitch": {"method": "affine"}}
+    other = {"name": "other", "source": {"hook": "wav2vec2.encoder.layers.1"}}
+    found = content(compare=["affine", trim, {"name": "bad", "sequence": {"length": "spans"}}, other])
+    notes = [note for note in found["notes"] if "comparison " in note]
+    assert notes[0].startswith("the comparison bad would fail: ")
+    assert notes[1].startswith("the comparison other has models or data of its own")
+    assert len(notes) == 2
+
+
 def test_the_program_tells_a_table_and_writes_json(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ import torch
 from hf_stitch.assembly import cost_of
 from hf_stitch.cache import cache_folder
 from hf_stitch.environment import environment
+from hf_stitch.errors import RecipeError
 from hf_stitch.progress import Progress
 from hf_stitch.recipe import Recipe
 from hf_stitch.rehearsal.estimate import disk, download, memory, stages
@@ -64,6 +65,8 @@ def rehearse(
         scratch = Path(folder)
         with sealed(scratch):
             runtime = Runtime.start(device, dtype, progress)
+            if runtime.accelerator.num_processes > 1:
+                raise RecipeError("a rehearsal runs in one process; start it without torchrun or accelerate launch")
             seen = run_small(asked, runtime, scratch)
             return Rehearsal(_content(asked, seen, runtime, free))
 

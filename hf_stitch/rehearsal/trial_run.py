@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 from hf_stitch.activation_set import ActivationSet
 from hf_stitch.assembly import assemble
 from hf_stitch.ends import End
-from hf_stitch.errors import FitError, ManifoldError
+from hf_stitch.errors import FitError, ManifoldError, StitchError
 from hf_stitch.local_metrics import Role
 from hf_stitch.manifold.local_metric import LocalMetric
 from hf_stitch.pairing import Pairing, activation_sets, fit_special
@@ -25,6 +25,7 @@ from hf_stitch.rehearsal.stand_ins import stand_in
 from hf_stitch.rehearsal.synthetic import spelt
 from hf_stitch.rehearsal.watch import Watch
 from hf_stitch.runtime import Runtime
+from hf_stitch.sequences.rule import LengthRule
 from hf_stitch.stitching.layer import StitchingLayer, fit_layer
 from hf_stitch.timing import Timings
 from hf_stitch.trial import Trial
@@ -87,7 +88,8 @@ def run_small(recipe: Recipe, runtime: Runtime, scratch: Path) -> Rehearsed:
     _collect(seen, scratch)
     if recipe.directions == "both":
         bench.swapped()
-    fitted = _fit(seen)
+    cutter = Cutter(bench)
+    fitted = _fit(seen, cutter)
     if recipe.trust != "none":
         with watch.stage("trust"):
             give_trust(fitted, bench)
@@ -98,6 +100,7 @@ def run_small(recipe: Recipe, runtime: Runtime, scratch: Path) -> Rehearsed:
             trial.reference_measures()
         with watch.stage("evaluate"):
             trial.measure(fitted)
+        _compare(seen, trial, cutter)
     seen.model = fitted.model
     return seen
 
@@ -121,62 +124,110 @@ def _target_texts(bench: Workbench, split: str) -> list[Any]:
     return [samples.target(i) for i in range(len(samples))]
 
 
-def _fit(seen: Rehearsed) -> Fitted:
-    bench, recipe = seen.bench, seen.bench.recipe
-    rule = bench.rule(recipe)
-    pairing = bench.pairing(recipe, rule, "fit")
-    seen.paired, seen.real_rows = len(pairing), _real_rows(seen, pairing)
-    check_rows(recipe, bench, rule, seen.real_rows, seen.sizes.real["fit"])
+def _fit(seen: Rehearsed, cutter: Cutter) -> Fitted:
+    """The recipe's own method, everything watched."""
+    recipe = seen.bench.recipe
+    rule, pairing = _paired(seen, recipe)
+    seen.paired, seen.real_rows = len(pairing), _real_rows(seen, recipe, pairing)
+    layer = _fit_twice(seen, recipe, *_sets(seen, recipe, pairing, watched=True))
+    with seen.watch.stage("cut"):
+        cutter.halves(recipe.sequence.length == "ctc")
+    return _put_together(seen, recipe, cutter, layer, rule, pairing)
+
+
+def _compare(seen: Rehearsed, trial: Trial, cutter: Cutter) -> None:
+    """Every comparison on the same models and data, for what it would refuse; the real run only tells of that."""
+    bench = seen.bench
+    shared = {"data": bench.recipe.data}
+    for label, variant in seen.recipe.variants()[1:]:
+        if (variant.source, variant.target, variant.data) != (seen.recipe.source, seen.recipe.target, seen.recipe.data):
+            seen.notes.append(f"the comparison {label} has models or data of its own and was not rehearsed")
+            continue
+        around = variant.neighborhoods.model_copy(update={"size": bench.recipe.neighborhoods.size})
+        small = variant.model_copy(update={**shared, "neighborhoods": around})
+        try:
+            rule, pairing = _paired(seen, small)
+            source, target = _sets(seen, small, pairing)
+            count = min(_real_rows(seen, small, pairing), _fewest(small, source))
+            layer = _layer(seen, small, source, target, count)
+            trial.measure(_put_together(seen, small, cutter, layer, rule, pairing))
+        except ManifoldError:
+            continue  # of random rows: says nothing of real ones
+        except StitchError as error:
+            seen.notes.append(f"the comparison {label} would fail: {error}")
+
+
+def _paired(seen: Rehearsed, recipe: Recipe) -> tuple[LengthRule, Pairing]:
+    rule = seen.bench.rule(recipe)
+    pairing = seen.bench.pairing(recipe, rule, "fit")
+    check_rows(recipe, seen.bench, rule, _real_rows(seen, recipe, pairing), seen.sizes.real["fit"])
+    return rule, pairing
+
+
+def _sets(
+    seen: Rehearsed, recipe: Recipe, pairing: Pairing, watched: bool = False
+) -> tuple[ActivationSet, ActivationSet]:
     metrics: dict[Role, LocalMetric | None] = {"source": None, "target": None}
     for role in mapped_sides(recipe):
-        with seen.watch.stage(f"neighbourhoods.{role}"):
-            metrics[role], _ = bench.metric(recipe, role, pairing)
-    pair = activation_sets(*seen.ends, bench.frames["fit"], pairing, (metrics["source"], metrics["target"]))
-    layer = _fit_twice(seen, recipe, *pair)
+        with seen.watch.stage(f"neighbourhoods.{role}") if watched else nullcontext():
+            metrics[role], _ = seen.bench.metric(recipe, role, pairing)
+    frames = seen.bench.frames["fit"]
+    return activation_sets(*seen.ends, frames, pairing, (metrics["source"], metrics["target"]))
+
+
+def _put_together(
+    seen: Rehearsed, recipe: Recipe, cutter: Cutter, layer: StitchingLayer, rule: LengthRule, pairing: Pairing
+) -> Fitted:
+    bench = seen.bench
     rule = fit_special(rule, bench.source, bench.frames["fit"], bench.texts(recipe, "fit"))
-    with seen.watch.stage("cut"):
-        halves = Cutter(bench).halves(recipe.sequence.length == "ctc")
-    model = assemble(recipe, halves, layer, rule).to(bench.runtime.device)
+    model = assemble(recipe, cutter.halves(recipe.sequence.length == "ctc"), layer, rule).to(bench.runtime.device)
     return Fitted(recipe.label, recipe, model, pairing, layer.diagnostics)
 
 
-def _real_rows(seen: Rehearsed, pairing: Pairing) -> int:
+def _real_rows(seen: Rehearsed, recipe: Recipe, pairing: Pairing) -> int:
     """Rows of the real fit: each sample's, stretched to its typical length, and cut as the recipe cuts them."""
     each = len(pairing) / seen.sizes.samples
-    limit = seen.recipe.sequence.per_sample
+    limit = recipe.sequence.per_sample
     longer = each * (seen.sizes.stretch if each > 1 else 1)
     return max(1, round(seen.sizes.real["fit"] * (longer if limit is None else min(longer, limit))))
 
 
 def _fit_twice(seen: Rehearsed, recipe: Recipe, source: ActivationSet, target: ActivationSet) -> StitchingLayer:
-    asked = recipe.stitch
-    needed = max(
-        ROWS, (asked.coordinates or 0) + 16, asked.pairs or 0, asked.landmarks or 0, source.values.shape[1] + 1
-    )
-    first = min(seen.real_rows, needed)
+    """Two fits, the second of twice as many rows where there will be so many: the real one's cost follows from them."""
+    first = min(seen.real_rows, _fewest(recipe, source))
     seen.rows = (first, min(seen.real_rows, 2 * first))
     layer: StitchingLayer | None = None
     for name, count in zip(("fit.first", "fit.second"), seen.rows):
         if name == "fit.second" and count == first:
             break
-        index = torch.arange(count) % len(source)
-        draw = torch.Generator().manual_seed(recipe.seed)
         try:
             with seen.watch.stage(name):
-                layer = fit_layer(
-                    asked.method,
-                    _grown(source, index, draw),
-                    _grown(target, index, draw),
-                    landing=asked.landing,
-                    fill=recipe.sequence.fill,
-                    options=asked.options(),
-                    rows=seen.bench.runtime.rows,
-                )
+                layer = _layer(seen, recipe, source, target, count)
         except (ManifoldError, FitError) as error:
             seen.watch.pop(name)
             seen.notes.append(f"the map of {count} random rows could not be made, its time is not estimated: {error}")
             break
     return layer if layer is not None else fit_layer("affine", source, target)
+
+
+def _fewest(recipe: Recipe, source: ActivationSet) -> int:
+    """Rows that a method needs at least, and no fewer than are worth timing."""
+    asked = recipe.stitch
+    needed = (asked.coordinates or 0) + 16, asked.pairs or 0, asked.landmarks or 0, source.values.shape[1] + 1
+    return max(ROWS, *needed)
+
+
+def _layer(seen: Rehearsed, recipe: Recipe, source: ActivationSet, target: ActivationSet, count: int) -> StitchingLayer:
+    index, draw = torch.arange(count) % len(source), torch.Generator().manual_seed(recipe.seed)
+    return fit_layer(
+        recipe.stitch.method,
+        _grown(source, index, draw),
+        _grown(target, index, draw),
+        landing=recipe.stitch.landing,
+        fill=recipe.sequence.fill,
+        options=recipe.stitch.options(),
+        rows=seen.bench.runtime.rows,
+    )
 
 
 def _grown(rows: ActivationSet, index: torch.Tensor, draw: torch.Generator) -> ActivationSet:
