@@ -261,7 +261,7 @@ def test_recordings_of_sensors(no_network: None) -> None:
     """Timesteps in slices from an LSTM, whose output is a tuple, to some features of a transformer, and back."""
     words = ["neighborhoods.size=3", "data.fit.samples=20", "data.test.samples=20", "stitch.coordinates=4"]
     found = rehearse(Recipe.load("thesis/vibration", words), device="cpu").content
-    assert found["rows"]["expected"] == 20 * 50, "slices of two timesteps"
+    assert found["rows"]["expected"] == 20 * 10, "slices of ten timesteps"
     assert (found["models"]["source"]["width"], found["models"]["target"]["features"]) == (1, 16)
     assert found["lengths"] == {"source": 100, "target": 100}
 

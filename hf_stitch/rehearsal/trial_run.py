@@ -149,12 +149,18 @@ def _compare(seen: Rehearsed, trial: Trial, cutter: Cutter) -> None:
             rule, pairing = _paired(seen, small)
             source, target = _sets(seen, small, pairing)
             count = min(_real_rows(seen, small, pairing), _fewest(small, source))
-            layer = _layer(seen, small, source, target, count)
+            layer = _any_layer(seen, small, source, target, count)
             trial.measure(_put_together(seen, small, cutter, layer, rule, pairing))
-        except ManifoldError:
-            continue  # of random rows: says nothing of real ones
         except StitchError as error:
             seen.notes.append(f"the comparison {label} would fail: {error}")
+
+
+def _any_layer(seen: Rehearsed, recipe: Recipe, *rest: Any) -> StitchingLayer:
+    """The asked layer, or an affine one where random rows allow none: that says nothing of real ones."""
+    try:
+        return _layer(seen, recipe, *rest)
+    except (ManifoldError, FitError):
+        return _layer(seen, recipe.model_copy(update={"stitch": type(recipe.stitch)()}), *rest)
 
 
 def _paired(seen: Rehearsed, recipe: Recipe) -> tuple[LengthRule, Pairing]:
