@@ -64,8 +64,8 @@ def _taken(rows: Sequence[Mapping[str, Any]]) -> str:
     machines = sorted({f"{row['machine']['cores']} cores of {row['machine']['processor']}" for row in rows})
     threads = sorted({row["threads"] for row in rows})
     return (
-        f"\n\nTaken {' to '.join(dict.fromkeys((dates[0], dates[-1])))} on {'; '.join(machines)}, "
-        f"{' or '.join(map(str, threads))} threads, load before it "
+        f"\n\nTaken {' to '.join(dict.fromkeys((dates[0], dates[-1])))} on {'; '.join(machines)}; "
+        f"threads: {', '.join(map(str, threads))}; load before: "
         f"{' to '.join(dict.fromkeys(f'{one:.1f}' for one in (loads[0], loads[-1])))}."
     )
 
