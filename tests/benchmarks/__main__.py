@@ -106,9 +106,11 @@ def _end(leader: int, late: threading.Event) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("tests.benchmarks", description="Run benchmarks and keep what they find.")
+    parser = argparse.ArgumentParser(
+        "tests.benchmarks", description="Run benchmarks and keep what they find; embedding needs the extra bench."
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"all when none is named: {', '.join(NAMES)}")
-    parser.add_argument("--datafold", metavar="PYTHON", help="interpreter with the extra datafold")
+    parser.add_argument("--datafold", metavar="PYTHON", help="interpreter with the extra datafold, for datafold_kernel")
     parser.add_argument("--size", type=int, help="rows instead of the usual number")
     parser.add_argument("--limit", type=float, default=LIMIT, metavar="SECONDS", help="for one benchmark")
     parser.add_argument("--tables", action="store_true", help="run nothing, write the README's tables")

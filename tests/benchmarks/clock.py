@@ -50,8 +50,11 @@ def told(rows: Callable[..., Iterator[Row]]) -> None:
     """Print rows as JSON, one a line, with the machine; the only word, where there is one, is the size."""
     words = [int(word) for word in sys.argv[1:]]
     common = {"threads": torch.get_num_threads(), "machine": machine()}
-    for row in rows(*words):
-        print(json.dumps(common | row | {"taken": now()}), flush=True)
+    try:
+        for row in rows(*words):
+            print(json.dumps(common | row | {"taken": now()}), flush=True)
+    except ModuleNotFoundError as error:
+        sys.exit(f"{error}: see python -m tests.benchmarks --help for the extras")
 
 
 def in_own_process(module: str, *words: object) -> Row:
