@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class Predictor:
                 "`hf-stitch evaluate` with columns.times, or Preparer.batch(sounds, said) and the model itself"
             )
         self.abstain = abstain
-        self.preparer = Preparer.load(folder, self.model.config)
+        self.preparer = replace(Preparer.load(folder, self.model.config), device=self.device)
         self.writer = writer_of(self.model)
         self.tokenizer = target_tokenizer(folder) if self.writer is not None else None
         if self.writer is not None and self.tokenizer is None:
@@ -120,7 +121,9 @@ class Predictor:
         """Names and raw inputs of what was given."""
         if self.modality == "audio":
             name = "stdin" if isinstance(given, bytes) else str(given)
-            sound = read_audio(given, self.preparer.rate, name=name, minimum=self.preparer.minimum, device=self.device)
+            sound = read_audio(
+                given, self.preparer.rate, name=name, minimum=self.preparer.minimum, device=self.preparer.device
+            )
             self.notes += [f"{name}: {note}" for note in sound.notes]
             yield name, sound.samples
         elif self.modality == "image":
