@@ -173,6 +173,18 @@ def test_the_python_runs(home: Path) -> None:
     assert float(buzz.split()[1]) < 0.02
 
 
+def test_the_pipelines_run(home: Path, stitched: Path) -> None:
+    soundfile.write(home / "my.wav", 0.1 * np.random.default_rng(0).normal(size=16000 * 12), 16000)
+    done = subprocess.run(
+        [sys.executable, "-c", blocks("python")[1]], cwd=home, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    label, windows, numbers = done.stdout.splitlines()
+    assert label.split()[0] in ("negative", "positive")
+    assert windows.count("timestamp") == 2
+    assert int(numbers.split()[0]) > 0
+
+
 def test_a_pipeline_answers_on_an_array(stitched: Path) -> None:
     from transformers import AutoFeatureExtractor, pipeline
 
