@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import torch
 
+from hf_stitch.environment import peak_memory
 from hf_stitch.manifold.mahalanobis import block_entries, squared_distances
 
-from .clock import Row, in_own_process, peak_memory, resident, seconds, told
+from .clock import Row, in_own_process, resident, seconds, told
 from .clouds import FEATURES, cloud
 
 RANK = 32

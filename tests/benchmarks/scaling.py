@@ -10,10 +10,11 @@ from collections.abc import Iterator
 
 from scipy.spatial import cKDTree
 
+from hf_stitch.environment import peak_memory
 from hf_stitch.manifold.diffusion_map import DiffusionMap
 from hf_stitch.manifold.graphs import recall
 
-from .clock import Row, in_own_process, peak_memory, told
+from .clock import Row, in_own_process, told
 from .square import NETWORKS, inputs, observed
 
 SIZES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
