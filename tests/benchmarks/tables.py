@@ -71,7 +71,9 @@ def _taken(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _seconds(value: float) -> str:
-    return f"{value:.1f} s" if value >= 10 else f"{value:.2g} s" if value >= 0.1 else f"{1000 * value:.2g} ms"
+    if value >= 0.1:
+        return f"{value:.1f} s" if value >= 10 else f"{value:.2g} s"
+    return f"{1000 * value:.0f} ms" if value >= 0.01 else f"{1000 * value:.2g} ms"
 
 
 def _times(value: float) -> str:
