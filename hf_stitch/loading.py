@@ -7,6 +7,7 @@ error here and not a warning.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -241,3 +242,11 @@ def _explain(what: str, side: Side, error: Exception) -> StitchError:
         f"{what}: neither a local folder nor a Hub model{revision} that could be reached{offline}; "
         "check the spelling and the network, or give a folder"
     )
+
+
+def own_labels(config: Any) -> dict[str, int] | None:
+    """The class names of a model, None where it has only LABEL_0, LABEL_1, ..."""
+    labels = getattr(config, "label2id", None)
+    if not labels or all(re.fullmatch(r"LABEL_\d+", str(name)) for name in labels):
+        return None
+    return {str(name): int(number) for name, number in labels.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hf_stitch.errors import ArtifactError, DataError, RecipeError
-from hf_stitch.loading import class_named, class_of, quiet, resolve
+from hf_stitch.loading import class_named, class_of, own_labels, quiet, resolve
 from hf_stitch.offsets import Said, offsets, said_spans, token_spans
 from hf_stitch.offsets import word_tokens as word_tokens
 from hf_stitch.recipe import Side
@@ -243,14 +242,6 @@ def target_tokenizer(folder: str | Path) -> Any:
     """The target's tokenizer beneath the folder of a stitched model; None where there is none."""
     place = Path(folder) / TARGET_FOLDER
     return _load_tool("text", str(place), None) if place.is_dir() else None
-
-
-def own_labels(config: Any) -> dict[str, int] | None:
-    """The class names of a model, None where it has only LABEL_0, LABEL_1, ..."""
-    labels = getattr(config, "label2id", None)
-    if not labels or all(re.fullmatch(r"LABEL_\d+", str(name)) for name in labels):
-        return None
-    return {str(name): int(number) for name, number in labels.items()}
 
 
 def _load_tool(kind: Modality, place: str, revision: str | None) -> Any:

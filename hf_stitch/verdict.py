@@ -13,7 +13,20 @@ from typing import Any
 
 from hf_stitch.measure import REFERENCES, Measure, find, number
 from hf_stitch.verdict_of_texts import weigh_texts
-from hf_stitch.weighing import Lookup, Verdict, high, join, low, middle, percent, points, span
+from hf_stitch.weighing import (
+    Lookup,
+    Verdict,
+    appended,
+    beside_cascade,
+    high,
+    join,
+    lost_to_cascade,
+    low,
+    middle,
+    percent,
+    points,
+    span,
+)
 
 __all__ = ["CODES", "Verdict", "judge"]
 
@@ -151,9 +164,7 @@ def _faults(agreement: Measure, kappa: Measure, get: Lookup) -> list[str]:
         faults.append(f"it answers otherwise than the target too often ({scale})")
     if (common := get("agreement", "majority")) is not None and low(agreement) <= middle(common):
         faults.append("the test is too small to show that it agrees more often than the commonest answer")
-    behind = get("agreement_minus_cascade", method)
-    if behind is not None and behind.high is not None and behind.high < 0:
-        faults.append(f"the cascade is better on the same samples by {points(-middle(behind))} points")
+    faults += lost_to_cascade(get("agreement_minus_cascade", method))
     penalty = _penalty(get, method)
     if penalty is not None and penalty > PENALTY:
         faults.append(f"stitching costs {points(penalty)} points of the target's own accuracy")
@@ -162,16 +173,12 @@ def _faults(agreement: Measure, kappa: Measure, get: Lookup) -> list[str]:
 
 def _company(get: Lookup, method: str) -> str:
     """How a stitch that holds stands to the cascade and to the target's own score."""
-    parts = []
-    behind = get("agreement_minus_cascade", method)
-    if behind is not None and behind.low is not None:
-        word = "better than the cascade" if behind.low > 0 else "not distinguishable from the cascade"
-        parts.append(f"it is {word} on the same samples")
+    parts = beside_cascade(get("agreement_minus_cascade", method))
     penalty = _penalty(get, method)
     if penalty is not None:
         cost = f"costs {points(penalty)} points" if penalty > 0 else "costs nothing"
         parts.append(f"stitching {cost} of the target's own accuracy")
-    return "; " + " and ".join(parts) if parts else ""
+    return appended(parts)
 
 
 def _penalty(get: Lookup, method: str) -> float | None:

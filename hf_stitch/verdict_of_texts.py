@@ -12,7 +12,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from hf_stitch.measure import Measure
-from hf_stitch.weighing import Lookup, Verdict, high, join, low, middle, percent, points, span
+from hf_stitch.weighing import (
+    Lookup,
+    Verdict,
+    appended,
+    beside_cascade,
+    high,
+    join,
+    lost_to_cascade,
+    low,
+    middle,
+    percent,
+    points,
+    span,
+)
 
 HOLDS, SURE = 0.9, 0.8  # of the agreement beyond chance: its value, and the lower end of its interval
 FAIR = 0.5  # below, most of what could be won is missed
@@ -73,9 +86,7 @@ def _faults(share: float, sure: float, get: Lookup, method: str) -> list[str]:
         faults.append(
             f"it writes otherwise than the target too often (below {HOLDS} or not surely above {SURE} of that)"
         )
-    behind = get("token_agreement_minus_cascade", method)
-    if behind is not None and behind.high is not None and behind.high < 0:
-        faults.append(f"the cascade is better on the same samples by {points(-middle(behind))} points")
+    faults += lost_to_cascade(get("token_agreement_minus_cascade", method))
     penalty = _penalty(get, method)
     if penalty is not None and penalty > PENALTY:
         faults.append(f"stitching adds {points(penalty)} word errors in 100 against the reference")
@@ -84,16 +95,12 @@ def _faults(share: float, sure: float, get: Lookup, method: str) -> list[str]:
 
 def _company(get: Lookup, method: str) -> str:
     """How a stitch that holds stands to the cascade and to the target's own errors."""
-    parts = []
-    behind = get("token_agreement_minus_cascade", method)
-    if behind is not None and behind.low is not None:
-        word = "better than the cascade" if behind.low > 0 else "not distinguishable from the cascade"
-        parts.append(f"it is {word} on the same samples")
+    parts = beside_cascade(get("token_agreement_minus_cascade", method))
     penalty = _penalty(get, method)
     if penalty is not None:
         cost = f"adds {points(penalty)} word errors in 100" if penalty > 0 else "adds no word errors"
         parts.append(f"stitching {cost} against the reference")
-    return "; " + " and ".join(parts) if parts else ""
+    return appended(parts)
 
 
 def _penalty(get: Lookup, method: str) -> float | None:

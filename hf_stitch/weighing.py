@@ -54,3 +54,22 @@ def span(measure: Measure, write: Callable[[float | None], str] | None = None) -
 
 def join(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + ", and " + parts[-1]
+
+
+def lost_to_cascade(behind: Measure | None) -> list[str]:
+    """The fault of a method that the cascade surely beats; `behind` is the method minus the cascade."""
+    if behind is None or behind.high is None or behind.high >= 0:
+        return []
+    return [f"the cascade is better on the same samples by {points(-middle(behind))} points"]
+
+
+def beside_cascade(behind: Measure | None) -> list[str]:
+    """How a method that holds stands to the cascade."""
+    if behind is None or behind.low is None:
+        return []
+    word = "better than the cascade" if behind.low > 0 else "not distinguishable from the cascade"
+    return [f"it is {word} on the same samples"]
+
+
+def appended(parts: list[str]) -> str:
+    return "; " + " and ".join(parts) if parts else ""
