@@ -21,7 +21,7 @@ from hf_stitch.manifold.mahalanobis import edge_distances, one_sided, squared_di
 from hf_stitch.manifold.rows import ALONE, Rows
 
 Rule = Literal["grown", "all"] | int
-# From 10, 1 in 100 of the 20 nearest that carry the kernel are missed, other ones in every observation.
+# From fewer, some of the nearest that carry the kernel are missed, other ones in every observation.
 START = 12  # neighbours a row in the growing graph; the kernel joins rows up to two steps of it apart
 DISAGREEMENT = 4.0  # largest ratio of the two one-sided squared distances
 ROUNDS = 10
