@@ -53,8 +53,26 @@ def test_the_other_view_is_decoded_from_two_pairs(report: Report, which: str, di
     assert found.diagnostics["fits"]["diffusion"]["alignment"]["pairs"] == 2
     assert (found.value("answer_r2", "target", direction=direction) or 0) >= 0.9
     assert error("diffusion") <= 1.5 * error("target")
+    assert error("diffusion") <= 0.9 * error("nearest"), "copies the nearest of all views, every partner known"
     assert error("diffusion") <= 0.1 * error("nearest-pair")
-    assert error("diffusion") <= 0.1 * error("shuffled/median")
+    shuffles = {m.method for m in found.measures if m.method.startswith("shuffled/") and m.method[9:].isdigit()}
+    assert len(shuffles) == {"kept": 5, "again": 2}[which]
+    assert all(error("diffusion") <= 0.1 * error(method) for method in shuffles)
+
+
+def test_networks_maps_and_neighbourhoods_know_the_same_views(report: Report) -> None:
+    fit_views, test_views = cameras.numbers()
+    assert report.diagnostics["fits"]["diffusion"]["rows"] == len(fit_views) == 72
+    for name in cameras.network_names():
+        record = json.loads((zoo.resolve_model(name) / "training.json").read_text())
+        assert record["training"]["pictures"] == len(fit_views)
+        copied = record["figures"]["mean squared error, the nearest of 72 views copied"]
+        assert record["figures"]["mean squared error, held-out angles"] < copied
+    rows = rows_of(zoo.resolve_data("zoo:cameras") / "fit.parquet")
+    assert {row["angle"] for row in rows} == set(fit_views) == {k for row in rows for k in row["near"]}
+    assert {row["angle"] for row in rows_of(zoo.resolve_data("zoo:cameras") / "test.parquet")} == set(test_views)
+    assert len(test_views) == 360
+    assert not set(test_views) & set(fit_views)
 
 
 def test_both_maps_are_of_one_circle(report: Report) -> None:
@@ -101,22 +119,25 @@ def test_views_do_not_depend_on_their_batch_and_differ_from_each_other() -> None
         assert apart.min() > 0.1
 
 
-def test_the_rendered_data_hold_out_a_tenth_and_start_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rendered_data_are_spread_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen, held = cameras.numbers()
-    assert sorted(seen + held) == list(range(cameras.ANGLES))
-    assert len(held) == 360
-    first = sorted(seen[:649])
-    gaps = [b - a for a, b in zip(first, [*first[1:], first[0] + cameras.ANGLES])]
-    assert max(gaps) <= 15
-    monkeypatch.setattr(cameras, "numbers", lambda: (seen[:60], held[:10]))
+    assert sorted(seen) == list(range(0, cameras.ANGLES, 50))
+    for count in range(4, 72):
+        first = sorted(seen[:count])
+        gaps = [b - a for a, b in zip(first, [*first[1:], first[0] + cameras.ANGLES])]
+        assert max(gaps) <= 2.2 * cameras.ANGLES / count
+    assert abs(seen[-1] - seen[0]) * 360 / cameras.ANGLES == pytest.approx(270, abs=10)
+    monkeypatch.setattr(cameras, "numbers", lambda: (seen[:30], held[:10]))
     monkeypatch.setattr(cameras, "NEAR", 5)
     monkeypatch.setenv("HF_STITCH_CACHE", str(tmp_path))
     folder = zoo.resolve_data("zoo:cameras")
     assert folder == zoo.resolve_data("cameras")
     rows = rows_of(folder / "fit.parquet")
-    assert [row["angle"] for row in rows] == seen[:60]
-    assert rows[0]["near"][0] == rows[0]["angle"]
-    assert all(len(row["near"]) == 5 for row in rows)
+    assert [row["angle"] for row in rows] == seen[:30]
+    ordered = sorted(seen[:30])
+    for row in rows:
+        place = ordered.index(row["angle"])
+        assert row["near"] == [ordered[(place + step) % 30] for step in (0, -1, 1, -2, 2)]
     np.testing.assert_allclose(rows[7]["below"], cameras.views("below", [seen[7]])[0], atol=1e-7)
     with pytest.raises(ZooError, match="no part 'cameras'"):
         build_module.build(tmp_path / "zoo", ["cameras"])
@@ -137,7 +158,9 @@ def test_autoencoders_round_trip_and_learn(tmp_path: Path, monkeypatch: pytest.M
         done = cameras.train_network("camera-above", tmp_path / str(steps), lambda message: None, steps)
         assert done["pictures"] == 40
         losses[steps] = cameras.network_figures("camera-above", tmp_path / str(steps))
-    assert len({*losses[40]}) == 3
+    assert len({*losses[40]}) == 3 + len(cameras.COPIED)
+    copied = [losses[40][f"mean squared error, the nearest of {count} views copied"] for count in cameras.COPIED]
+    assert copied == sorted(copied, reverse=True)
     assert losses[40]["mean squared error, held-out angles"] < 0.5 * losses[1]["mean squared error, held-out angles"]
     model = networks.ConvAutoencoderModel.from_pretrained(tmp_path / "40").eval()
     inputs = torch.rand(3, 1024)
@@ -161,17 +184,17 @@ def small_bench(*overrides: str) -> Workbench:
 
 
 def test_neighbours_by_id_give_the_covariance_of_their_codes() -> None:
-    bench = small_bench("neighborhoods.size=21")
+    bench = small_bench("neighborhoods.size=5")
     pairing = bench.pairing(bench.recipe, bench.rule(bench.recipe), "fit")
     metric, summary = bench.metric(bench.recipe, "target", pairing)
     samples = bench.samples["fit"]
-    rows = samples.neighbour_rows([5])[0, :21]
+    rows = samples.neighbour_rows([5])[0, :5]
     assert samples.whole is not None
     assert samples.whole.keys[rows[0]] == samples.keys[5]
     with torch.no_grad():
         codes = bench.target.model.encoder(torch.tensor(np.stack(samples.whole.batch(rows.tolist(), 1))).float())
     moves = (codes - codes[0]).double()
-    values, vectors = torch.linalg.eigh(moves.mT @ moves / 21)
+    values, vectors = torch.linalg.eigh(moves.mT @ moves / 5)
     expected = vectors[:, -1] / values[-1].sqrt()
     torch.testing.assert_close(metric.factors[5, 0].double().abs(), expected.abs(), rtol=1e-3, atol=1e-3)
     assert summary["rank"] == 1
@@ -227,6 +250,10 @@ def test_errors_against_the_truth_are_those_of_numpy() -> None:
 
 
 def test_the_nearest_view_is_found_among_the_pairs_that_are_known(report: Report) -> None:
+    views, held = (cameras.views("above", chosen) for chosen in cameras.numbers())
+    partners, true = (cameras.views("below", chosen) for chosen in cameras.numbers())
+    copied = partners[torch.cdist(held, views).argmin(1)]
+    assert report.value("answer_mse", "nearest") == pytest.approx((copied - true).square().mean().item(), rel=1e-4)
     assert (report.value("answer_mse", "nearest") or 1) < (report.value("answer_mse", "nearest-pair") or 0)
     recipe = Recipe.load("paper/two_cameras", SMALL)
     bench = Workbench.open(recipe, Runtime.start("cpu"), Timings())
@@ -247,7 +274,7 @@ def test_pictures_are_drawn_for_both_directions(report: Report) -> None:
     page = page_for(report)
     assert page.count('src="data:image/png;base64,') == 2 * 6 * 8
     assert "<h2>Pictures</h2>" in page
-    assert len(report.diagnostics["colour"]) == 649
+    assert len(report.diagnostics["colour"]) == 72
     kept = slim(report).diagnostics
     assert not {"pictures", "colour"} & set(kept)
     assert "<h2>Pictures</h2>" not in page_for(slim(report))
