@@ -60,8 +60,8 @@ _WHAT = {
         None,
         "A convolutional autoencoder with a code of six numbers, which takes noise from pictures (32 x 32) of a "
         "rotating solid that one of two cameras sees, from `above` or from `below` (after Bertalan et al. 2021, "
-        "section 4.4). It was trained on views five degrees apart; beside its errors on angles between them stand those "
-        f"of who copies the nearest of so many or more views. {_REGISTER}",
+        "section 4.4). It was trained on views five degrees apart; its errors on angles between them stand beside what "
+        f"a copy of the nearest view errs, of as many views and of more. {_REGISTER}",
     ),
     "identity": (
         None,
