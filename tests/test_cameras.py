@@ -53,7 +53,7 @@ def test_the_other_view_is_decoded_from_two_pairs(report: Report, which: str, di
     assert found.diagnostics["fits"]["diffusion"]["alignment"]["pairs"] == 2
     assert (found.value("answer_r2", "target", direction=direction) or 0) >= 0.9
     assert error("diffusion") <= 1.5 * error("target")
-    assert error("diffusion") <= 0.9 * error("nearest"), "copies the nearest of all views, every partner known"
+    assert error("diffusion") <= 0.8 * error("nearest"), "copies the nearest of all views, every partner known"
     assert error("diffusion") <= 0.1 * error("nearest-pair")
     shuffles = {m.method for m in found.measures if m.method.startswith("shuffled/") and m.method[9:].isdigit()}
     assert len(shuffles) == {"kept": 5, "again": 2}[which]
@@ -78,8 +78,9 @@ def test_networks_maps_and_neighbourhoods_know_the_same_views(report: Report) ->
 def test_both_maps_are_of_one_circle(report: Report) -> None:
     maps = report.diagnostics["fits"]["diffusion"]
     source, target = (torch.tensor(maps[side]["laplace"]) for side in ("source", "target"))
-    torch.testing.assert_close(source, target, rtol=0.02, atol=0)
-    torch.testing.assert_close(source[0], source[1], rtol=0.02, atol=0)
+    torch.testing.assert_close(source, target, rtol=0.05, atol=0)  # of 72 rows, each joined to its neighbours alone
+    for values in (source, target):
+        torch.testing.assert_close(values[0], values[1], rtol=0.005, atol=0)
     points = torch.tensor(maps["source"]["coordinates"])
     assert 0.9 <= (points.norm(dim=1) / 2**0.5).min() <= (points.norm(dim=1) / 2**0.5).max() <= 1.1
 

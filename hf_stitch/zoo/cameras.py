@@ -23,7 +23,7 @@ COPIED = (72, 90, 120, 180, 360)  # views of which the nearest is copied, for co
 SEEDS = {"camera-above": 500, "camera-below": 501}
 STEPS, BATCH, PEAK = 8000, 32, 3e-3
 NOISE = 0.1  # standard deviation before the absolute value is taken
-CODE_NOISE = 0.05  # in the codes' standard deviations: what a map brings is a little off, and bends come no closer
+CODE_NOISE = 0.05  # in the codes' standard deviations, less as the rate falls: keeps bends of the curve apart
 
 
 def network_names() -> list[str]:
@@ -62,13 +62,14 @@ def train_network(name: str, folder: Path, progress: Progress, steps: int = STEP
         model = ConvAutoencoderModel(ConvAutoencoderConfig())
         optimizer = torch.optim.Adam(model.parameters(), lr=PEAK, betas=(0.9, 0.99))
         for step in range(steps):
-            optimizer.param_groups[0]["lr"] = learning_rate(step, steps, PEAK)
+            rate = learning_rate(step, steps, PEAK)
+            optimizer.param_groups[0]["lr"] = rate
             wanted = clean[torch.randint(len(clean), (BATCH,))]
             given = wanted.clone()
             noise = NOISE * torch.randn(BATCH // 2, clean.shape[1]).abs()
             given[: BATCH // 2] = (given[: BATCH // 2] + noise).clamp(0, 1)
             code = model.encoder(given)
-            code = code + CODE_NOISE * code.detach().std(0) * torch.randn_like(code)
+            code = code + CODE_NOISE * rate / PEAK * code.detach().std(0) * torch.randn_like(code)
             loss = torch.nn.functional.mse_loss(model.decoder(code), wanted)
             optimizer.zero_grad()
             loss.backward()
