@@ -15,6 +15,7 @@ ENGINES = ("torch", pytest.param("datafold", marks=pytest.mark.datafold))
 
 def force(solver: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the rule of choice take this solver for small clouds, and the sparse way there for all but `dense`."""
+    monkeypatch.setattr(spectrum, "SPARSE_ROWS", 10**9 if solver == "dense" else 10)
     if solver in ("dense", "datafold"):
         return
     monkeypatch.setattr(neighbours, "DENSE_ROWS", 10)

@@ -95,6 +95,7 @@ def test_maps_of_few_rows(count: int, cloud: str, rule: neighbours.Rule) -> None
 def test_solvers_of_many_rows(count: int, solver: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for part in (neighbours, spectrum):
         monkeypatch.setattr(part, "DENSE_ROWS", 60)
+    monkeypatch.setattr(spectrum, "SPARSE_ROWS", 60)
     monkeypatch.setattr(spectrum, "SEPARATOR", 1 if solver == "lanczos" else 10**9)
     monkeypatch.setattr(spectrum, "FACTORS", 60 if solver == "lobpcg" else 10**9)
     points, metric = CLOUDS["line"]()

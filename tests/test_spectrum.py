@@ -43,10 +43,10 @@ def test_solvers_agree_on_eigenvalues_and_eigenspaces(solver: str, points: torch
 
 def test_rule_of_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     matrix, _ = kernel(rectangle(40, 20, 2.2, 1.0))
-    assert solver_for(matrix, 5) == "dense"
-    monkeypatch.setattr(spectrum, "DENSE_ROWS", 10)
     assert solver_for(matrix, 5) == "shift-invert"
-    assert solver_for(matrix, 100) == "dense"
+    assert solver_for(matrix, 100) == solver_for(matrix.toarray(), 5) == "dense"
+    assert solver_for(kernel(rectangle(20, 10, 2.2, 1.0))[0], 5) == "dense"
+    monkeypatch.setattr(spectrum, "DENSE_ROWS", 10)
     assert solver_for(matrix.toarray(), 5) == "lanczos"
     monkeypatch.setattr(spectrum, "SEPARATOR", 300)
     assert solver_for(matrix, 5) == "shift-invert"

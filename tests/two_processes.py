@@ -19,7 +19,7 @@ from hf_stitch.manifold.rows import Rows
 from hf_stitch.recipe import Recipe
 from hf_stitch.runtime import Runtime
 
-SMALL = {"DENSE_ROWS": 60}  # makes small clouds go the way of large ones
+SMALL = {"DENSE_ROWS": 60, "SPARSE_ROWS": 60}  # makes small clouds go the way of large ones
 
 
 def maps(rows: Rows) -> dict[str, torch.Tensor]:

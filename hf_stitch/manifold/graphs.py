@@ -41,10 +41,9 @@ def euclidean_partners(points: Tensor, k: int, rows: Rows = ALONE) -> np.ndarray
     return rows.join(found[~itself].reshape(end - begin, k))
 
 
-def symmetric(rows: np.ndarray, columns: np.ndarray, n: int) -> sparse.csr_matrix:
-    """Graph of the given edges and their reverse."""
-    graph = sparse.csr_matrix((np.ones(len(rows), dtype=np.int32), (rows, columns)), shape=(n, n))
-    return _ones(graph + graph.T)
+def undirected(graph: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Graph of the edges of a directed one and their reverse."""
+    return _ones(sparse.csr_matrix(graph + graph.T))
 
 
 def _ones(graph: sparse.csr_matrix) -> sparse.csr_matrix:
@@ -53,32 +52,40 @@ def _ones(graph: sparse.csr_matrix) -> sparse.csr_matrix:
     return graph
 
 
+def restricted(matrix: sparse.csr_matrix, kept: np.ndarray) -> sparse.csr_matrix:
+    """The stored entries that `kept` (nnz,) marks."""
+    places = np.flatnonzero(kept)
+    pointers = np.searchsorted(places, matrix.indptr).astype(matrix.indptr.dtype)
+    return sparse.csr_matrix((matrix.data[places], matrix.indices[places], pointers), shape=matrix.shape)
+
+
+def euclidean_best(points: Tensor, k: int, rows: Rows = ALONE) -> sparse.csr_matrix:
+    """Directed graph of the k nearest rows."""
+    n = len(points)
+    partners = euclidean_partners(points, k, rows).ravel()
+    return sparse.csr_matrix((np.ones(n * k, dtype=np.int32), partners, np.arange(0, n * k + 1, k)), shape=(n, n))
+
+
 def euclidean_graph(points: Tensor, k: int, rows: Rows = ALONE) -> sparse.csr_matrix:
     """Graph of the k nearest rows and those for which a row is among the k nearest."""
-    n = len(points)
-    return symmetric(np.repeat(np.arange(n), k), euclidean_partners(points, k, rows).ravel(), n)
+    return undirected(euclidean_best(points, k, rows))
 
 
-def two_steps(graph: sparse.csr_matrix, best: sparse.csr_matrix | None = None, rows: Rows = ALONE) -> sparse.csr_matrix:
+def two_steps(graph: sparse.csr_matrix, best: sparse.csr_matrix, rows: Rows = ALONE) -> sparse.csr_matrix:
     """Rows one or two steps apart, diagonal left out; each process steps from its own rows.
 
     `best` is the directed graph behind `graph`: in clouds of many dimensions few rows are among the nearest of very
     many, and steps through such hubs would join everything; then only steps from best to best partners are taken.
     """
-    n = graph.shape[0]
-    begin, end = rows.span(n)
-    if best is not None and float((np.diff(graph.indptr).astype(np.float64) ** 2).sum()) > HUBS * n:
+    begin, end = rows.span(graph.shape[0])
+    if float((np.diff(graph.indptr).astype(np.float64) ** 2).sum()) > HUBS * graph.shape[0]:
         far = rows.join_graph(sparse.csr_matrix(best[begin:end] @ best))
         near = far[begin:end] + far.T.tocsr()[begin:end] + graph[begin:end]
     else:
         near = graph[begin:end] @ graph + graph[begin:end]
     near = sparse.csr_matrix(near)
     own = np.repeat(np.arange(begin, end), np.diff(near.indptr))
-    kept = near.indices != own
-    counts = np.bincount(own[kept] - begin, minlength=end - begin)
-    pointers = np.concatenate([[0], counts.cumsum()]).astype(near.indptr.dtype)
-    ones = np.ones(pointers[-1], dtype=np.int32)
-    return rows.join_graph(_ones(sparse.csr_matrix((ones, near.indices[kept], pointers), shape=(end - begin, n))))
+    return rows.join_graph(_ones(restricted(near, near.indices != own)))
 
 
 def padded(

@@ -1,6 +1,6 @@
 """Symmetric kernels whose rows are shared out over processes: dense ones, and sparse ones.
 
-Of a dense kernel each process holds its own rows, on its device. A sparse one has some 35 entries a row: the pairs were
+Of a dense kernel each process holds its own rows, on its device. A sparse one has some 30 entries a row: the pairs were
 gathered when the neighbours were grown, every process holds them all, and only the products are shared.
 """
 

@@ -2,7 +2,8 @@
 
 The squared distance linearises the inverse of the observation, so rows far apart on a curved cloud can seem near. The
 rule `grown` starts from few Euclidean neighbours, looks among neighbours of neighbours, ranks by Mahalanobis distance,
-drops pairs whose two one-sided distances disagree, and repeats until the sets settle.
+drops pairs whose two one-sided distances disagree, and repeats until the sets settle. Far pairs, of which two steps
+find some and miss others, are left out then: which ones stay is a matter of distance and not of the observation.
 """
 
 from __future__ import annotations
@@ -15,19 +16,32 @@ import scipy.sparse as sparse
 from torch import Tensor
 
 from hf_stitch.errors import ManifoldError
-from hf_stitch.manifold.graphs import best_partners, euclidean_graph, kth_smallest, symmetric, two_steps
+from hf_stitch.manifold.graphs import (
+    TIE,
+    best_partners,
+    euclidean_best,
+    euclidean_graph,
+    kth_smallest,
+    restricted,
+    two_steps,
+    undirected,
+)
 from hf_stitch.manifold.local_metric import LocalMetric
 from hf_stitch.manifold.mahalanobis import edge_distances, one_sided, squared_distances
 from hf_stitch.manifold.rows import ALONE, Rows
 
 Rule = Literal["grown", "all"] | int
 # From fewer, some of the nearest that carry the kernel are missed, other ones in every observation.
-START = 12  # neighbours a row in the growing graph; the kernel joins rows up to two steps of it apart
+START = 14  # neighbours a row in the growing graph; what the kernel joins is up to two steps of it apart
 DISAGREEMENT = 4.0  # largest ratio of the two one-sided squared distances
 ROUNDS = 10
 ALL_ROWS = 20_000  # all pairs of more fill the memory: three matrices of float64
 DENSE_ROWS = 4000  # up to here one matrix product for all pairs is quicker than the pairs that are needed
 SETTLED = 0.02  # share of edges that may still change: two steps along the graph reach past them
+NEIGHBOUR = 10  # the usual squared distance to this neighbour is the bandwidth, as in Algorithm 1
+REACH = 2.5  # in these units two steps find nearly all pairs of a cloud of two dimensions
+LONELY = 2.0  # and in those of a row's own distance, where the cloud is thin
+ALWAYS = 20  # nearest partners of a row that stay: at the ends of a curve they all lie on one side
 
 
 @dataclass(frozen=True)
@@ -95,10 +109,8 @@ class _Measures:
             there = edge_distances(self.points, self.metric, own, begin)
         there = self.rows.join(there)
         back = _reverse(there, graph)
-        rows = np.repeat(np.arange(n), np.diff(graph.indptr))
-        fine = np.maximum(there, back) <= disagreement * np.minimum(there, back) + 1e-300
-        pointers = np.concatenate([[0], np.bincount(rows[fine], minlength=n).cumsum()]).astype(graph.indptr.dtype)
-        return sparse.csr_matrix(((there + back)[fine], graph.indices[fine], pointers), shape=graph.shape)
+        agreed = np.maximum(there, back) <= disagreement * np.minimum(there, back) + 1e-300
+        return restricted(sparse.csr_matrix((there + back, graph.indices, graph.indptr), shape=graph.shape), agreed)
 
 
 def _reverse(values: np.ndarray, graph: sparse.csr_matrix) -> np.ndarray:
@@ -110,13 +122,22 @@ def _grown(points: Tensor, metric: LocalMetric, shared: Rows) -> Pairs:
     n = len(points)
     measures = _Measures(points, metric, shared)
     k = min(START, n - 1)
-    graph = euclidean_graph(measures.points, k, shared)
-    best: sparse.csr_matrix | None = None
+    best = euclidean_best(measures.points, k, shared)
     rounds, settled = 0, False
     while not settled and rounds < ROUNDS:
-        best = best_partners(measures.of(two_steps(graph, best, shared), DISAGREEMENT), k, shared)
-        rows, columns = best.nonzero()
-        ranked = symmetric(rows, columns, n)
-        settled = (ranked != graph).nnz <= SETTLED * graph.nnz
-        graph, rounds = ranked, rounds + 1
-    return Pairs(measures.of(two_steps(graph, best, shared), DISAGREEMENT), shared, rounds)
+        graph = undirected(best)
+        measured = measures.of(two_steps(graph, best, shared), DISAGREEMENT)
+        best = best_partners(measured, k, shared)
+        settled = (undirected(best) != graph).nnz <= SETTLED * graph.nnz
+        rounds += 1
+    return Pairs(_within_reach(measured), shared, rounds)
+
+
+def _within_reach(measured: sparse.csr_matrix) -> sparse.csr_matrix:
+    """The pairs of which two steps find nearly all: the nearest of either row, and those at usual distances."""
+    near, wide = kth_smallest(measured, NEIGHBOUR), kth_smallest(measured, ALWAYS)
+    if np.isnan(near).all():
+        return measured
+    far = np.maximum(np.maximum(wide, LONELY * near), REACH * np.nanmedian(near)) * (1 + TIE)
+    rows = np.repeat(np.arange(len(near)), np.diff(measured.indptr))
+    return restricted(measured, measured.data <= np.maximum(far[rows], far[measured.indices]))

@@ -20,11 +20,13 @@ import scipy.sparse as sparse
 import scipy.sparse.linalg
 import torch
 from scipy.sparse.csgraph import breadth_first_order
+from threadpoolctl import threadpool_limits
 
 from hf_stitch.manifold.aggregation import block_iteration
 from hf_stitch.manifold.kernel import DenseKernel, Kernel, SparseKernel
 
-DENSE_ROWS = 3000  # below, the dense solver is quicker whatever is asked for
+DENSE_ROWS = 3000  # below, the dense solver is quicker for kernels of all pairs, whatever is asked for
+SPARSE_ROWS = 500  # and for sparse ones
 DENSE_SHARE = 0.1  # above this share of all eigenpairs too
 SHIFT = 1e-5  # 1 + SHIFT is just outside of the spectrum: the factorised matrix is positive definite
 SEPARATOR = 4000  # rows that cut the graph; factors need about its square
@@ -45,7 +47,7 @@ def solver_for(matrix: Matrix, count: int) -> str:
     preconditioned on an aggregated cloud, for thin clouds too large to be factorised.
     """
     kernel, n = _kernel(matrix), matrix.shape[0]
-    if n <= DENSE_ROWS or count > DENSE_SHARE * n:
+    if count > DENSE_SHARE * n or n <= (DENSE_ROWS if isinstance(kernel, DenseKernel) else SPARSE_ROWS):
         return "dense"
     if isinstance(kernel, DenseKernel) or _separator(kernel.matrix) > SEPARATOR * max(1.0, (n / FACTORS) ** 0.5):
         return "lanczos"
@@ -116,7 +118,9 @@ def _shift_invert(kernel: Kernel, known: np.ndarray, count: int) -> Found:
             found = factors.solve(x - known * (known @ x))
             return found - known * (known @ found)
 
-        vectors = _arpack(product, len(known), count, 2 * count + 4, 1e-10)[1]
+        # Products so small take longer when they are shared out over threads, several times longer on a busy machine.
+        with threadpool_limits(1, "blas"):
+            vectors = _arpack(product, len(known), count, 2 * count + 4, 1e-12)[1]
         return np.einsum("nl,nl->l", vectors, matrix @ vectors), vectors
 
     return kernel.rows.by_first(solve)
