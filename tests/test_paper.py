@@ -163,6 +163,18 @@ def test_maps_of_two_vector_fields_are_those_of_one_square(tolerance: float) -> 
     assert report.value("map_residual", split="test/interior") <= 5 * tolerance, "held out, max|x| <= 1.2"
 
 
+def test_maps_of_100_000_points_are_closer_still() -> None:
+    report = kept("vector_fields_100000")
+    found = report.diagnostics["fits"]["diffusion"]
+    source, target = (torch.tensor(found[side]["laplace"]) for side in ("source", "target"))
+    torch.testing.assert_close(source, target, rtol=0.01, atol=0)
+    torch.testing.assert_close(source / source[0], torch.tensor([1.0, 1, 2, 4, 4]), rtol=0.04, atol=0)
+    assert found["rows"] == 100_000
+    assert report.recipe["stitch"]["pairs"] == 10
+    assert report.value("map_residual", split="test/interior") <= 0.05
+    assert {"diffusion_map.source", "diffusion_map.target"} <= report.timings.keys()
+
+
 def test_grown_neighbours_are_the_true_ones_and_both_spectra_that_of_the_square() -> None:
     x = inputs(20_000)
     true = cKDTree(x.numpy()).query(x.numpy(), 11)[1][:, 1:]

@@ -12,7 +12,7 @@ from hf_stitch.errors import RecipeError
 from hf_stitch.recipe import Recipe, apply_overrides, digest, find, merge, shipped
 from hf_stitch.recipe_keys import recipe_keys
 
-SHIPPED = 15
+SHIPPED = 16
 TEXT = """
 # a comment
 source: {model: "zoo:a", hook: layers.1, features: {every: 2}}
