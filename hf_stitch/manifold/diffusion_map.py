@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hf_stitch.errors import FitError, ManifoldError
 from hf_stitch.manifold.engine import TORCH, Engine
+from hf_stitch.manifold.graphs import near_order, reordered
 from hf_stitch.manifold.interpolation import Interpolator
 from hf_stitch.manifold.kernel import Kernel, SparseKernel, gaussian
 from hf_stitch.manifold.local_metric import LocalMetric
@@ -103,7 +104,9 @@ class DiffusionMap:
             raise ManifoldError(
                 f"{n} rows have 1 to {n - 1} coordinates; got {coordinates}: ask for fewer or add samples"
             )
-        pairs = find_pairs(cloud, metric, neighbours, rows)
+        order = near_order(cloud)
+        index = torch.from_numpy(order).to(cloud.device)
+        pairs = find_pairs(cloud[index], metric.take(index), neighbours, rows)
         width = _bandwidth(pairs, bandwidth, n)
         kernel = gaussian(pairs, width)
         _check_connected(kernel, neighbours, width)
@@ -112,8 +115,9 @@ class DiffusionMap:
         def tensor(array: np.ndarray) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(array)).to(cloud.device)
 
-        joined = kernel.matrix > 0 if isinstance(kernel, SparseKernel) else None
-        parts = tensor(solved.spectrum), tensor(solved.coordinates), tensor(np.log(solved.density))
+        back = np.argsort(order)
+        joined = reordered(kernel.matrix > 0, order) if isinstance(kernel, SparseKernel) else None
+        parts = tensor(solved.spectrum), tensor(solved.coordinates[back]), tensor(np.log(solved.density[back]))
         return cls(cloud, metric, width, *parts, joined, solved.solver, pairs.rounds, engine)
 
     def take(self, columns: Tensor) -> DiffusionMap:

@@ -30,7 +30,7 @@ SPARSE_ROWS = 500  # and for sparse ones
 DENSE_SHARE = 0.1  # above this share of all eigenpairs too
 SHIFT = 1e-5  # 1 + SHIFT is just outside of the spectrum: the factorised matrix is positive definite
 SEPARATOR = 4000  # rows that cut the graph; factors need about its square
-FACTORS = 250_000  # rows above which factors of even a thin graph fill the memory
+FACTORS = 60_000  # rows above which block iteration is quicker than factors of even a thin graph
 FEW = 32  # eigenpairs that a block solver can hold together
 
 Matrix: TypeAlias = Kernel | np.ndarray | sparse.csr_matrix
@@ -44,7 +44,7 @@ def solver_for(matrix: Matrix, count: int) -> str:
     `dense`: LAPACK, few rows or many eigenpairs. `lanczos`: ARPACK, where pairs are dense or the cloud has many
     dimensions: few gaps are small then, and factors would fill up. `shift-invert`: ARPACK on a sparse factorisation,
     for clouds of one, two and few three dimensions, whose leading eigenvalues crowd at 1. `lobpcg`: block iteration
-    preconditioned on an aggregated cloud, for thin clouds too large to be factorised.
+    preconditioned on an aggregated cloud, for larger thin clouds.
     """
     kernel, n = _kernel(matrix), matrix.shape[0]
     if count > DENSE_SHARE * n or n <= (DENSE_ROWS if isinstance(kernel, DenseKernel) else SPARSE_ROWS):
@@ -69,7 +69,10 @@ def _separator(graph: sparse.csr_matrix) -> int:
 def leading(matrix: Matrix, known: np.ndarray, count: int, solver: str | None = None) -> Pairs:
     """The `count` largest eigenvalues, descending, and eigenvectors (n, count) orthogonal to `known`."""
     kernel = _kernel(matrix)
-    values, vectors = _SOLVERS[solver or solver_for(kernel, count)](kernel, known, count)
+    chosen = solver or solver_for(kernel, count)
+    # The small products of these take longer when NumPy shares them out over threads, a busy machine's several times.
+    with threadpool_limits(1 if chosen in ("shift-invert", "lobpcg") else None, "blas"):
+        values, vectors = _SOLVERS[chosen](kernel, known, count)
     order = np.argsort(-values, kind="stable")
     values, vectors = values[order], vectors[:, order]
     return values, vectors * signs(vectors)
@@ -118,9 +121,7 @@ def _shift_invert(kernel: Kernel, known: np.ndarray, count: int) -> Found:
             found = factors.solve(x - known * (known @ x))
             return found - known * (known @ found)
 
-        # Products so small take longer when they are shared out over threads, several times longer on a busy machine.
-        with threadpool_limits(1, "blas"):
-            vectors = _arpack(product, len(known), count, 2 * count + 4, 1e-12)[1]
+        vectors = _arpack(product, len(known), count, 2 * count + 4, 1e-12)[1]
         return np.einsum("nl,nl->l", vectors, matrix @ vectors), vectors
 
     return kernel.rows.by_first(solve)
