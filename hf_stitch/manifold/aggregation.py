@@ -16,8 +16,8 @@ import scipy.sparse.linalg
 import torch
 
 EXTRA = 4  # more vectors than asked for: the last ones of a block converge slowly
-STEPS = 60
-PRECISION = 1e-6  # residual of an eigenvector as a share of its distance 1 - a from the top of the spectrum
+STEPS, CHECKED = 60, 10  # at most so many, and those after which it is seen whether the ones asked for are there
+PRECISION = 1e-5  # residual of an eigenvector as a share of its distance 1 - a from the top of the spectrum
 Eigensolver = Callable[[sparse.csr_matrix, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 Solve = Callable[[np.ndarray], np.ndarray]
 
@@ -96,10 +96,16 @@ def _products(matrix: sparse.csr_matrix) -> Solve:
 def _iterate(operator, start: np.ndarray, remedy, known: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     first = np.linalg.qr(start)[0]
     scale = np.sort(np.einsum("nl,nl->l", first, operator @ first))[0]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the extra vectors need not converge
-        values, vectors = scipy.sparse.linalg.lobpcg(
-            operator, first, M=remedy, Y=known[:, None], tol=PRECISION * scale, maxiter=STEPS, largest=False
-        )
-    order = np.argsort(values)[:count]
-    return 1 - values[order], vectors[:, order]
+    vectors = first
+    for _ in range(0, STEPS, CHECKED):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # it cannot know that the extra vectors need not converge
+            values, vectors = scipy.sparse.linalg.lobpcg(
+                operator, vectors, M=remedy, Y=known[:, None], tol=PRECISION * scale, maxiter=CHECKED, largest=False
+            )
+        order = np.argsort(values)
+        values, vectors = values[order], vectors[:, order]
+        wanted = vectors[:, :count]
+        if np.linalg.norm(operator @ wanted - wanted * values[:count], axis=0).max() <= PRECISION * scale:
+            break
+    return 1 - values[:count], wanted
