@@ -8,7 +8,7 @@ interpreter that has the extra `datafold`, which asks for older packages; withou
 that it had are kept.
 
     python -m tests.benchmarks splines memory          some of them
-    python -m tests.benchmarks scaling --size 1000000  one size, about 14 GB for this one
+    python -m tests.benchmarks scaling --size 1000000 --limit 800   one size; this one takes about 5 GB
     python -m tests.benchmarks --tables                nothing but the README's tables
 
 OMP_NUM_THREADS is left as it is: unset, all cores are used, and each row says how many threads it had. Where others
