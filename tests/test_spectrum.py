@@ -6,7 +6,7 @@ import scipy.sparse as sparse
 import torch
 from clouds import circle, normal, rectangle, sphere
 
-from hf_stitch.manifold import neighbours, spectrum
+from hf_stitch.manifold import aggregation, neighbours, spectrum
 from hf_stitch.manifold.aggregation import aggregates
 from hf_stitch.manifold.graphs import euclidean_graph
 from hf_stitch.manifold.local_metric import LocalMetric
@@ -72,3 +72,12 @@ def test_graph_of_one_point_per_row_survives_twins() -> None:
     graph = euclidean_graph(points, 5)
     assert graph.diagonal().sum() == 0
     assert (np.diff(graph.indptr) >= 5).all()
+
+
+def test_block_iteration_that_ends_too_early_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix, known = kernel(rectangle(40, 20, 2.2, 1.0))
+    leading(matrix, known, 5, "lobpcg")
+    monkeypatch.setattr(aggregation, "STEPS", 1)
+    monkeypatch.setattr(aggregation, "CHECKED", 1)
+    with pytest.warns(UserWarning, match="block iteration ended after 1 steps"):
+        leading(matrix, known, 5, "lobpcg")

@@ -1,7 +1,7 @@
 """Leading eigenpairs of Markov kernels too large to factorise quickly: block iteration with an aggregated cloud.
 
 Rows are joined into aggregates around roots that are no neighbours of each other. The kernel on aggregates (Vanek et
-al. 1996, unsmoothed) is some thirty times smaller and is factorised; it gives the start and, with one smoothing step
+al. 1996, unsmoothed) is many times smaller and is factorised; it gives the start and, with one smoothing step
 before and after, the preconditioner of LOBPCG (Knyazev 2001).
 """
 
@@ -85,7 +85,7 @@ def block_iteration(
 
 
 def _products(matrix: sparse.csr_matrix) -> Solve:
-    """Products with blocks of vectors: torch's take all cores, and on one core half of SciPy's time."""
+    """Products with blocks of vectors, by torch: SciPy's take one core."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
         pointers, columns, data = (torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data))
@@ -108,4 +108,10 @@ def _iterate(operator, start: np.ndarray, remedy, known: np.ndarray, count: int)
         wanted = vectors[:, :count]
         if np.linalg.norm(operator @ wanted - wanted * values[:count], axis=0).max() <= PRECISION * scale:
             break
+    else:
+        warnings.warn(
+            f"block iteration ended after {STEPS} steps with eigenvectors less precise than asked for: "
+            "use fewer coordinates",
+            stacklevel=2,
+        )
     return 1 - values[:count], wanted

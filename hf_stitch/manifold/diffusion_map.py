@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hf_stitch.errors import FitError, ManifoldError
 from hf_stitch.manifold.engine import TORCH, Engine
-from hf_stitch.manifold.graphs import near_order, reordered
+from hf_stitch.manifold.graphs import near_order
 from hf_stitch.manifold.interpolation import Interpolator
 from hf_stitch.manifold.kernel import Kernel, SparseKernel, gaussian
 from hf_stitch.manifold.local_metric import LocalMetric
@@ -116,7 +116,7 @@ class DiffusionMap:
             return torch.from_numpy(np.ascontiguousarray(array)).to(cloud.device)
 
         back = np.argsort(order)
-        joined = reordered(kernel.matrix > 0, order) if isinstance(kernel, SparseKernel) else None
+        joined = (kernel.matrix > 0)[back][:, back] if isinstance(kernel, SparseKernel) else None
         parts = tensor(solved.spectrum), tensor(solved.coordinates[back]), tensor(np.log(solved.density[back]))
         return cls(cloud, metric, width, *parts, joined, solved.solver, pairs.rounds, engine)
 

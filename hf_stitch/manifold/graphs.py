@@ -32,14 +32,6 @@ def near_order(points: Tensor) -> np.ndarray:
     return cKDTree(points[:, :TREE_FEATURES].cpu().numpy()).indices.astype(np.int64)
 
 
-def reordered(matrix: sparse.csr_matrix, order: np.ndarray) -> sparse.csr_matrix:
-    """The matrix whose row and column order[i] are row and column i of the given one; sorted indices."""
-    moved = matrix[np.argsort(order)]
-    moved = sparse.csr_matrix((moved.data, order[moved.indices], moved.indptr), shape=matrix.shape)
-    moved.sort_indices()
-    return moved
-
-
 def euclidean_partners(points: Tensor, k: int, rows: Rows = ALONE) -> np.ndarray:
     """(n, k) int64 numbers of the k nearest other rows; each process looks for those of its own; memory is bounded."""
     n, m = points.shape

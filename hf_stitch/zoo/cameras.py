@@ -83,7 +83,7 @@ def train_network(name: str, folder: Path, progress: Progress, steps: int = STEP
 
 
 def network_figures(name: str, folder: Path) -> dict[str, float]:
-    """Return the errors on held-out angles, without and with noise, and of who copies the nearest of some views."""
+    """Return the errors on held-out angles, without and with noise, and of copies of the nearest of some views."""
     import torch
 
     from hf_stitch.zoo.networks import ConvAutoencoderModel
