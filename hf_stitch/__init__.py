@@ -10,26 +10,26 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from hf_stitch.arrival import PIPELINES, SOUND, before_loaded, when_loaded
-from hf_stitch.torchaudio_extra import torchaudio
+from hf_stitch.runtime.import_hooks import PIPELINES, SOUND, before_loaded, when_loaded
+from hf_stitch.runtime.torchaudio_extra import torchaudio
 
 if TYPE_CHECKING:
-    from hf_stitch.evaluation import evaluate as evaluate
-    from hf_stitch.fitting import fit as fit
-    from hf_stitch.models.configuration_stitched import StitchedConfig as StitchedConfig
-    from hf_stitch.models.modeling_stitched import StitchedModel as StitchedModel
-    from hf_stitch.recipe import Recipe as Recipe
-    from hf_stitch.report import Report as Report
+    from hf_stitch.experiments.evaluate import evaluate
+    from hf_stitch.experiments.fit import fit
+    from hf_stitch.models.configuration_stitched import StitchedConfig
+    from hf_stitch.models.modeling_stitched import StitchedModel
+    from hf_stitch.recipe.recipe import Recipe
+    from hf_stitch.report.report import Report
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Recipe": "hf_stitch.recipe",
-    "Report": "hf_stitch.report",
+    "Recipe": "hf_stitch.recipe.recipe",
+    "Report": "hf_stitch.report.report",
     "StitchedConfig": "hf_stitch.models.configuration_stitched",
     "StitchedModel": "hf_stitch.models.modeling_stitched",
-    "evaluate": "hf_stitch.evaluation",
-    "fit": "hf_stitch.fitting",
+    "evaluate": "hf_stitch.experiments.evaluate",
+    "fit": "hf_stitch.experiments.fit",
 }
 _REGISTERED = ("StitchedConfig", "StitchedModel")
 
@@ -38,9 +38,9 @@ __all__ = ["Recipe", "Report", "StitchedConfig", "StitchedModel", "evaluate", "f
 
 def register() -> None:
     """Make transformers' Auto classes and pipelines know stitched models, the zoo's networks, and Speech2Text2."""
-    from hf_stitch.models.registration import register as register_stitched
-    from hf_stitch.speech_to_text_2 import register as register_decoder
-    from hf_stitch.zoo.networks import register as register_networks
+    from hf_stitch.loading.speech_to_text_2 import register as register_decoder
+    from hf_stitch.models.auto.registration import register as register_stitched
+    from hf_stitch.zoo.networks.registry import register as register_networks
 
     register_stitched()
     register_networks()

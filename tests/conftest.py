@@ -17,15 +17,12 @@ os.environ["HF_STITCH_CACHE"] = tempfile.mkdtemp(prefix="hf-stitch-tests-")
 atexit.register(shutil.rmtree, os.environ["HF_STITCH_CACHE"], ignore_errors=True)
 
 import pytest  # noqa: E402
-
-WORDS = ("a", "bad", "boring", "film", "good", "great", "i", "it", "like", "never", "not", "play", "so", "the", "this",
-         "very", "was", "watch")  # fmt: skip
-SENTENCES = ("the film was very good", "i never like this boring play", "it was not so bad", "this great film")
+from pico_texts import WORDS, _piece_tokenizer, _word_tokenizer  # noqa: E402
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of an extra run where it is installed, those of torchaudio where it loads too."""
-    from hf_stitch.torchaudio_extra import torchaudio
+    from hf_stitch.runtime.torchaudio_extra import torchaudio
 
     there = {"datafold": importlib.util.find_spec("datafold") is not None, "torchaudio": bool(torchaudio().module)}
     for item in items:
@@ -100,34 +97,6 @@ def pico_roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(2)
     RobertaForSequenceClassification(config).save_pretrained(folder)
     return folder
-
-
-def _word_tokenizer(vocabulary: list[str]):
-    from tokenizers.models import WordLevel
-
-    model = WordLevel({word: i for i, word in enumerate(vocabulary)}, "<unk>")
-    names = {"sep_token": "<sep>", "cls_token": "<cls>", "padding_side": "left"}
-    return _tokenizer(model, vocabulary, "$A <sep> <cls>", names)
-
-
-def _piece_tokenizer(vocabulary: list[str]):
-    from tokenizers.models import WordPiece
-
-    model = WordPiece({word: i for i, word in enumerate(vocabulary)}, unk_token="<unk>")
-    return _tokenizer(model, vocabulary, "<s> $A </s>", {"sep_token": "</s>", "cls_token": "<s>"})
-
-
-def _tokenizer(model, vocabulary: list[str], frame: str, names: dict[str, str]):
-    from tokenizers import Tokenizer, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(model)
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    places = [(token, vocabulary.index(token)) for token in frame.split() if token != "$A"]
-    tokenizer.post_processor = processors.TemplateProcessing(single=frame, special_tokens=places)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", model_max_length=64, **names
-    )
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,8 @@ from benchmarks.square import inputs, observed
 from benchmarks.tables import RESULTS, TABLE, TABLES, with_tables
 from scipy.sparse import csr_matrix
 
-from hf_stitch.manifold.graphs import recall
-from hf_stitch.rehearsal.configurations import KNOWN
+from hf_stitch.experiments.rehearsal.known_configurations import KNOWN
+from hf_stitch.geometry.neighbours.graphs import recall
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 MARKED = "<!-- benchmarks: comparisons -->\n<!-- end -->\n"

@@ -14,7 +14,14 @@ import pytest
 import hf_stitch
 
 HEAVY = ("accelerate", "datasets", "evaluate", "matplotlib", "scipy", "torch", "transformers")
-LIGHT = ("hf_stitch", "hf_stitch.errors", "hf_stitch.recipe", "hf_stitch.report", "hf_stitch.cache", "hf_stitch.cli")
+LIGHT = (
+    "hf_stitch",
+    "hf_stitch.errors",
+    "hf_stitch.recipe.recipe",
+    "hf_stitch.report.report",
+    "hf_stitch.runtime.cache",
+    "hf_stitch.cli",
+)
 
 
 def python(code: str) -> str:

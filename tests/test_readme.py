@@ -17,9 +17,9 @@ import torch
 import yaml
 
 from hf_stitch import Recipe, StitchedModel, fit
-from hf_stitch.prediction import Predictor
-from hf_stitch.report import Report
-from hf_stitch.reporting.cards import TABLE, with_tables
+from hf_stitch.models.predictor import Predictor
+from hf_stitch.report.rendering.committed_cards import TABLE, with_tables
+from hf_stitch.report.report import Report
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -151,7 +151,7 @@ def test_logits_are_the_same_in_another_process(stitched: Path, tmp_path: Path) 
 def test_predict_answers_in_the_shell(home: Path, stitched: Path) -> None:
     import pyarrow.parquet as pq
 
-    from hf_stitch.zoo import resolve_data
+    from hf_stitch.zoo.catalogue import resolve_data
 
     row = pq.read_table(Path(resolve_data("zoo:opinions")) / "test.parquet").slice(0, 1).to_pylist()[0]
     (home / "some.mp3").write_bytes(row["audio"]["bytes"])

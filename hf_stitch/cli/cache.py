@@ -11,8 +11,8 @@ TEXT = "List or clear what later fits can take up."
 
 def ls() -> None:
     """List what is kept, the newest first."""
-    from hf_stitch.cache import cache_folder, entries
-    from hf_stitch.cli.words import console, size, table
+    from hf_stitch.cli.terminal import console, size, table
+    from hf_stitch.runtime.cache import cache_folder, entries
 
     found = entries()
     shown = table("entry", "size", "files", "hours ago", right=("size", "files", "hours ago"))
@@ -28,9 +28,9 @@ def clear() -> None:
 
     Finished models are in folders of their own and stay.
     """
-    from hf_stitch.cache import cache_folder
-    from hf_stitch.cache import clear as clear_cache
-    from hf_stitch.cli.words import size
+    from hf_stitch.cli.terminal import size
+    from hf_stitch.runtime.cache import cache_folder
+    from hf_stitch.runtime.cache import clear as clear_cache
 
     gone = clear_cache()
     typer.echo(f"{len(gone)} entries, {size(sum(entry.size for entry in gone))} deleted from {cache_folder()}")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hf_stitch.cli.words import Device
+from hf_stitch.cli.terminal import Device
 
 EXAMPLE = "hf-stitch evaluate stitched/speech_sentiment dataset=calls.csv columns.source=audio columns.label=mood"
 
@@ -23,16 +23,16 @@ def run(
 
     It runs on its recipe's test data, or on other data named by KEY=VALUE.
     """
-    from hf_stitch.cli.bars import progress
-    from hf_stitch.cli.words import hush, tell
+    from hf_stitch.cli.progress_bars import progress
+    from hf_stitch.cli.terminal import hush, tell
     from hf_stitch.errors import ArtifactError
-    from hf_stitch.repository import local
+    from hf_stitch.models.hub.repository import local
 
     folder = local(name)
     if not (folder / "config.json").is_file():
         raise ArtifactError(f"{folder}: no stitched model; expected a folder that `hf-stitch fit` wrote")
     data = asked(changes) if changes else None
-    from hf_stitch.evaluation import evaluate
+    from hf_stitch.experiments.evaluate import evaluate
 
     hush()
     tell(evaluate(folder, data, device=device, progress=progress()))
@@ -40,7 +40,7 @@ def run(
 
 def asked(changes: list[str]) -> dict[str, Any]:
     """The `data.test` part that the words change; another data set does not take over split and size of the old one."""
-    from hf_stitch.recipe import apply_overrides
+    from hf_stitch.recipe.overrides import apply_overrides
 
     data = apply_overrides({}, [word.removeprefix("data.test.") for word in changes])
     return {"split": None, "samples": None, "revision": None, **data} if "dataset" in data else data

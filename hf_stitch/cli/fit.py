@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hf_stitch.cli.words import Device, Dtype, Overrides
+from hf_stitch.cli.terminal import Device, Dtype, Overrides
 
 EXAMPLE = "hf-stitch fit parabola --out stitched/parabola stitch.method=rbf"
 
@@ -28,15 +28,15 @@ def run(
     Collects activations, learns the map, and writes the model with its report and card. The same command again takes
     up where an interrupted one stopped. With --rehearse nothing is fetched: it says what the fit will take.
     """
-    from hf_stitch.cli.bars import progress
-    from hf_stitch.cli.words import console, files_in, hush, tell
-    from hf_stitch.recipe import Recipe
+    from hf_stitch.cli.progress_bars import progress
+    from hf_stitch.cli.terminal import console, files_in, hush, tell
+    from hf_stitch.recipe.recipe import Recipe
 
     asked = Recipe.load(recipe, overrides or ())
     folder = out or Path("stitched") / re.sub(r"[^\w.-]+", "-", asked.name)
     if rehearse:
         return _rehearse(asked, folder, device, dtype)
-    from hf_stitch.fitting import fit
+    from hf_stitch.experiments.fit import fit
 
     hush()
     _, report = fit(asked, folder, device=device, dtype=dtype, progress=progress())
@@ -49,10 +49,10 @@ def run(
 def _rehearse(asked: Any, folder: Path, device: str | None, dtype: str | None) -> None:
     import json
 
-    from hf_stitch.cli.bars import progress
-    from hf_stitch.cli.rehearsed import tell
-    from hf_stitch.cli.words import console, hush
-    from hf_stitch.rehearsal import rehearse
+    from hf_stitch.cli.progress_bars import progress
+    from hf_stitch.cli.rehearsal import tell
+    from hf_stitch.cli.terminal import console, hush
+    from hf_stitch.experiments.rehearsal.rehearse import rehearse
 
     hush()
     found = rehearse(asked, device=device, dtype=dtype, progress=progress())

@@ -25,15 +25,15 @@ def run(
     Each hook point comes with its output's shape and layout, and with its parameters. Shapes are in symbols (b batch,
     t time); b,t,c says which axis is which.
     """
-    from hf_stitch.cli.words import console, hush
+    from hf_stitch.cli.terminal import console, hush
 
     hush()
     out = console()
     if _is_stitched(model, revision):
         return _show_stitched(model, revision, every)
-    from hf_stitch.hooks import module_tree
-    from hf_stitch.loading import load_model
-    from hf_stitch.recipe import Side
+    from hf_stitch.hooks.module_tree import module_tree
+    from hf_stitch.loading.models import load_model
+    from hf_stitch.recipe.side import Side
 
     found: Any = load_model(Side.model_validate({"model": model, "class": class_, "revision": revision, "hook": ""}))
     rows = module_tree(found)
@@ -42,9 +42,9 @@ def run(
 
 
 def _show_stitched(model: str, revision: str | None, every: bool) -> None:
-    from hf_stitch.cli.words import console
+    from hf_stitch.cli.terminal import console
+    from hf_stitch.models.hub.repository import local
     from hf_stitch.models.modeling_stitched import StitchedModel
-    from hf_stitch.repository import local
 
     found, out = StitchedModel.from_pretrained(local(model, revision)), console()
     out.print(_joint(found), markup=False)
@@ -79,9 +79,9 @@ def _joint(model: Any) -> str:
 
 def _parts(model: Any) -> Any:
     """What each part holds and what it takes for one input; only those that run and are saved."""
-    from hf_stitch.cli.words import table
+    from hf_stitch.cli.terminal import table
     from hf_stitch.errors import HookError
-    from hf_stitch.models.operations import multiply_adds
+    from hf_stitch.models.cost import multiply_adds
 
     try:
         found = multiply_adds(model)
@@ -144,7 +144,7 @@ COLUMNS = ("hook", "class", "shape", "layout", "parameters")
 
 
 def _table(rows: Sequence[Row], every: bool, columns: Sequence[str] = COLUMNS) -> Any:
-    from hf_stitch.cli.words import table
+    from hf_stitch.cli.terminal import table
 
     shown = table(*columns, right=("parameters",))
     for row in rows:

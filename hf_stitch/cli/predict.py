@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hf_stitch.cli.words import Device
+from hf_stitch.cli.terminal import Device
 from hf_stitch.errors import DataError
 
 if TYPE_CHECKING:
-    from hf_stitch.prediction import Predictor
+    from hf_stitch.models.predictor import Predictor
 
 EXAMPLE = "hf-stitch predict stitched/speech_sentiment a.wav b.flac"
 
@@ -35,8 +35,8 @@ def run(
     Shows a table on a terminal, and JSON lines where the output is piped. Without INPUT, or with -, a model of text
     reads one text a line from stdin, and a model of sound the bytes of one file.
     """
-    from hf_stitch.cli.words import hush
-    from hf_stitch.prediction import Predictor
+    from hf_stitch.cli.terminal import hush
+    from hf_stitch.models.predictor import Predictor
 
     hush()
     predictor = Predictor(folder, device=device, abstain=abstain)
@@ -64,7 +64,7 @@ def _inputs(words: list[str], predictor: Predictor) -> Iterator[Path | str | byt
 
 
 def _show(rows: Iterator[dict[str, Any]]) -> None:
-    from hf_stitch.cli.words import console, table
+    from hf_stitch.cli.terminal import console, table
 
     lines = [(row["input"], {**_answer(row), **_numbers(row)}) for row in rows]
     if lines:

@@ -28,10 +28,10 @@ def run(
     Model, processors, recipe, report and card go there in one commit, weights in safetensors only. The token is the one
     of `hf auth login`, or HF_TOKEN.
     """
-    from hf_stitch.cli.words import hush
+    from hf_stitch.cli.terminal import hush
     from hf_stitch.errors import RecipeError, nearest
-    from hf_stitch.models.publishing import left_out, push_folder, push_model
-    from hf_stitch.models.thin import FULL, THIN, pin
+    from hf_stitch.models.hub.map_only import FULL, THIN, pin
+    from hf_stitch.models.hub.publishing import left_out, push_folder, push_model
 
     hush()
     if form not in (None, *FORMS):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hf_stitch.cli.words import Overrides
+from hf_stitch.cli.terminal import Overrides
 
 TEXT = "List, show, copy or check recipes."
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a shipped recipe.")]
@@ -16,8 +16,9 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a shipped rec
 
 def ls() -> None:
     """List the shipped recipes, each with what it shows."""
-    from hf_stitch.cli.words import console, table
-    from hf_stitch.recipe import Recipe, shipped
+    from hf_stitch.cli.terminal import console, table
+    from hf_stitch.recipe.recipe import Recipe
+    from hf_stitch.recipe.shipped import shipped
 
     shown = table("name", "method", "description")
     for name, path in shipped().items():
@@ -34,7 +35,7 @@ def _header(path: Path) -> str:
 
 def show(name: Name) -> None:
     """Print a recipe as it stands in its file, comments and all."""
-    from hf_stitch.recipe import find
+    from hf_stitch.recipe.shipped import find
 
     typer.echo(find(name).read_text(encoding="utf-8"), nl=False)
 
@@ -45,7 +46,7 @@ def copy(
 ) -> None:
     """Copy a shipped recipe to a file of your own."""
     from hf_stitch.errors import RecipeError
-    from hf_stitch.recipe import find
+    from hf_stitch.recipe.shipped import find
 
     path, wanted = find(name), dest or Path()
     wanted = wanted / path.name if wanted.is_dir() else wanted
@@ -64,7 +65,7 @@ def check(
 
     Keys, values and compared methods are checked; no model and no data are opened.
     """
-    from hf_stitch.recipe import Recipe
+    from hf_stitch.recipe.recipe import Recipe
 
     recipe = Recipe.load(path, overrides or ())
     labels = ", ".join(label for label, _ in recipe.variants())
@@ -74,8 +75,8 @@ def check(
 
 def keys() -> None:
     """Every key of a recipe: what it may hold, what it holds when absent, and what it means."""
-    from hf_stitch.cli.words import console, table
-    from hf_stitch.recipe_keys import recipe_keys
+    from hf_stitch.cli.terminal import console, table
+    from hf_stitch.recipe.keys import recipe_keys
 
     shown = table("key", "values", "default", "meaning")
     for row in recipe_keys():

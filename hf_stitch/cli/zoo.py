@@ -12,12 +12,15 @@ TEXT = "List or remake the small models and data that ship."
 
 def ls() -> None:
     """List models and data sets with their sizes."""
-    from hf_stitch import zoo
-    from hf_stitch.cli.words import console, size, table
+    from hf_stitch.cli.terminal import console, size, table
     from hf_stitch.errors import ZooError
+    from hf_stitch.zoo import catalogue
 
     shown = table("name", "kind", "size", right=("size",))
-    kinds = (("model", zoo.model_names(), zoo.resolve_model), ("data", zoo.data_names(), zoo.resolve_data))
+    kinds = (
+        ("model", catalogue.model_names(), catalogue.resolve_model),
+        ("data", catalogue.data_names(), catalogue.resolve_data),
+    )
     for kind, names, resolve in kinds:
         for name in names:
             try:
@@ -38,7 +41,7 @@ def build(
 
     The data of speech need espeak-ng.
     """
-    from hf_stitch.cli.bars import progress
+    from hf_stitch.cli.progress_bars import progress
     from hf_stitch.zoo.build import build as build_zoo
 
     build_zoo(out, [name.removeprefix("zoo:") for name in names or ()], progress().note)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from hf_stitch.errors import HookError
-from hf_stitch.hooks.inputs import make_inputs_for
 from hf_stitch.hooks.points import HookPoint, canonical, uncompiled
+from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.hooks.suffix import run_suffix, starting, whole_plan
-from hf_stitch.hooks.survey import COMBOS, Survey, quiet
+from hf_stitch.hooks.trace import COMBOS, Survey, quiet
 
 Way = Literal["encoder", "prompt"]
 

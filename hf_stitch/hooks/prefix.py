@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from hf_stitch.errors import HookError
 from hf_stitch.hooks.capture import capture
-from hf_stitch.hooks.inputs import describe_inputs, make_inputs_for, masked
+from hf_stitch.hooks.placeholders import Absent
 from hf_stitch.hooks.points import HookPoint, canonical, resolve, uncompiled
-from hf_stitch.hooks.prune import (
+from hf_stitch.hooks.probe_inputs import describe_inputs, make_inputs_for, masked
+from hf_stitch.hooks.pruning import (
     PLAN_VERSION,
     check_plan,
     holds_tensors,
@@ -25,8 +26,7 @@ from hf_stitch.hooks.prune import (
     take_out,
     taken_out,
 )
-from hf_stitch.hooks.survey import COMBOS, MakeInputs, Survey, quiet
-from hf_stitch.hooks.vacant import Absent
+from hf_stitch.hooks.trace import COMBOS, MakeInputs, Survey, quiet
 
 
 def plan_prefix(model: nn.Module, points: Sequence[HookPoint], make_inputs: MakeInputs | None = None) -> dict[str, Any]:

@@ -15,14 +15,14 @@ import transformers
 from torch import Tensor, nn
 
 from hf_stitch.errors import HookError
-from hf_stitch.hooks import structure
+from hf_stitch.hooks import symbolic_shapes
 from hf_stitch.hooks.capture import replaced
-from hf_stitch.hooks.inputs import describe_inputs, dummy_inputs, make_inputs_for
+from hf_stitch.hooks.input_paths import Stream, streams
+from hf_stitch.hooks.placeholders import Absent, Gate, Injection, InjectionHook, Stub, Vacant, gate, injecting
 from hf_stitch.hooks.points import HookPoint, canonical, resolve, uncompiled
-from hf_stitch.hooks.prune import PLAN_VERSION, check_plan, take_out
-from hf_stitch.hooks.streams import Stream, streams
-from hf_stitch.hooks.survey import COMBOS, Survey
-from hf_stitch.hooks.vacant import Absent, Gate, Injection, InjectionHook, Stub, Vacant, gate, injecting
+from hf_stitch.hooks.probe_inputs import describe_inputs, dummy_inputs, make_inputs_for
+from hf_stitch.hooks.pruning import PLAN_VERSION, check_plan, take_out
+from hf_stitch.hooks.trace import COMBOS, Survey
 
 
 def apply_suffix_plan(model: nn.Module, plan: Mapping[str, Any]) -> nn.Module:
@@ -149,27 +149,28 @@ def input_length(plan: Mapping[str, Any], positions: int) -> int | None:
     if not longer:
         expected = 1
         for dim in dims:
-            expected *= structure.size(dim, 1, 1)
+            expected *= symbolic_shapes.size(dim, 1, 1)
         if positions != expected:
             raise HookError(
                 f"{point.module} always has {expected} positions; got {positions}: use a length rule that gives it"
             )
         return None
-    length = structure.length_of(longer[0], positions)
+    length = symbolic_shapes.length_of(longer[0], positions)
     if len(longer) > 1 or length is None:
         raise HookError(
-            f"{point.module} has {structure.symbol(longer[0])} positions for t inputs; {positions} is none of them"
+            f"{point.module} has {symbolic_shapes.symbol(longer[0])} positions for t inputs; "
+            f"{positions} is none of them"
         )
     return length
 
 
-def _axes(plan: Mapping[str, Any]) -> list[structure.Dim]:
+def _axes(plan: Mapping[str, Any]) -> list[symbolic_shapes.Dim]:
     point = HookPoint.from_dict(plan["point"])
-    dims = structure.part(plan["hook_output"], point.output)[1]["tensor"]
+    dims = symbolic_shapes.part(plan["hook_output"], point.output)[1]["tensor"]
     return {"batch_first": dims[1:-1], "time_first": dims[:1], "channels_first": dims[2:], "flat": []}[point.layout]
 
 
-def growing(plan: Mapping[str, Any]) -> list[structure.Dim]:
+def growing(plan: Mapping[str, Any]) -> list[symbolic_shapes.Dim]:
     """The position axes of the hook point that grow with the input's length."""
     return [dim for dim in _axes(plan) if not isinstance(dim, int)]
 

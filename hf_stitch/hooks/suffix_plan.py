@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from hf_stitch.errors import HookError
-from hf_stitch.hooks import structure
+from hf_stitch.hooks import symbolic_shapes
 from hf_stitch.hooks.capture import capture, replaced
-from hf_stitch.hooks.inputs import dummy_inputs, make_inputs_for, masked
+from hf_stitch.hooks.input_paths import STATES, Stream, streams
+from hf_stitch.hooks.placeholders import gate, ungate
 from hf_stitch.hooks.points import HookPoint, resolve, uncompiled
-from hf_stitch.hooks.prune import (
+from hf_stitch.hooks.probe_inputs import dummy_inputs, make_inputs_for, masked
+from hf_stitch.hooks.pruning import (
     holds_tensors,
     largest_working,
     members,
@@ -29,10 +31,8 @@ from hf_stitch.hooks.prune import (
     taken_out,
     values_for,
 )
-from hf_stitch.hooks.streams import STATES, Stream, streams
 from hf_stitch.hooks.suffix import growing, input_length, input_mask, run_suffix, vacancies, whole_plan
-from hf_stitch.hooks.survey import COMBOS, UNSEEN, MakeInputs, Survey, quiet, run_probe
-from hf_stitch.hooks.vacant import gate, ungate
+from hf_stitch.hooks.trace import COMBOS, UNSEEN, MakeInputs, Survey, quiet, run_probe
 
 
 @dataclass
@@ -149,7 +149,7 @@ def _done_before(survey: Survey, point: HookPoint, inside: bool) -> list[str]:
         times = [(log.left.get(name), log.left[hook][point.call]) for log in survey.traces]
         if name == hook or (name.startswith(f"{hook}.") and not inside) or not holds_tensors(module):
             continue
-        if all(left and max(left) < end for left, end in times) and structure.known(survey.output(name)):
+        if all(left and max(left) < end for left, end in times) and symbolic_shapes.known(survey.output(name)):
             found.append(name)
     return found
 
@@ -224,7 +224,7 @@ def _case(
     plan: dict[str, Any],
     point: HookPoint,
     survey: Survey,
-    combo: structure.Combo,
+    combo: symbolic_shapes.Combo,
     mask: Tensor | None,
 ) -> tuple[_Case, dict[str, Any]]:
     """Activations like those on real inputs, the whole model's outputs with them; and the inputs."""
@@ -235,7 +235,7 @@ def _case(
     length = reached or length  # at which nothing is rounded
     wide = mask
     if mask is not None and reached is not None and positions != mask.shape[1]:
-        counts = [max(1, structure.size(growing(plan)[0], batch, int(count))) for count in mask.sum(1)]
+        counts = [max(1, symbolic_shapes.size(growing(plan)[0], batch, int(count))) for count in mask.sum(1)]
         mask = torch.arange(positions, device=mask.device) < torch.tensor(counts, device=mask.device)[:, None]
         wide = input_mask(plan, mask, length)
     real = masked(survey.make_inputs(batch, length), plan["inputs"], batch, length, wide, _device(seen))
@@ -258,9 +258,9 @@ def _check_determined(point: HookPoint, main: str, kept: set[str], moved: set[st
         )
 
 
-def _masks(plan: Mapping[str, Any], survey: Survey) -> list[tuple[structure.Combo, Tensor | None]]:
+def _masks(plan: Mapping[str, Any], survey: Survey) -> list[tuple[symbolic_shapes.Combo, Tensor | None]]:
     """(batch and length, mask): without padding, padded on the right, and on the left where the model can."""
-    found: list[tuple[structure.Combo, Tensor | None]] = [(combo, None) for combo in (*COMBOS, UNSEEN)]
+    found: list[tuple[symbolic_shapes.Combo, Tensor | None]] = [(combo, None) for combo in (*COMBOS, UNSEEN)]
     formula = plan["inputs"]["mask"]
     if formula is not None:
         batch, length = COMBOS[1]

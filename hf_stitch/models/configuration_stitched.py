@@ -7,8 +7,8 @@ from typing import Any
 from transformers import AutoConfig, PretrainedConfig
 
 from hf_stitch.errors import ArtifactError
-from hf_stitch.loading import register_ours
-from hf_stitch.models.shim import auto_map
+from hf_stitch.loading.model_classes import register_ours
+from hf_stitch.models.hub.shim import auto_map
 from hf_stitch.models.tasks import answer_of, samples_per_position
 
 AUTO_CLASSES = (
@@ -37,7 +37,7 @@ class StitchedConfig(PretrainedConfig):
         trust: spec of the trust gauge, empty where there is none.
         sequence: spec of the length rule.
         recipe: the recipe as plain data, and `fingerprint` its hash.
-        save: `full`, or `map`: the saved weights are the map's alone, see `hf_stitch.models.thin`.
+        save: `full`, or `map`: the saved weights are the map's alone, see `hf_stitch.models.hub.map_only`.
     """
 
     model_type = "hf_stitch"

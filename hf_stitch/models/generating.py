@@ -10,9 +10,9 @@ from torch import Tensor
 from transformers import GenerationConfig
 from transformers.utils import ModelOutput
 
-from hf_stitch.hooks import generate_from
-from hf_stitch.models.inputs import MAIN, right_padded
+from hf_stitch.hooks.generation import generate_from
 from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.models.routing import MAIN, right_padded
 from hf_stitch.models.tasks import continues
 
 

@@ -13,18 +13,22 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from hf_stitch.errors import ArtifactError, HookError
-from hf_stitch.hooks import HookPoint, capture, generation_way, never_again, run_suffix
-from hf_stitch.masks import timestep_mask
+from hf_stitch.hooks.capture import capture
+from hf_stitch.hooks.generation import generation_way
+from hf_stitch.hooks.masks import timestep_mask
+from hf_stitch.hooks.placeholders import never_again
+from hf_stitch.hooks.points import HookPoint
+from hf_stitch.hooks.suffix import run_suffix
 from hf_stitch.models.configuration_stitched import StitchedConfig, check_config
-from hf_stitch.models.inputs import MAIN, as_states, for_target, split
-from hf_stitch.models.publishing import push_model
-from hf_stitch.models.shim import write_shim
+from hf_stitch.models.hub.map_only import HALVES, THIN, check_unchanged, empty_half, load_half, thin_weights
+from hf_stitch.models.hub.publishing import push_model
+from hf_stitch.models.hub.shim import write_shim
+from hf_stitch.models.routing import MAIN, as_states, for_target, split
 from hf_stitch.models.tasks import generates
-from hf_stitch.models.thin import HALVES, THIN, check_unchanged, empty_half, load_half, thin_weights
-from hf_stitch.sequences.rule import LengthRule
-from hf_stitch.sequences.windows import Plan
-from hf_stitch.stitching.layer import StitchingLayer
-from hf_stitch.stitching.trust import Trust, TrustGauge
+from hf_stitch.stitching.layers.layer import StitchingLayer
+from hf_stitch.stitching.lengths.position_plan import Plan
+from hf_stitch.stitching.lengths.rule import LengthRule
+from hf_stitch.stitching.trust.gauge import Trust, TrustGauge
 
 
 class StitchedModel(PreTrainedModel):
@@ -288,7 +292,7 @@ class StitchedModel(PreTrainedModel):
             write_shim(Path(save_directory))
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
-        """Upload the model with what makes it usable: see `hf_stitch.models.publishing.push_model`."""
+        """Upload the model with what makes it usable: see `hf_stitch.models.hub.publishing.push_model`."""
         return push_model(self, repo_id, **kwargs)
 
     @classmethod

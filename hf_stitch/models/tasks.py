@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from hf_stitch.activations.hooked_model import End
 from hf_stitch.errors import ArtifactError
-from hf_stitch.preparation import modality
+from hf_stitch.loading.modality import modality
 
 if TYPE_CHECKING:
     from hf_stitch.models.configuration_stitched import StitchedConfig
@@ -101,3 +102,24 @@ def check_task(config: StitchedConfig, task: str | None) -> None:
             f"a stitched model of {ends[0]} and {ends[1]} does not answer the task {task!r}; it answers "
             f"{' or '.join(fitting)} (pipelines named stitched-... come with hf_stitch)"
         )
+
+
+WRITING = {"audio": "automatic-speech-recognition", "image": "image-to-text"}
+
+
+def is_classifier(end: End) -> bool:
+    """True when a model's answer is a class."""
+    config = end.model.config
+    return (
+        config.problem_type != "regression" and "Classification" in type(end.model).__name__ and config.num_labels > 1
+    )
+
+
+def task_of(source: End, target: End) -> str:
+    """The Hub's name for what a stitched model does, from what goes in and what comes out."""
+    if target.writer is not None:
+        texts = "text-generation" if target.writer.way == "prompt" else "text2text-generation"
+        return WRITING.get(source.preparer.modality, texts)
+    if source.preparer.modality == "vector":
+        return "tabular-classification" if is_classifier(target) else "tabular-regression"
+    return f"{source.preparer.modality}-classification"  # the Hub counts regressors of texts and sounds among these

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from hf_stitch.errors import ZooError, nearest
-from hf_stitch.zoo import RENDERED, ROOT, cards, data_names, model_names
-from hf_stitch.zoo.grammar import Sentence, splits
-from hf_stitch.zoo.speech import require_espeak
-from hf_stitch.zoo.training import Progress, quiet, write_record
+from hf_stitch.zoo import cards
+from hf_stitch.zoo.catalogue import RENDERED, ROOT, data_names, model_names
+from hf_stitch.zoo.speech.grammar import Sentence, splits
+from hf_stitch.zoo.speech.synthesis import require_espeak
+from hf_stitch.zoo.training_loop import Progress, quiet, write_record
 
 COMMAND = "hf-stitch zoo build"
 SPEAKING = {"opinions", "wav2vec2-speech"}
@@ -72,7 +73,8 @@ def _build_part(name: str, root: Path, sentences: dict[str, list[Sentence]], pro
 
 
 def _make_data(name: str, folder: Path, root: Path, sentences: dict[str, list[Sentence]], progress: Progress) -> None:
-    from hf_stitch.zoo import packing, paper, parabola
+    from hf_stitch.zoo.functions import paper, parabola
+    from hf_stitch.zoo.speech import packing
 
     if name == "opinions":
         packing.write_opinions(sentences, folder, progress)
@@ -101,7 +103,9 @@ def _train(
     name: str, folder: Path, sentences: dict[str, list[Sentence]], progress: Progress
 ) -> tuple[int, dict[str, float]]:
     """Train `name` and return its seed and what was done."""
-    from hf_stitch.zoo import cameras, classifiers, paper, parabola, recognizer, translator
+    from hf_stitch.zoo.cameras import cameras
+    from hf_stitch.zoo.functions import paper, parabola
+    from hf_stitch.zoo.speech import classifiers, recognizer, translator
 
     if name in cameras.SEEDS:
         return cameras.SEEDS[name], cameras.train_network(name, folder, progress)
@@ -120,7 +124,9 @@ def _train(
 
 def _figures(name: str, folder: Path, root: Path, sentences: dict[str, list[Sentence]]) -> dict[str, float]:
     """Measure a finished model on the data beside it, or else on the shipped data where that is present."""
-    from hf_stitch.zoo import cameras, figures, paper, translator
+    from hf_stitch.zoo.cameras import cameras
+    from hf_stitch.zoo.functions import paper, parabola
+    from hf_stitch.zoo.speech import figures, translator
 
     if name in cameras.SEEDS:
         return cameras.network_figures(name, folder)
@@ -128,7 +134,7 @@ def _figures(name: str, folder: Path, root: Path, sentences: dict[str, list[Sent
     if name == "wav2vec2-speech":
         return figures.recognizer_figures(folder, opinions) if opinions else {}
     if name.startswith("parabola"):
-        return figures.parabola_figures(folder)
+        return parabola.parabola_figures(folder)
     if name in paper.network_names():
         return paper.network_figures(name, folder)
     listener = _present(root, "models/wav2vec2-speech")

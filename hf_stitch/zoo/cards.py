@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hf_stitch.zoo.training import RECORD
+from hf_stitch.zoo.training_loop import RECORD
 
 _OPINIONS = "trained from scratch on short made-up opinions whose sentiment no single word decides."
-_REGISTER = "Call `hf_stitch.zoo.networks.register()` before `AutoModel.from_pretrained`."
+_REGISTER = "Call `hf_stitch.register()` before `AutoModel.from_pretrained`."
 _WHAT = {
     "wav2vec2-speech": (
         "automatic-speech-recognition",
@@ -32,7 +32,7 @@ _WHAT = {
     "bart-german": (
         "translation",
         "A small `BartForConditionalGeneration` with a tokenizer of whole words, trained from scratch to write short "
-        "made-up English opinions in German, as rules of grammar do (`hf_stitch.zoo.german`).",
+        "made-up English opinions in German, as rules of grammar do (`hf_stitch.zoo.speech.german`).",
     ),
     "parabola": (
         None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hf_stitch.manifold.local_metric import LocalMetric
+from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 
 FEATURES = 128
 

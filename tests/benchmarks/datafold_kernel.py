@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import torch
 
-from hf_stitch.manifold.local_metric import LocalMetric
-from hf_stitch.manifold.mahalanobis import squared_distances
+from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
+from hf_stitch.geometry.local_metrics.mahalanobis import squared_distances
 
 from .clock import Action, Row, beside, median_times, told
 from .clouds import FEATURES, cloud

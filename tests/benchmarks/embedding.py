@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 
-from hf_stitch.manifold.diffusion_map import DiffusionMap
-from hf_stitch.manifold.local_metric import LocalMetric
+from hf_stitch.geometry.diffusion.diffusion_map import DiffusionMap
+from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 
 from .clock import Row, beside, median_times, told
 from .square import inputs, observed

@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hf_stitch.activation_set import ActivationSet
-from hf_stitch.assembly import assemble, cut
+from hf_stitch.activations.activation_set import ActivationSet
+from hf_stitch.experiments.rehearsal.known_configurations import configuration
+from hf_stitch.experiments.rehearsal.stand_ins import stand_in
+from hf_stitch.models.assembly import assemble, cut
 from hf_stitch.models.modeling_stitched import StitchedModel
-from hf_stitch.recipe import Recipe
-from hf_stitch.rehearsal.configurations import configuration
-from hf_stitch.rehearsal.stand_ins import stand_in
-from hf_stitch.runtime import Runtime
-from hf_stitch.sequences.rule import LengthRule
-from hf_stitch.sequences.shapes import RuleState
-from hf_stitch.stitching.layer import fit_layer
+from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.runtime.runtime import Runtime
+from hf_stitch.stitching.layers.fit_layer import fit_layer
+from hf_stitch.stitching.lengths.base import RuleState
+from hf_stitch.stitching.lengths.rule import LengthRule
 
 from .clock import Row, beside, median_times, told
 

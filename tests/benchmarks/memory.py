@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import torch
 
-from hf_stitch.environment import peak_memory
-from hf_stitch.manifold.mahalanobis import block_entries, squared_distances
+from hf_stitch.geometry.local_metrics.mahalanobis import block_entries, squared_distances
+from hf_stitch.runtime.environment import peak_memory
 
 from .clock import Row, in_own_process, resident, seconds, told
 from .clouds import FEATURES, cloud

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from hf_stitch.manifold.mahalanobis import squared_distances
+from hf_stitch.geometry.local_metrics.mahalanobis import squared_distances
 
 from .clock import Row, beside, cores, median_times, told
 from .clouds import FEATURES, cloud

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 from scipy.spatial import cKDTree
 
-from hf_stitch.environment import peak_memory
-from hf_stitch.manifold.diffusion_map import DiffusionMap
-from hf_stitch.manifold.graphs import recall
+from hf_stitch.geometry.diffusion.diffusion_map import DiffusionMap
+from hf_stitch.geometry.neighbours.graphs import recall
+from hf_stitch.runtime.environment import peak_memory
 
 from .clock import Row, in_own_process, told
 from .square import NETWORKS, inputs, observed

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_stitch.manifold.interpolation import Interpolator, ThinPlate
-from hf_stitch.manifold.local_spline import LocalThinPlate
+from hf_stitch.geometry.interpolation.interpolator import Interpolator
+from hf_stitch.geometry.interpolation.local_spline import LocalThinPlate
+from hf_stitch.geometry.interpolation.thin_plate import ThinPlate
 
 from .clock import Row, beside, median_times, told
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_stitch.manifold.local_metric import LocalMetric
-from hf_stitch.zoo import resolve_model
-from hf_stitch.zoo.networks import TanhNetworkModel
-from hf_stitch.zoo.paper import HALF
+from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
+from hf_stitch.zoo.catalogue import resolve_model
+from hf_stitch.zoo.functions.paper import HALF
+from hf_stitch.zoo.networks.tanh import TanhNetworkModel
 
 NETWORKS = ("field-a", "field-b")
 LAYER = 2  # the hook of recipes/paper/vector_fields.yaml

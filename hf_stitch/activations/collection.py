@@ -1,0 +1,193 @@
+"""Activation collection: run both models over the samples once, write as it goes, resume where it stopped.
+
+Samples are put in buckets of like length before the work is shared out, so that a bucket holds the same samples in one
+process or in ten, in a first run or a resumed one; every process then reads all parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hf_stitch.activations.ctc import CtcAlphabet
+from hf_stitch.activations.forced_alignment import forced_path, spelled
+from hf_stitch.activations.frames import Answers, Frames
+from hf_stitch.activations.hooked_model import End, alphabet_of
+from hf_stitch.activations.ragged import Ragged
+from hf_stitch.errors import ActivationError
+from hf_stitch.hooks.capture import capture, observe
+from hf_stitch.hooks.masks import timestep_mask
+from hf_stitch.hooks.points import HookPoint
+from hf_stitch.loading.samples import Samples
+from hf_stitch.recipe.digest import digest
+from hf_stitch.runtime.cache import cache_folder
+from hf_stitch.runtime.part_store import PartStore
+from hf_stitch.runtime.runtime import Runtime
+from hf_stitch.runtime.torchaudio_extra import torchaudio
+
+"""What a model answers to n samples: (n, k) numbers, or the tokens that it writes."""
+
+SEQUENCE_BATCH, VECTOR_BATCH = 16, 2048  # at most the rows whose draws `neighborhoods` keeps
+
+
+def buckets_of(lengths: Sequence[int], size: int) -> tuple[tuple[int, ...], ...]:
+    """Sample numbers in buckets of like length; depends on the lengths alone."""
+    order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
+    return tuple(tuple(order[k : k + size]) for k in range(0, len(order), size))
+
+
+def batch_size(end: End) -> int:
+    return VECTOR_BATCH if end.preparer.modality == "vector" else SEQUENCE_BATCH
+
+
+def collect(
+    source: End, target: End, samples: Samples, split: str, runtime: Runtime, data: Any, forced: bool = False
+) -> Frames:
+    """Run both models over the samples.
+
+    Args:
+        data: plain description of the data, part of the cache key.
+        forced: align the target's texts with the source's CTC head too.
+
+    Raises:
+        RecipeError: no CTC head to align with.
+        ActivationError: NaN or infinite activations (the layer and sample are named), or no space left.
+    """
+    size = min(batch_size(source), batch_size(target))
+    ends = {"source": source.identity, "target": target.identity}
+    more: dict[str, Any] = {"forced": True} if forced else {}
+    if "audio" in (source.preparer.modality, target.preparer.modality) and torchaudio().module is not None:
+        more["resampled"] = "torchaudio"
+    key = digest({**ends, "data": data, "n": len(samples), "bucket": size, **more})
+    letters = alphabet_of(source) if forced else None
+    store = PartStore(cache_folder() / key)
+    vectors = source.preparer.modality == "vector"
+    lengths = [1 if vectors else source.preparer.length(samples.source(i)) for i in range(len(samples))]
+    buckets = buckets_of(lengths, size)
+    work = [(f"{split}-{i:05d}", bucket) for i, bucket in enumerate(buckets)]
+    with runtime.together(), runtime.progress.stage(f"activations ({split})", len(samples)) as advance:
+        for name, bucket in runtime.mine(work):
+            if not store.has(name):
+                store.write(name, _part(source, target, samples, bucket, runtime, letters))
+            advance(len(bucket) * runtime.accelerator.num_processes)
+    return _read(store, [name for name, _ in work], buckets, key)
+
+
+def _part(
+    source: End,
+    target: End,
+    samples: Samples,
+    bucket: Sequence[int],
+    runtime: Runtime,
+    letters: CtcAlphabet | None,
+) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for side, (role, end) in enumerate((("source", source), ("target", target))):
+        inputs = to_device(end.preparer.batch(samples.batch(bucket, side)), runtime)
+        points = [end.point] + ([end.head] if role == "source" and end.head else [])
+        with torch.no_grad():
+            found, answer = _seen(end, role, points, inputs)
+        mask = timestep_mask(end.model, inputs.get("attention_mask"), found[0])
+        frames = Ragged.unpad(found[0], mask)
+        _check_finite(frames, end, [samples.keys[i] for i in bucket])
+        tensors[f"{role}.values"], tensors[f"{role}.lengths"] = frames.values.cpu(), frames.lengths
+        if len(found) > 1:
+            tensors["path.values"] = Ragged.unpad(found[1].argmax(-1), mask).values.cpu()
+        if len(found) > 1 and letters is not None:
+            texts = [str(samples.target(i)) for i in bucket]
+            tensors["forced.values"] = _forced(Ragged.unpad(found[1], mask), texts, letters)
+        if isinstance(answer, Ragged):
+            tensors[f"{role}.written.values"], tensors[f"{role}.written.lengths"] = answer.values, answer.lengths
+        elif answer is not None:
+            tensors[f"{role}.output"] = answer.cpu()
+    return tensors
+
+
+def _forced(logits: Ragged, texts: Sequence[str], letters: CtcAlphabet) -> Tensor:
+    """The classes of all frames of a batch, on the best paths that spell the texts."""
+    paths = [
+        forced_path(logits[i].float().log_softmax(-1).cpu().numpy(), spelled(text, letters), letters.blank)
+        for i, text in enumerate(texts)
+    ]
+    return torch.from_numpy(np.concatenate(paths))
+
+
+def _seen(
+    end: End, role: str, points: list[HookPoint], inputs: dict[str, Tensor]
+) -> tuple[list[Tensor], Answers | None]:
+    """Activations at the points, and the model's own answer; its decoder runs only where that is wanted."""
+    if end.writer is not None:
+        return capture(end.model, points, inputs), end.writer.own(end.model, inputs)
+    if role == "source" and getattr(end.model.config, "is_encoder_decoder", False):
+        return capture(end.model, points, inputs), None
+    found, output = observe(end.model, points, inputs)
+    return found, output_of(output, role)
+
+
+def output_of(output: Any, role: str) -> Tensor | None:
+    """The model's answer, one row a sample: (b, k) logits.
+
+    Raises:
+        ActivationError: the target answers with something else.
+    """
+    logits = getattr(output, "logits", None)
+    if isinstance(logits, Tensor) and logits.ndim == 2:
+        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    if role == "source":
+        return None
+    shape = tuple(logits.shape) if isinstance(logits, Tensor) else None
+    raise ActivationError(
+        f"the target answers with {type(output).__name__} (logits {shape}); expected one row of logits a sample, "
+        "as classifiers and regressors give, or a model that writes text: choose such a `target.class`"
+    )
+
+
+def to_device(inputs: dict[str, Tensor], runtime: Runtime) -> dict[str, Tensor]:
+    return {name: value.to(runtime.device) for name, value in inputs.items()}
+
+
+def _check_finite(frames: Ragged, end: End, keys: Sequence[str]) -> None:
+    finite = frames.values.isfinite().flatten(1).all(1).cpu()
+    if bool(finite.all()):
+        return
+    row = int((~finite).nonzero()[0])
+    sample = int((frames.starts <= row).sum()) - 1
+    raise ActivationError(
+        f"{end.side.model}: {end.side.hook} gave NaN or infinite activations for sample {keys[sample]!r}; "
+        "check that sample, or run in --dtype float32"
+    )
+
+
+def _read(store: PartStore, names: Sequence[str], buckets: tuple[tuple[int, ...], ...], key: str) -> Frames:
+    parts = [store.read(name) for name in names]
+    order = torch.tensor([i for bucket in buckets for i in bucket])
+    place = order.argsort()
+
+    def ragged(name: str, lengths: str) -> Ragged | None:
+        if f"{name}.values" not in parts[0]:
+            return None
+        return Ragged.join([Ragged(part[f"{name}.values"], part[f"{lengths}.lengths"]) for part in parts], order)
+
+    def stacked(name: str) -> Tensor | None:
+        return torch.cat([part[name] for part in parts])[place] if name in parts[0] else None
+
+    def answered(role: str) -> Answers | None:
+        written = ragged(f"{role}.written", f"{role}.written")
+        return stacked(f"{role}.output") if written is None else written
+
+    source, target, output = ragged("source", "source"), ragged("target", "target"), answered("target")
+    assert source is not None
+    assert target is not None
+    assert output is not None
+    paths = ragged("path", "source"), ragged("forced", "source")
+    return Frames(source, target, paths[0], output, answered("source"), buckets, key, paths[1])
+
+
+def store_at(key: str) -> Path:
+    """Folder of a collection's parts."""
+    return cache_folder() / key

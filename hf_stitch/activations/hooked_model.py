@@ -1,0 +1,143 @@
+"""An opened end of a stitch: one model, its preparer, and its hook point, all checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from hf_stitch.activations.ctc import CtcAlphabet, alphabet
+from hf_stitch.activations.text_output import Writer, settings_of, settle
+from hf_stitch.errors import ArtifactError, HookError, RecipeError
+from hf_stitch.hooks.generation import generation_way
+from hf_stitch.hooks.points import HookPoint, select_features
+from hf_stitch.hooks.probe_inputs import make_inputs_for
+from hf_stitch.hooks.trace import probe
+from hf_stitch.loading.models import load_model
+from hf_stitch.loading.processors import Preparer
+from hf_stitch.loading.provenance import fingerprint_of
+from hf_stitch.recipe.generation import Generation
+from hf_stitch.recipe.side import Every, Side
+from hf_stitch.runtime.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class End:
+    """One model with its hook point.
+
+    Attributes:
+        point: hook point with all features; `features` are the selected ones or None.
+        head: hook point of the CTC head's logits, where the model has one.
+        identity: what the activations and answers depend on, for cache keys.
+        writer: how it writes, where its answers are texts and they are wanted.
+    """
+
+    side: Side
+    model: PreTrainedModel
+    preparer: Preparer
+    point: HookPoint
+    features: tuple[int, ...] | None
+    head: HookPoint | None
+    identity: dict
+    writer: Writer | None = None
+
+    @property
+    def selected(self) -> HookPoint:
+        """The hook point with the selected features only."""
+        return replace(self.point, features=self.features)
+
+    @property
+    def tokenizer(self) -> Any:
+        """Of a text model, or of a speech recogniser's CTC head; None without one."""
+        return self.preparer.tokenizer
+
+    def probe(self, module: str) -> HookPoint:
+        return probe(self.model, module, make_inputs_for(self.model))
+
+
+def open_end(side: Side, runtime: Runtime, generation: Generation | None = None) -> End:
+    """Load a model and check its hook point.
+
+    Args:
+        generation: how the model is to write, should it be one that does; absent: its answers are not wanted.
+
+    Raises:
+        StitchError: the model cannot be loaded, the hook point does not exist, it fires twice or never, or the model
+            writes, but not from there.
+    """
+    model = load_model(side, dtype=runtime.dtype, device=runtime.device)
+    _check_weights(side, model)
+    return end_of(side, model, Preparer.for_model(side, model), fingerprint_of(side), runtime, generation)
+
+
+def end_of(
+    side: Side,
+    model: PreTrainedModel,
+    preparer: Preparer,
+    stamp: str,
+    runtime: Runtime,
+    generation: Generation | None = None,
+) -> End:
+    """The end of a model that is there, with its hook point checked; `stamp` stands for its weights in cache keys.
+
+    Raises:
+        HookError: no such hook point, one that fires twice or never, features that it does not have, or a model that
+            writes, but not from there.
+    """
+    make_inputs = make_inputs_for(model)
+    point = probe(model, side.hook, make_inputs, output=side.output)
+    wanted = side.features.model_dump() if isinstance(side.features, Every) else side.features
+    try:
+        features = select_features(wanted, point.width)
+    except HookError as error:
+        raise HookError(f"{side.model}, {side.hook}: {error}") from None
+    head = None
+    if type(model).__name__.endswith("ForCTC"):
+        try:
+            head = probe(model, "lm_head", make_inputs)
+        except HookError:
+            head = None  # a CTC model with another head: `length: ctc` is then refused by name
+    identity = {
+        "model": stamp,
+        "class": type(model).__name__,
+        "point": point.to_dict(),
+        "dtype": str(model.dtype),
+        "device": runtime.device.type,
+    }
+    writer = None if generation is None else _writer(model, point, generation)
+    if writer is not None:
+        identity["writes"] = {**writer.to_dict(), **(settings_of(model) if writer.way != "ctc" else {})}
+    return End(side, model, preparer, point, features, head, identity, writer)
+
+
+def _writer(model: PreTrainedModel, point: HookPoint, asked: Generation) -> Writer | None:
+    writer = Writer.of(model, point)
+    if writer is None and model.can_generate():
+        generation_way(model, point)  # says why not from there
+    if writer is not None and writer.way != "ctc":
+        settle(model, writer.way, asked.settings())
+    return writer
+
+
+def alphabet_of(source: End) -> CtcAlphabet:
+    """The CTC head's classes by the source's own tokenizer.
+
+    Raises:
+        RecipeError: the source has no CTC head or no tokenizer for it.
+    """
+    tokenizer = source.tokenizer
+    if source.head is None or tokenizer is None:
+        raise RecipeError(
+            f"sequence.length: ctc needs a source with a CTC head and its tokenizer; got {source.side.model}"
+        )
+    return alphabet(tokenizer)
+
+
+def _check_weights(side: Side, model: PreTrainedModel) -> None:
+    bad = [name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())]
+    if bad:
+        raise ArtifactError(
+            f"{side.model}: {len(bad)} weights hold NaN or infinite numbers (the first: {bad[0]}); "
+            "get the checkpoint again, or load it in --dtype float32"
+        )

@@ -1,0 +1,127 @@
+"""What a model writes: the tokens that it generates, or its greedy CTC path; and what the tokens spell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from hf_stitch.activations.ctc import alphabet
+from hf_stitch.activations.ragged import Ragged
+from hf_stitch.errors import HookError
+from hf_stitch.hooks.generation import generate_from, generation_way, left_padded
+from hf_stitch.hooks.masks import timestep_mask
+from hf_stitch.hooks.points import HookPoint
+from hf_stitch.hooks.suffix import run_suffix
+
+Way = Literal["encoder", "prompt", "ctc"]
+LONGEST = 64  # tokens, where neither the recipe nor the model says
+SILENT = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_bos_token_id")
+
+
+@dataclass(frozen=True)
+class Writer:
+    """How one model writes.
+
+    Attributes:
+        way: it generates from its `encoder`, or behind a `prompt`; or it has a `ctc` head.
+        silent: tokens that are no part of the text: padding, start and end, or the blank of a CTC head.
+    """
+
+    way: Way
+    silent: tuple[int, ...]
+
+    @classmethod
+    def of(cls, model: PreTrainedModel, point: HookPoint) -> Writer | None:
+        """How a model writes from activations at a hook point; None of one that gives logits a sample, or nothing."""
+        config: Any = model.config
+        if type(model).__name__.endswith("ForCTC"):
+            return cls("ctc", (int(config.pad_token_id or 0),))
+        try:
+            way = generation_way(model, point)
+        except HookError:
+            return None
+        named = [getattr(part, name, None) for part in (config, model.generation_config) for name in SILENT]
+        flat = [token for found in named for token in (found if isinstance(found, list) else [found])]
+        return cls(way, tuple(sorted({int(token) for token in flat if token is not None})))
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Writer:
+        return cls(content["way"], tuple(content["silent"]))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"way": self.way, "silent": list(self.silent)}
+
+    def own(self, model: Any, inputs: Mapping[str, Tensor]) -> Ragged:
+        """What the model writes on its own inputs: tokens (n,) int64 of each."""
+        if self.way == "ctc":
+            logits = model(**inputs).logits
+            return self.path(logits, timestep_mask(model, inputs.get("attention_mask"), logits))
+        if self.way == "encoder":
+            return self.kept(model.generate(**inputs))
+        tokens, mask = inputs["input_ids"], inputs["attention_mask"].bool()
+        if not bool(mask.any()):  # no words at all, as of a cascade that heard nothing
+            return self.kept(tokens[:, :0])
+        prompt, seen = left_padded(tokens[..., None], mask)
+        found = model.generate(input_ids=prompt[..., 0], attention_mask=seen.long())
+        return self.kept(found[:, prompt.shape[1] :])
+
+    def from_middle(self, suffix: Any, plan: Mapping[str, Any], values: Tensor, mask: Tensor) -> Ragged:
+        """What a cut model writes that has `values` (b, t, m) at its hook point, of which `mask` (b, t) is real.
+
+        Raises:
+            HookError: a CTC head whose frames are not the timesteps of the hook point.
+        """
+        if self.way != "ctc":
+            return self.kept(generate_from(suffix, plan, values, mask))
+        logits = run_suffix(suffix, plan, values, mask).logits
+        if logits.shape[1] != mask.shape[1]:
+            raise HookError(
+                f"the CTC head gives {logits.shape[1]} frames for {mask.shape[1]} timesteps at the hook point; "
+                "hook a layer behind the feature extractor"
+            )
+        return self.path(logits, mask)
+
+    def path(self, logits: Tensor, mask: Tensor) -> Ragged:
+        """The greedy path of CTC logits (b, t, classes): repeated classes are one, blanks part and are left out."""
+        best = logits.argmax(-1).cpu()
+        return self._packed([row[seen].unique_consecutive() for row, seen in zip(best, mask.cpu())])
+
+    def kept(self, tokens: Tensor) -> Ragged:
+        """Generated tokens (b, t) without those that are no part of the text."""
+        return self._packed(list(tokens.cpu()))
+
+    def _packed(self, rows: Sequence[Tensor]) -> Ragged:
+        silent = torch.tensor(self.silent)
+        return Ragged.pack([row[~torch.isin(row, silent)] for row in rows])
+
+    def texts(self, tokens: Ragged, tokenizer: Any) -> list[str]:
+        """What token sequences spell."""
+        rows = [tokens[i].tolist() for i in range(len(tokens))]
+        if self.way == "ctc" and getattr(tokenizer, "word_delimiter_token", None):
+            letters = alphabet(tokenizer)
+            known = {**letters.symbols, letters.delimiter: " "}
+            return [" ".join("".join(known.get(i, "") for i in row).split()) for row in rows]
+        return [tokenizer.decode(row, skip_special_tokens=True).strip() for row in rows]
+
+
+def settle(model: PreTrainedModel, way: Way, asked: Mapping[str, Any]) -> None:
+    """Set how a model generates, in place: as asked, and for the rest as it does itself; never by drawing lots."""
+    settings: Any = model.generation_config
+    settings.update(**{**asked, "do_sample": False})
+    if settings.max_new_tokens is None and (settings.max_length is None or way == "prompt"):
+        settings.max_new_tokens = LONGEST  # a length would count the prompt
+    if settings.max_new_tokens is not None:
+        settings.max_length = None
+    for name in ("temperature", "top_k", "top_p", "typical_p", "min_p"):  # of the lots, which it would warn of
+        setattr(settings, name, None)
+
+
+def settings_of(model: PreTrainedModel) -> dict[str, Any]:
+    """How a model generates, as plain data; what is saved with a stitched model."""
+    found: dict[str, Any] = model.generation_config.to_diff_dict()
+    return found

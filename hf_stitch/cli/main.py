@@ -1,0 +1,84 @@
+"""The entry point, and what each way to end means: 0 done, 2 the user can mend it, 1 our fault, 130 interrupted."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from hf_stitch.errors import StitchError
+
+DONE, FAULT, MENDABLE, INTERRUPTED = 0, 1, 2, 130
+ISSUES = "the project's issue page"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; `argv` are its words, those of the process when absent. Returns the status."""
+    from hf_stitch.cli.app import command
+
+    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        status = command().main(args=words, prog_name="hf-stitch", standalone_mode=False)
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else FAULT
+    except Exception as error:
+        return _explain(error)
+    if status == INTERRUPTED:
+        _say("interrupted; the same command again takes up where this one stopped")
+    return status if isinstance(status, int) else DONE
+
+
+def _explain(error: Exception) -> int:
+    """Tell what went wrong on stderr; one line, unless it is our fault."""
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains again at exit
+        return DONE
+    if type(error).__name__ == "Abort":
+        _say("stopped")
+        return INTERRUPTED
+    line = _mendable(error)
+    if line is not None:
+        _say(line)
+        return MENDABLE
+    traceback.print_exception(error)
+    _say(f"this is a fault of hf_stitch, not yours; please report the lines above on {ISSUES}")
+    return FAULT
+
+
+def _mendable(error: Exception) -> str | None:
+    """One line for errors that the user can mend, None for others."""
+    if isinstance(error, StitchError):
+        return " ".join(str(error).split())
+    if hasattr(error, "format_message"):  # wrong words on the command line
+        context = getattr(error, "ctx", None)
+        where = f"; see {context.command_path} --help" if context is not None else ""
+        return " ".join(str(error.format_message()).split()).removesuffix(".") + where
+    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left on device" in str(error):
+        return _no_space(error)
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
+        return f"no permission for {error.filename}; choose another folder"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "out of memory; take fewer data.fit.samples or neighborhoods.size, or another --device"
+    return None
+
+
+def _no_space(error: Exception) -> str:
+    from hf_stitch.runtime.cache import cache_folder
+
+    name = getattr(error, "filename", None)
+    place = Path(name) if isinstance(name, str) else cache_folder()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free / 2**20
+    advice = "free some (hf-stitch cache clear) or set HF_STITCH_CACHE to a roomier folder, and run again"
+    return f"no space left: {free:.0f} MB free in {place.absolute()}; {advice}: what was computed is kept"
+
+
+def _say(text: str) -> None:
+    print(f"hf-stitch: {text}", file=sys.stderr)

@@ -1,0 +1,84 @@
+"""Progress on stderr: bars with rate and time left on a terminal, elsewhere a plain line every ten seconds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hf_stitch.runtime.progress import Advance, Progress
+
+EVERY = 10.0
+
+
+def progress() -> Progress:
+    """What suits this stderr."""
+    return Bars() if sys.stderr.isatty() else Lines()
+
+
+class Lines:
+    """Plain lines: when a stage begins, every `EVERY` seconds, and when it ends."""
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
+        start = last = time.monotonic()
+        done = 0
+
+        def advance(units: int) -> None:
+            nonlocal done, last
+            done += units
+            now = time.monotonic()
+            if now - last >= EVERY:
+                last = now
+                self.note(f"{name}: {_state(done, total, now - start)}")
+
+        self.note(f"{name}: begins" if total is None else f"{name}: {total} to do")
+        yield advance
+        self.note(f"{name}: done in {time.monotonic() - start:.1f} s")
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+def _state(done: int, total: int | None, seconds: float) -> str:
+    rate = done / seconds if seconds else 0.0
+    if total is None:
+        return f"{done}, {rate:.1f} a second"
+    left = f", {(total - done) / rate:.0f} s left" if rate and done < total else ""
+    return f"{done} of {total}, {rate:.1f} a second{left}"
+
+
+class Bars:
+    """Rich's bars; a finished stage stays as one line."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.console = Console(stderr=True, highlight=False)
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (
+            TextColumn("{task.description:<28}"),
+            BarColumn(24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with RichProgress(*columns, console=self.console, refresh_per_second=4) as bars:
+            task = bars.add_task(name, total=total, rate="")
+
+            def advance(units: int) -> None:
+                bars.advance(task, units)
+                speed = bars.tasks[0].speed
+                bars.update(task, rate=f"{speed:.1f}/s" if speed else "")
+
+            yield advance
+
+    def note(self, text: str) -> None:
+        self.console.print(text, markup=False)

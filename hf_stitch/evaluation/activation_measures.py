@@ -1,0 +1,73 @@
+"""From answers to measures: agreement and accuracy of classifiers, errors of regressors, fit of activations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from hf_stitch.activations.edit_distance import edit_distance
+from hf_stitch.evaluation.answer_kinds.base import Better, Scope
+from hf_stitch.evaluation.statistics import activations, intervals
+from hf_stitch.evaluation.statistics.intervals import Interval
+from hf_stitch.report.measure import Measure
+
+RESIDUAL_OF = 5  # coordinates, as many as the paper draws of its vector fields
+
+
+def map_measures(method: str, mapped: Tensor, true: Tensor, scope: Scope, samples: np.ndarray) -> list[Measure]:
+    """Difference of aligned diffusion coordinates (n, l): mean square in the scale phi_0 = 1, and the first five's norm
+    over that of the target's, |phi O - psi| / |psi|."""
+    square = (mapped - true).double().pow(2).mean(1).numpy()
+    ours, theirs = [rows[:, :RESIDUAL_OF].double().numpy() for rows in (mapped, true)]
+    groups = None if scope.groups is None else np.array(scope.groups)[samples]
+    parts = Scope(scope.split, scope.direction, scope.seed, None if groups is None else list(groups)).parts(len(square))
+    measures = []
+    for split, rows in parts:
+        found = {
+            "map_mse": intervals.mean(square[rows], seed=scope.seed),
+            "map_residual": activations.relative_error(ours[rows], theirs[rows], samples[rows], scope.seed),
+        }
+        measures += [scope.measure(name, method, split, value, "lower") for name, value in found.items()]
+    return measures
+
+
+def correlation_measures(method: str, mapped: Tensor, true: Tensor, scope: Scope) -> list[Measure]:
+    """Correlation r of the first aligned coordinate (n, l) with the target map's own, and 1 - r, which tells good from
+    better; none where either is constant."""
+    a, b = (rows[:, 0].double().numpy() for rows in (mapped, true))
+    if not (a.std() > 0 and b.std() > 0):
+        return []
+    found = intervals.correlation(a, b, seed=scope.seed)
+    low, high = (None if end is None else 1 - end for end in (found.high, found.low))
+    rest = Interval(1 - found.value, low, high, found.n)
+    return [
+        scope.measure("coordinate_correlation", method, scope.split, found),
+        scope.measure("coordinate_misalignment", method, scope.split, rest, "lower"),
+    ]
+
+
+def fit_measures(method: str, predicted: Tensor, true: Tensor, samples: np.ndarray, scope: Scope) -> list[Measure]:
+    """How near predicted activations (n, m) come to the target's own; rows of one sample are resampled together."""
+    x, y = predicted.double().numpy(), true.double().numpy()
+    found: list[tuple[str, Any, Better]] = [
+        ("r2", activations.r_squared, "higher"),
+        ("cosine", activations.cosine, "higher"),
+        ("relative_error", activations.relative_error, "lower"),
+    ]
+    return [
+        scope.measure(name, method, scope.split, compute(x, y, samples, seed=scope.seed), better)
+        for name, compute, better in found
+    ]
+
+
+def word_error_measures(heard: Sequence[str], true: Sequence[str], scope: Scope) -> list[Measure]:
+    """Word error rate of the source's own transcripts."""
+    errors = np.array([edit_distance(a.split(), b.split()) for a, b in zip(heard, true)], float)
+    words = np.array([len(b.split()) for b in true], float)
+    return [
+        scope.measure("wer", "source", split, intervals.ratio(errors[rows], words[rows], seed=scope.seed), "lower")
+        for split, rows in scope.parts(len(true))
+    ]

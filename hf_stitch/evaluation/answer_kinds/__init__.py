@@ -1,0 +1,1 @@
+"""Kinds of answers: classes, numbers, texts."""

@@ -1,0 +1,129 @@
+"""Answers that are texts: how far apart two sets of them are, and the measures that come of it.
+
+Token agreement of a sample is 1 - d / max(a, b) for token sequences of lengths a and b at Levenshtein distance d: 1 for
+equal ones, 0 where they have nothing in common. Word and character error rates are sums of distances over sums of
+lengths of the texts compared with, as in speech recognition, and may exceed 1.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hf_stitch.activations.edit_distance import edit_distance
+from hf_stitch.activations.hooked_model import End
+from hf_stitch.activations.ragged import Ragged
+from hf_stitch.evaluation.answer_kinds.base import Better, Scope
+from hf_stitch.evaluation.statistics import classes, intervals
+from hf_stitch.evaluation.statistics.intervals import Interval
+from hf_stitch.report.measure import Measure
+
+CANDIDATES, COMPANY = 64, 32  # sequences tried as the constant answer, and those that each is compared with
+
+
+@dataclass(frozen=True)
+class Script:
+    """What was written on n samples: token sequences, and the texts that they spell."""
+
+    tokens: list[tuple[int, ...]]
+    texts: list[str]
+
+    @classmethod
+    def of(cls, target: End, tokens: Ragged) -> Script:
+        """Of tokens that the target wrote, alone or stitched."""
+        assert target.writer is not None
+        return cls([tuple(row.tolist()) for row in tokens], target.writer.texts(tokens, target.tokenizer))
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def take(self, places: Sequence[int]) -> Script:
+        return Script([self.tokens[i] for i in places], [self.texts[i] for i in places])
+
+
+def same(given: Script, own: Script) -> np.ndarray:
+    """(n,) bool, where both wrote the same tokens."""
+    return np.array([a == b for a, b in zip(given.tokens, own.tokens)])
+
+
+def likeness(given: Script, own: Script) -> np.ndarray:
+    """(n,) token agreement of each sample."""
+    return np.array([_alike(a, b) for a, b in zip(given.tokens, own.tokens)])
+
+
+def _alike(a: Sequence[int], b: Sequence[int]) -> float:
+    return 1.0 if a == b else 1 - edit_distance(a, b) / max(len(a), len(b))
+
+
+def constant(own: Script) -> Script:
+    """The commonest sequence as the answer to all; of equally common ones that which is most like the others."""
+    counts = Counter(own.tokens)
+    most = max(counts.values())
+    tied = [i for i, row in enumerate(own.tokens) if counts[row] == most]
+    places = list({own.tokens[i]: i for i in tied[::-1]}.values())  # the first of each
+    places = sorted(places)[:: max(1, len(places) // CANDIDATES)]
+    company = own.tokens[:: max(1, len(own) // COMPANY)]
+    best = max(places, key=lambda i: sum(_alike(own.tokens[i], other) for other in company))
+    return own.take([best] * len(own))
+
+
+def others(own: Script, seed: int) -> Script:
+    """To each sample the answer to another one: what agreement comes of texts being alike at all."""
+    order = np.random.default_rng(seed).permutation(len(own))
+    place = np.empty(len(own), dtype=np.int64)
+    place[order] = np.roll(order, 1)
+    return own.take(place.tolist())
+
+
+def script_measures(method: str, given: Script, own: Script, scope: Scope) -> list[Measure]:
+    """Of what was written against what the target itself writes: exact matches, token agreement, word errors."""
+    equal, alike = same(given, own), likeness(given, own)
+    measures = []
+    for split, rows in scope.parts(len(own)):
+        found = intervals.wilson(int(equal[rows].sum()), len(rows))
+        measures.append(scope.measure("exact_match", method, split, found))
+        measures.append(scope.measure("token_agreement", method, split, intervals.mean(alike[rows], seed=scope.seed)))
+    return measures + _error_rates("text_", method, given.texts, own.texts, scope)
+
+
+def truth_script_measures(method: str, given: Script, truth: Sequence[str], scope: Scope) -> list[Measure]:
+    """Of what was written against the reference texts in the data."""
+    equal = np.array([a.split() == b.split() for a, b in zip(given.texts, truth)])
+    measures = [
+        scope.measure("answer_exact_match", method, split, intervals.wilson(int(equal[rows].sum()), len(rows)))
+        for split, rows in scope.parts(len(truth))
+    ]
+    return measures + _error_rates("answer_", method, given.texts, truth, scope)
+
+
+def script_differences(method: str, given: Script, cascade: Script, own: Script, scope: Scope) -> list[Measure]:
+    """Exact matches and token agreement of the method minus those of the cascade, paired on the same samples."""
+    hits = [same(one, own) for one in (given, cascade)]
+    alike = likeness(given, own) - likeness(cascade, own)
+    right = np.ones(len(own), dtype=bool)
+    measures = []
+    for split, rows in scope.parts(len(own)):
+        exact = classes.compare(hits[0][rows], hits[1][rows], right[rows], seed=scope.seed).difference
+        tokens = intervals.mean(alike[rows], seed=scope.seed)
+        measures.append(scope.measure("exact_match_minus_cascade", method, split, exact))
+        measures.append(scope.measure("token_agreement_minus_cascade", method, split, tokens))
+    return measures
+
+
+def _error_rates(prefix: str, method: str, given: Sequence[str], true: Sequence[str], scope: Scope) -> list[Measure]:
+    """Word and character error rates; none where the true texts are all blank."""
+    parts: dict[str, Callable[[str], Sequence[str]]] = {"wer": str.split, "cer": lambda text: " ".join(text.split())}
+    measures = []
+    for name, cut in parts.items():
+        pairs = [(cut(a), cut(b)) for a, b in zip(given, true)]
+        errors = np.array([0 if a == b else edit_distance(a, b) for a, b in pairs], float)
+        lengths = np.array([len(b) for _, b in pairs], float)
+        better: Better = "lower"
+        for split, rows in scope.parts(len(true)):
+            if lengths[rows].sum():
+                found: Interval = intervals.ratio(errors[rows], lengths[rows], seed=scope.seed)
+                measures.append(scope.measure(prefix + name, method, split, found, better))
+    return measures

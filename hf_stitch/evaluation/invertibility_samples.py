@@ -1,0 +1,89 @@
+"""How a fitted map stretches the activations of held-out samples, for inputs of which there is no grid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hf_stitch.activations.observations import Workbench
+from hf_stitch.evaluation.answer_kinds.base import Scope
+from hf_stitch.evaluation.answers import planned
+from hf_stitch.evaluation.statistics import intervals
+from hf_stitch.evaluation.statistics.intervals import LEVEL, RESAMPLES, Interval
+from hf_stitch.geometry.invertibility.jacobians import condition, jacobians, leading, singular
+from hf_stitch.geometry.subsets import spaced
+from hf_stitch.models.fitted import Fitted
+from hf_stitch.report.measure import Measure
+from hf_stitch.stitching.pairing import activation_sets
+
+ROWS = 128  # held-out rows, each of another sample
+FEWEST = 5  # of which quantiles are told
+SPLIT = "activations"
+
+
+def stretches_of_rows(fitted: Fitted, bench: Workbench) -> tuple[list[Measure], dict[str, Any]]:
+    """Condition numbers of the map at test activations, along the leading principal directions of the fitted ones.
+
+    Returns:
+        Measures on `activations`, and `{"rows": {condition: sorted, directions, held, inside}}`, `held` the share of
+        the fitted variance along those directions; nothing where there is no test, or hardly any, or the
+        map has no derivative.
+    """
+    if "test" not in bench.frames:
+        return [], {}
+    with bench.timings.stage("evaluate.jacobian"):
+        points = _held_out_rows(fitted, bench)
+        if len(points) < FEWEST:
+            return [], {}
+        directions, held = leading(_fitted_rows(fitted, bench))
+        layer = fitted.model.layer
+        steps = points.new_zeros(len(points), directions.shape[1])
+        found = jacobians(lambda moved: layer.predict(points + moved @ directions.T), steps)
+    if found is None:
+        return [], {}
+    everywhere = torch.ones(len(points), dtype=torch.bool, device=points.device)
+    values = condition(found, everywhere)
+    odd = singular(values, None, everywhere)
+    scope = Scope(SPLIT, bench.direction, fitted.recipe.seed)  # type: ignore[arg-type]
+    numbers = values.cpu().numpy()
+    bounds = {
+        "condition_median": _quantile(numbers, 0.5, scope.seed),
+        "condition_95": _quantile(numbers, 0.95, scope.seed),
+        "singular_share": intervals.wilson(int(odd.sum()), len(odd)),
+    }
+    measures = [scope.measure(name, fitted.label, SPLIT, one, "lower") for name, one in bounds.items()]
+    facts = {name: one.value for name, one in bounds.items()}
+    drawing = {"condition": np.sort(numbers).round(4).tolist(), "directions": directions.shape[1], "held": held}
+    return measures, {"rows": drawing | {"inside": facts | {"condition_max": float(numbers.max()), "n": len(numbers)}}}
+
+
+def _fitted_rows(fitted: Fitted, bench: Workbench) -> Tensor:
+    """(n, m) float64 source rows of the fit."""
+    rows, _ = activation_sets(bench.source, bench.target, bench.frames["fit"], fitted.pairing, (None, None))
+    return rows.values.double().to(bench.runtime.device)
+
+
+def _held_out_rows(fitted: Fitted, bench: Workbench) -> Tensor:
+    """(n, m) float64 source rows of the test, one of each of at most ROWS samples, in the samples' order."""
+    frames, model, draw = bench.frames["test"], fitted.model, np.random.default_rng(fitted.recipe.seed)
+    chosen = set(spaced(len(frames), min(len(frames), ROWS)).tolist())
+    found = {}
+    with torch.no_grad():
+        for bucket, values, _, plan in planned(model, frames, bench.texts(fitted.recipe, "test"), bench.runtime):
+            rows = model.rule.rows(values, plan)
+            for i, sample in enumerate(bucket):
+                own = rows[i][plan.used[i]]
+                if sample in chosen and len(own):
+                    found[sample] = own[int(draw.integers(len(own)))]
+    return torch.stack([found[sample] for sample in sorted(found)]).double() if found else rows.new_zeros(0)
+
+
+def _quantile(values: np.ndarray, share: float, seed: int) -> Interval:
+    draw = np.random.default_rng(seed)
+    drawn = np.quantile(values[draw.integers(0, len(values), (RESAMPLES, len(values)))], share, axis=1)
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    value = float(np.quantile(values, share))
+    return Interval(value, min(float(low), value), max(float(high), value), len(values))

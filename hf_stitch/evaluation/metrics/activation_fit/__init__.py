@@ -1,0 +1,1 @@
+"""The metric `activation_fit`."""

@@ -1,0 +1,1 @@
+"""The metric `stitch_agreement`."""

@@ -1,0 +1,1 @@
+"""Where the nouns meet: fit, evaluate, rehearse."""

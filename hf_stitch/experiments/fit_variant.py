@@ -1,0 +1,109 @@
+"""One variant of a recipe: fit its layer, then measure it on every split."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from hf_stitch.activations.activation_set import ActivationSet
+from hf_stitch.activations.local_metrics import Role
+from hf_stitch.activations.observations import Workbench
+from hf_stitch.errors import FitError
+from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
+from hf_stitch.models.assembly import assemble
+from hf_stitch.models.fitted import Cutter, Fitted
+from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.stitching.layers.diffusion import shown
+from hf_stitch.stitching.layers.fit_layer import fit_layer
+from hf_stitch.stitching.layers.layer import options_of
+from hf_stitch.stitching.lengths.learn import fit_special
+from hf_stitch.stitching.lengths.rule import LengthRule
+from hf_stitch.stitching.pairing import Pairing, activation_sets
+
+NEEDS_ROWS = ("rbf", "diffusion")
+
+
+def fit_variant(label: str, recipe: Recipe, bench: Workbench, cutter: Cutter) -> Fitted:
+    """Fit one variant on the bench's fit split.
+
+    Raises:
+        FitError: fewer rows than the method needs, before any neighbour is run.
+        StitchError: a rule or method that does not suit these models.
+    """
+    timings = bench.timings
+    with timings.stage("pairing"):
+        rule = bench.rule(recipe)
+        pairing = bench.pairing(recipe, rule, "fit")
+    check_rows(recipe, bench, rule, len(pairing), len(pairing.pairs))
+    summaries: dict[str, Any] = {}
+    metrics: list[LocalMetric | None] = [None, None]
+    for side, role in enumerate(mapped_sides(recipe)):
+        metrics[side], summaries[role] = bench.metric(recipe, role, pairing)
+    with timings.stage(f"fit.{label}"):
+        source, target = activation_sets(
+            bench.source, bench.target, bench.frames["fit"], pairing, (metrics[0], metrics[1])
+        )
+        if recipe.stitch.shuffle is not None:
+            target = shuffled(target, recipe.stitch.shuffle)
+        layer = fit_layer(
+            recipe.stitch.method,
+            source,
+            target,
+            landing=recipe.stitch.landing,
+            fill=recipe.sequence.fill,
+            steps=rule.state.slice,
+            options=recipe.stitch.options(),
+            rows=bench.runtime.rows,
+        )
+        rule = fit_special(rule, bench.source, bench.frames["fit"], bench.texts(recipe, "fit"))
+    for mapped in ("source", "target"):  # of the first variant that has maps: the recipe's own, where it is one
+        if "seconds" in (notes := layer.diagnostics.get(mapped, {})):
+            timings.setdefault(f"diffusion_map.{mapped}", notes["seconds"])
+    _note_inputs(layer.diagnostics, bench, pairing)
+    model = assemble(recipe, cutter.halves(recipe.sequence.length == "ctc"), layer, rule)
+    few = [f"{role}: {one['scarce']}" for role, one in summaries.items() if "scarce" in one]
+    layer.diagnostics["warnings"] = [*layer.diagnostics.get("warnings", []), *few]
+    found = {**layer.diagnostics, "neighbourhoods": summaries, "rows": len(pairing), "dropped_words": pairing.dropped}
+    if rule.predictor is not None:
+        found["target_length"] = rule.predictor.spec
+    return Fitted(label, recipe, model.to(bench.runtime.device), pairing, found)
+
+
+def shuffled(rows: ActivationSet, seed: int) -> ActivationSet:
+    """The same rows under each other's keys: what is fitted on them then has learned nothing from the pairs."""
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+    metric = None if rows.metric is None else rows.metric.take(order)
+    full = None if rows.full is None else rows.full[order]
+    return replace(rows, values=rows.values[order], metric=metric, full=full)
+
+
+def _note_inputs(diagnostics: dict[str, Any], bench: Workbench, pairing: Pairing) -> None:
+    """Beside the coordinates of a map: the inputs of the same rows, where they are one or two numbers to draw."""
+    samples = bench.samples["fit"]
+    for side, role in enumerate(("source", "target")):
+        if samples.preparers[side].modality == "vector" and "coordinates" in (notes := diagnostics.get(role) or {}):
+            inputs = np.stack(samples.batch(pairing.keys[shown(len(pairing)), 0].tolist(), side))
+            if inputs.shape[1] <= 2:
+                notes["inputs"] = inputs.tolist()
+
+
+def mapped_sides(recipe: Recipe) -> list[Role]:
+    """The sides of which a local metric is needed."""
+    if recipe.stitch.method != "diffusion" or recipe.neighborhoods.kind == "none":
+        return []
+    sides = recipe.stitch.sides or options_of("diffusion")["sides"].default
+    return ["source", "target"] if sides == "both" else ["source"]
+
+
+def check_rows(recipe: Recipe, bench: Workbench, rule: LengthRule, rows: int, samples: int) -> None:
+    """FitError when so many rows of so many samples are fewer than the recipe's method needs."""
+    width = len(bench.source.features or range(bench.source.point.width)) * rule.join
+    if recipe.stitch.method in NEEDS_ROWS and rows < width + 1:
+        raise FitError(
+            f"stitch.method: {recipe.stitch.method} needs more rows than features: {rows} rows came from "
+            f"{samples} samples, {width + 1} are needed for {width} features; give more samples, fewer "
+            "features (source.features: {every: k}), or method: affine"
+        )

@@ -1,0 +1,51 @@
+"""The report of a fit, from what its steps returned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hf_stitch.activations.observations import Workbench
+from hf_stitch.evaluation.examples import cut_short
+from hf_stitch.experiments.comparison import choose
+from hf_stitch.models.cost import cost_of
+from hf_stitch.models.fitted import Fitted
+from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.report.measure import Measure
+from hf_stitch.report.report import Report
+from hf_stitch.report.verdict.judge import judge
+from hf_stitch.runtime.environment import environment, peak_memory
+
+
+def _report(
+    asked: Recipe, bench: Workbench, main: Fitted, measures: list[Measure], diagnostics: dict[str, Any]
+) -> Report:
+    rivals = [label for label, recipe in asked.variants() if _same_question(asked, recipe)]
+    comparable = [label for label in rivals if "@oracle" not in label]  # nobody has the true length at run time
+    chosen = choose(measures, comparable)
+    notes = [note for samples in bench.samples.values() for note in samples.notes]
+    notes += cut_short(bench) + diagnostics.get("warnings", [])
+    if main.diagnostics["dropped_words"]:
+        notes.append(f"{main.diagnostics['dropped_words']} words of the fit texts were not recognised and left out")
+    if chosen and chosen["method"] != main.label:
+        notes.append(
+            f"on validation {chosen['method']} is better than the recipe's {main.label}, which is what was saved; "
+            "change `stitch:` to save the other"
+        )
+    return Report(
+        recipe={"name": asked.name, **asked.plain()},
+        fingerprint=asked.fingerprint(),
+        environment=environment(bench.runtime),
+        timings=dict(bench.timings),
+        memory_peak_bytes=peak_memory(),
+        parameters=cost_of(main.model, bench.source, bench.target),
+        measures=measures,
+        verdict=judge(measures, main.label, asked=asked.plain(), rivals=rivals),
+        chosen=chosen or {"method": main.label, "split": "none", "measure": "the recipe's own"},
+        diagnostics=diagnostics,
+        notes=notes,
+    )
+
+
+def _same_question(asked: Recipe, other: Recipe) -> bool:
+    """True where a compared variant maps between the same ends on the same data, and so is a rival."""
+    return (asked.source, asked.target, asked.data) == (other.source, other.target, other.data)

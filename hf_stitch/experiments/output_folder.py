@@ -1,0 +1,92 @@
+"""The folder that a fit writes: what may be in it before, what is in it after."""
+
+from __future__ import annotations
+
+import copy
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError
+
+from hf_stitch.activations.hooked_model import End
+from hf_stitch.errors import ArtifactError, StitchError
+from hf_stitch.loading.processors import TARGET_FOLDER, Preparer
+from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.models.tasks import spells
+from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.report.report import Report
+
+RECIPE, REPORT, WEIGHTS = "recipe.yaml", "report.json", "model.safetensors"
+
+
+def claim(folder: Path, recipe: Recipe) -> bool:
+    """Make sure that the folder may be written; True when it already holds this recipe's finished result.
+
+    Raises:
+        ArtifactError: the folder holds something else.
+    """
+    if folder.is_file():
+        raise ArtifactError(f"{folder} is a file; give --out a folder")
+    if not folder.exists() or not any(folder.iterdir()):
+        return False
+    if not (folder / RECIPE).is_file():
+        held = ", ".join(sorted(p.name for p in folder.iterdir())[:4])
+        raise ArtifactError(f"{folder} holds something else ({held}); give another --out, or empty it yourself")
+    try:
+        known = Recipe.parse(yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8")))
+    except (StitchError, yaml.YAMLError, TypeError, ValueError):  # not YAML, no mapping, or not even text
+        raise ArtifactError(f"{folder / RECIPE} is no recipe of this version; give another --out") from None
+    if known.fingerprint() != recipe.fingerprint():
+        raise ArtifactError(
+            f"{folder} holds the result of another recipe (fingerprint {known.fingerprint()}, asked "
+            f"{recipe.fingerprint()}); give another --out, or delete the folder"
+        )
+    if not (folder / REPORT).is_file() or not (folder / WEIGHTS).is_file():
+        return False
+    return Report.load(folder / REPORT).fingerprint == recipe.fingerprint()
+
+
+def open_folder(folder: Path, recipe: Recipe) -> None:
+    """Create the folder with its recipe, which marks it as ours should the run be interrupted."""
+    with room(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RECIPE).write_text(recipe.dump(), encoding="utf-8")
+
+
+def save_model(folder: Path, model: StitchedModel, source: End, target: End) -> None:
+    """Weights, config, and what prepares the inputs."""
+    with room(folder):
+        model.save_pretrained(folder)
+        for weights in folder.glob("*.safetensors"):  # safetensors makes files that only their owner may read
+            weights.chmod((folder / "config.json").stat().st_mode & 0o666)
+        needs_target = model.rule.state.length == "spans"
+        preparer = source.preparer.with_target_tokenizer(target.tokenizer) if needs_target else source.preparer
+        preparer.save(folder)
+        if spells(model.config) and target.tokenizer is not None:
+            save_speller(folder, preparer, target.tokenizer)
+        elif source.preparer.modality == "audio" and source.tokenizer is not None:
+            source.tokenizer.save_pretrained(folder)
+
+
+def save_speller(folder: Path, preparer: Preparer, tokenizer: Any) -> None:
+    """The target's tokenizer, which spells its answers; for transformers' speech pipeline also as that of the model."""
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.save_pretrained(str(folder / TARGET_FOLDER))
+    if preparer.modality == "audio":
+        tokenizer.padding_side = preparer.tool.padding_side  # the pipeline wants one side of both
+        tokenizer.save_pretrained(str(folder))
+
+
+@contextmanager
+def room(folder: Path) -> Iterator[None]:
+    """Turn a full disk into an error that says so."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:  # safetensors tells of the disk in words only
+        if getattr(error, "errno", None) != errno.ENOSPC and "No space left" not in str(error):
+            raise
+        raise ArtifactError(f"no space left for {folder}: free some and run again; what was computed is kept") from None

@@ -1,0 +1,1 @@
+"""A recipe tried out on random weights and synthetic samples before anything is downloaded."""

@@ -1,0 +1,280 @@
+"""The rehearsal itself: a recipe's own steps on stand-ins, each one watched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hf_stitch.activations.activation_set import ActivationSet
+from hf_stitch.activations.hooked_model import End
+from hf_stitch.activations.local_metrics import Role
+from hf_stitch.activations.observations import Workbench, check_writer
+from hf_stitch.errors import FitError, ManifoldError, StitchError
+from hf_stitch.experiments.comparison import Trial
+from hf_stitch.experiments.fit_trust import give_trust
+from hf_stitch.experiments.fit_variant import check_rows, mapped_sides
+from hf_stitch.experiments.rehearsal.cost_meter import Watch
+from hf_stitch.experiments.rehearsal.known_configurations import configuration
+from hf_stitch.experiments.rehearsal.sizes import Sizes, load_all, small_recipe
+from hf_stitch.experiments.rehearsal.stand_ins import stand_in
+from hf_stitch.experiments.rehearsal.synthetic import spelt
+from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
+from hf_stitch.models.assembly import assemble
+from hf_stitch.models.fitted import Cutter, Fitted
+from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.runtime.runtime import Runtime
+from hf_stitch.runtime.timings import Timings
+from hf_stitch.stitching.layers.fit_layer import fit_layer
+from hf_stitch.stitching.layers.layer import StitchingLayer
+from hf_stitch.stitching.lengths.learn import fit_special
+from hf_stitch.stitching.lengths.rule import LengthRule
+from hf_stitch.stitching.pairing import Pairing, activation_sets
+
+ROWS = 512  # the smaller of the two fits from whose costs that of the real one follows
+SPREAD = 1.0  # standard deviation of the rows that stand for those not rehearsed, in that of the rehearsed ones
+
+
+@dataclass
+class Rehearsed:
+    """Everything that was seen.
+
+    Attributes:
+        origins: where the configurations of source and target came from.
+        start: resident bytes before anything was built.
+        paired: corresponding rows of the rehearsed samples. rows: of the two rehearsed fits, made from them.
+        real_rows: those that the recipe will have.
+        disk: bytes by kind of part (`activations`, `neighbourhoods`) in the cache.
+        notes: what could not be rehearsed.
+    """
+
+    recipe: Recipe
+    sizes: Sizes
+    watch: Watch
+    ends: tuple[End, End]
+    origins: tuple[str, str]
+    bench: Workbench
+    start: int
+    model: Any = None
+    paired: int = 0
+    rows: tuple[int, int] = (0, 0)
+    real_rows: int = 0
+    disk: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def run_small(recipe: Recipe, runtime: Runtime, scratch: Path) -> Rehearsed:
+    """Go through a recipe on stand-ins and a few samples.
+
+    Raises:
+        StitchError: what the real run would refuse too: hook points, lengths, kinds of output, too few rows.
+    """
+    watch = Watch()
+    start = watch.resident
+    given = (recipe.rehearse.source, recipe.rehearse.target)
+    with watch.stage("models"):
+        found = [configuration(side, one) for side, one in zip((recipe.source, recipe.target), given)]
+        back = recipe.generation if recipe.directions == "both" else None
+        source = stand_in(recipe.source, found[0][0], runtime, recipe.seed, scratch, back)
+        target = stand_in(recipe.target, found[1][0], runtime, recipe.seed + 1, scratch, recipe.generation)
+        check_writer(recipe, target)
+    ends = (source, target)
+    sizes = Sizes.of(recipe, ends)
+    small = small_recipe(recipe, sizes, ends, scratch)
+    bench = Workbench(small, runtime, Timings(), *ends, load_all(small, ends))
+    seen = Rehearsed(recipe, sizes, watch, ends, (found[0][1], found[1][1]), bench, start)
+    _collect(seen, scratch)
+    if recipe.directions == "both":
+        bench.swapped()
+    cutter = Cutter(bench)
+    fitted = _fit(seen, cutter)
+    if recipe.trust != "none":
+        with watch.stage("trust"):
+            give_trust(fitted, bench)
+    seen.disk = _disk(scratch)
+    if "test" in bench.frames:
+        with watch.stage("references"):
+            trial = Trial(bench)
+            trial.reference_measures()
+        with watch.stage("evaluate"):
+            trial.measure(fitted)
+        _compare(seen, trial, cutter)
+    seen.model = fitted.model
+    return seen
+
+
+def _collect(seen: Rehearsed, scratch: Path) -> None:
+    bench = seen.bench
+    whole, bench.samples = bench.samples, {}
+    for split, samples in whole.items():
+        bench.samples = {split: samples}
+        with seen.watch.stage(f"activations.{split}"):
+            bench.collect()
+        texts = samples.texts or [str(text) for text in _target_texts(bench, split)]
+        bench.frames[split] = spelt(bench.frames[split], bench.source, texts)
+    bench.samples = whole
+
+
+def _target_texts(bench: Workbench, split: str) -> list[Any]:
+    samples = bench.samples[split]
+    if bench.target.preparer.modality != "text":
+        return [""] * len(samples)
+    return [samples.target(i) for i in range(len(samples))]
+
+
+def _fit(seen: Rehearsed, cutter: Cutter) -> Fitted:
+    """The recipe's own method, everything watched."""
+    recipe = seen.bench.recipe
+    rule, pairing = _paired(seen, recipe)
+    seen.paired, seen.real_rows = len(pairing), _real_rows(seen, recipe, pairing)
+    layer = _fit_twice(seen, recipe, *_sets(seen, recipe, pairing, watched=True))
+    with seen.watch.stage("cut"):
+        cutter.halves(recipe.sequence.length == "ctc")
+    return _put_together(seen, recipe, cutter, layer, rule, pairing)
+
+
+def _compare(seen: Rehearsed, trial: Trial, cutter: Cutter) -> None:
+    """Every comparison on the same models and data, for what it would refuse; the real run only tells of that."""
+    bench = seen.bench
+    shared = {"data": bench.recipe.data}
+    for label, variant in seen.recipe.variants()[1:]:
+        if (variant.source, variant.target, variant.data) != (seen.recipe.source, seen.recipe.target, seen.recipe.data):
+            seen.notes.append(f"the comparison {label} has models or data of its own and was not rehearsed")
+            continue
+        around = variant.neighborhoods.model_copy(update={"size": bench.recipe.neighborhoods.size})
+        small = variant.model_copy(update={**shared, "neighborhoods": around})
+        try:
+            rule, pairing = _paired(seen, small)
+            source, target = _sets(seen, small, pairing)
+            count = min(_real_rows(seen, small, pairing), _fewest(small, source))
+            layer = _any_layer(seen, small, source, target, count)
+            trial.measure(_put_together(seen, small, cutter, layer, rule, pairing))
+        except StitchError as error:
+            seen.notes.append(f"the comparison {label} would fail: {error}")
+
+
+def _any_layer(seen: Rehearsed, recipe: Recipe, *rest: Any) -> StitchingLayer:
+    """The asked layer, or an affine one where random rows allow none: that says nothing of real ones."""
+    try:
+        return _layer(seen, recipe, *rest)
+    except (ManifoldError, FitError):
+        return _layer(seen, recipe.model_copy(update={"stitch": type(recipe.stitch)()}), *rest)
+
+
+def _paired(seen: Rehearsed, recipe: Recipe) -> tuple[LengthRule, Pairing]:
+    rule = seen.bench.rule(recipe)
+    pairing = seen.bench.pairing(recipe, rule, "fit")
+    check_rows(recipe, seen.bench, rule, _real_rows(seen, recipe, pairing), seen.sizes.real["fit"])
+    return rule, pairing
+
+
+def _sets(
+    seen: Rehearsed, recipe: Recipe, pairing: Pairing, watched: bool = False
+) -> tuple[ActivationSet, ActivationSet]:
+    metrics: dict[Role, LocalMetric | None] = {"source": None, "target": None}
+    for role in mapped_sides(recipe):
+        with seen.watch.stage(f"neighbourhoods.{role}") if watched else nullcontext():
+            metrics[role], _ = seen.bench.metric(recipe, role, pairing)
+    frames = seen.bench.frames["fit"]
+    return activation_sets(*seen.ends, frames, pairing, (metrics["source"], metrics["target"]))
+
+
+def _put_together(
+    seen: Rehearsed, recipe: Recipe, cutter: Cutter, layer: StitchingLayer, rule: LengthRule, pairing: Pairing
+) -> Fitted:
+    bench = seen.bench
+    rule = fit_special(rule, bench.source, bench.frames["fit"], bench.texts(recipe, "fit"))
+    model = assemble(recipe, cutter.halves(recipe.sequence.length == "ctc"), layer, rule).to(bench.runtime.device)
+    return Fitted(recipe.label, recipe, model, pairing, layer.diagnostics)
+
+
+def _real_rows(seen: Rehearsed, recipe: Recipe, pairing: Pairing) -> int:
+    """Rows of the real fit: each sample's, stretched to its typical length, and cut as the recipe cuts them."""
+    each = len(pairing) / seen.sizes.samples
+    limit = recipe.sequence.per_sample
+    longer = each * (seen.sizes.stretch if each > 1 else 1)
+    return max(1, round(seen.sizes.real["fit"] * (longer if limit is None else min(longer, limit))))
+
+
+def _fit_twice(seen: Rehearsed, recipe: Recipe, source: ActivationSet, target: ActivationSet) -> StitchingLayer:
+    """Two fits, the second of twice as many rows where there will be so many: the real one's cost follows from them."""
+    first = min(seen.real_rows, _fewest(recipe, source))
+    seen.rows = (first, min(seen.real_rows, 2 * first))
+    layer: StitchingLayer | None = None
+    for name, count in zip(("fit.first", "fit.second"), seen.rows):
+        if name == "fit.second" and count == first:
+            break
+        try:
+            with seen.watch.stage(name):
+                layer = _layer(seen, recipe, source, target, count)
+        except (ManifoldError, FitError) as error:
+            seen.watch.pop(name)
+            seen.notes.append(f"the map of {count} random rows could not be made, its time is not estimated: {error}")
+            break
+    return layer if layer is not None else fit_layer("affine", source, target)
+
+
+def _fewest(recipe: Recipe, source: ActivationSet) -> int:
+    """Rows that a method needs at least, and no fewer than are worth timing."""
+    asked = recipe.stitch
+    needed = (asked.coordinates or 0) + 16, asked.pairs or 0, asked.landmarks or 0, source.values.shape[1] + 1
+    return max(ROWS, *needed)
+
+
+def _layer(seen: Rehearsed, recipe: Recipe, source: ActivationSet, target: ActivationSet, count: int) -> StitchingLayer:
+    index, draw = torch.arange(count) % len(source), torch.Generator().manual_seed(recipe.seed)
+    return fit_layer(
+        recipe.stitch.method,
+        _grown(source, index, draw),
+        _grown(target, index, draw),
+        landing=recipe.stitch.landing,
+        fill=recipe.sequence.fill,
+        options=recipe.stitch.options(),
+        rows=seen.bench.runtime.rows,
+    )
+
+
+def _grown(rows: ActivationSet, index: torch.Tensor, draw: torch.Generator) -> ActivationSet:
+    """The rows `index`, moved where they repeat so that they make one cloud, with keys of their own."""
+    taken = rows.take(index)
+    wide = taken.values if taken.full is None else taken.full
+    moved = (
+        wide
+        + SPREAD
+        * wide.std()
+        * torch.randn(wide.shape, generator=draw).to(wide)
+        * (torch.arange(len(index)) >= len(rows)).to(wide)[:, None]
+    )
+    keys = torch.stack([torch.arange(len(index)), torch.zeros(len(index), dtype=torch.long)], 1)
+    if taken.full is None or taken.selected is None:
+        return replace(taken, values=moved, keys=keys)
+    return replace(taken, values=moved[:, list(taken.selected)], full=moved, keys=keys)
+
+
+def _disk(scratch: Path) -> dict[str, int]:
+    sizes = {"activations": 0, "neighbourhoods": 0}
+    for path in scratch.rglob("*.safetensors"):
+        sizes["neighbourhoods" if path.name.startswith("metric-") else "activations"] += path.stat().st_size
+    return sizes
+
+
+@contextmanager
+def sealed(scratch: Path) -> Iterator[None]:
+    """No network, and a cache of its own, inside."""
+    from huggingface_hub import constants
+
+    kept, offline = os.environ.get("HF_STITCH_CACHE"), constants.HF_HUB_OFFLINE
+    os.environ["HF_STITCH_CACHE"], constants.HF_HUB_OFFLINE = str(scratch), True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = offline
+        if kept is None:
+            del os.environ["HF_STITCH_CACHE"]
+        else:
+            os.environ["HF_STITCH_CACHE"] = kept

@@ -1,0 +1,1 @@
+"""Orthogonal maps between the coordinates of two diffusion maps."""

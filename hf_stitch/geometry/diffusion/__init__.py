@@ -1,0 +1,1 @@
+"""Diffusion maps: kernels, eigenproblems, extension to new rows."""

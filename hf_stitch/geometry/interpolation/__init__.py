@@ -1,0 +1,1 @@
+"""Maps between clouds through scattered points."""

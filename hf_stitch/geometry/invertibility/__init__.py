@@ -1,0 +1,1 @@
+"""Where a map folds or crushes: Jacobians, condition numbers, folds."""

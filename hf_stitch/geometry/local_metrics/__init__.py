@@ -1,0 +1,1 @@
+"""Mahalanobis-like local metrics of rows, and their distances."""

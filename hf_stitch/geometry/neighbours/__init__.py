@@ -1,0 +1,1 @@
+"""Which rows are near each other: graphs, and rules for joining pairs."""

@@ -1,0 +1,92 @@
+"""Ridge regression on streamed normal equations, its penalty chosen by leave-one-out."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from hf_stitch.errors import FitError
+from hf_stitch.geometry.linalg import eigh
+
+RIDGES = tuple(10.0 ** (half / 2) for half in range(-24, 7))  # candidates of `auto`, relative to the mean variance
+
+
+class NormalEquations:
+    """Centred second moments of (x, y) pairs in float64, batch by batch, for ridge regression with an intercept.
+
+    Rows are shifted by the first batch's mean before they are summed, so that large offsets cost no digits.
+    """
+
+    def __init__(self, features_in: int, features_out: int) -> None:
+        self.features_in, self.features_out = features_in, features_out
+        self.count = 0
+        self._shift: Tensor | None = None
+        self._sum: Tensor | None = None
+        self._moments: Tensor | None = None
+
+    def add(self, x: Tensor, y: Tensor) -> None:
+        """Take in rows x (b, features_in) and y (b, features_out)."""
+        if x.shape != (len(x), self.features_in) or y.shape != (len(x), self.features_out):
+            wanted = f"(b, {self.features_in}) and (b, {self.features_out})"
+            raise FitError(f"normal equations: expected {wanted}, got {tuple(x.shape)} and {tuple(y.shape)}")
+        if not len(x):
+            return
+        rows = torch.cat([x, y.to(x.device)], dim=1) if x.dtype == y.dtype else torch.cat([x.double(), y.double()], 1)
+        rows = rows.detach().double()
+        if self._shift is None or self._sum is None or self._moments is None:
+            self._shift = rows.mean(0)
+            self._sum = torch.zeros_like(self._shift)
+            self._moments = torch.zeros(rows.shape[1], rows.shape[1], dtype=rows.dtype, device=rows.device)
+        rows = rows - self._shift
+        self._sum += rows.sum(0)
+        self._moments += rows.T @ rows
+        self.count += len(rows)
+
+    def solve(self, ridge: float | Literal["auto"] = "auto") -> tuple[Tensor, Tensor, float]:
+        """Weight (features_in, features_out), bias (features_out,) and the ridge used, in float64.
+
+        Args:
+            ridge: penalty on the weights in units of n times the mean variance of the features; `auto` minimises the
+                generalised cross-validation score (Golub, Heath & Wahba 1979) over RIDGES.
+
+        Raises:
+            FitError: no rows, constant features, or ridge 0 with dependent features.
+        """
+        if self._shift is None or self._sum is None or self._moments is None:
+            raise FitError("no rows were given to the regression: collect at least two samples")
+        m, n = self.features_in, self.count
+        mean = self._shift + self._sum / n
+        moments = self._moments - torch.outer(self._sum, self._sum) / n
+        inner, cross, total = moments[:m, :m], moments[:m, m:], moments[m:, m:].diagonal().sum()
+        spectrum, vectors = eigh(inner)
+        spectrum = spectrum.clamp_min(0)
+        unit = spectrum.sum() / m
+        if not unit > 1e-24 * n * mean[:m].square().mean():
+            raise FitError(f"all {m} source features are constant over {n} rows: take other features or more samples")
+        rotated = vectors.T @ cross
+        power = rotated.square().sum(1) / unit
+        used = _best_ridge(spectrum / unit, power, total, n) if ridge == "auto" else float(ridge)
+        if used < 0:
+            raise FitError(f"ridge: expected auto or a number >= 0, got {used}")
+        if used == 0 and (n <= m or spectrum[0] <= 1e-13 * spectrum[-1]):
+            raise FitError(f"ridge 0 needs more than {m} rows and independent features; got {n} rows: use ridge auto")
+        weight = vectors @ (rotated / (spectrum + used * unit)[:, None])
+        return weight, mean[m:] - mean[:m] @ weight, used
+
+
+def _best_ridge(spectrum: Tensor, power: Tensor, total: Tensor, n: int) -> float:
+    """Candidate of least n RSS / (n - df)^2; `power` is |V^T X^T Y|^2 by direction, both over the mean variance."""
+    best, least = RIDGES[-1], float("inf")
+    for ridge in RIDGES:
+        kept = spectrum / (spectrum + ridge)
+        free = float(n - 1 - kept.sum())
+        if free < 1e-3 * n:  # as many coefficients as rows: the score would be 0 / 0
+            continue
+        # RSS = |Y|^2 - sum p (2 / (s + r) - s / (s + r)^2)
+        rss = float(total - (power * (spectrum + 2 * ridge) / (spectrum + ridge).square()).sum())
+        score = max(rss, 1e-15 * float(total)) / free**2
+        if score < least * (1 - 1e-9):
+            best, least = ridge, score
+    return best

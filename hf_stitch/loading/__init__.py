@@ -1,0 +1,1 @@
+"""Models, processors and samples from names, files and objects."""

@@ -1,0 +1,34 @@
+"""What a model takes: sound, text, pictures, or rows of numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from hf_stitch.loading.model_classes import class_of
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+Modality = Literal["audio", "image", "text", "vector"]
+_MODALITIES: dict[str, Modality] = {
+    "input_features": "audio",
+    "input_ids": "text",
+    "input_values": "audio",
+    "pixel_values": "image",
+}
+
+
+def modality(model_or_config: PreTrainedModel | PretrainedConfig) -> Modality:
+    """What kind of raw input the model takes; of a stitched model or an encoder-decoder what its first half takes."""
+    return _MODALITIES.get(input_name(model_or_config), "vector")
+
+
+def input_name(model_or_config: PreTrainedModel | PretrainedConfig) -> str:
+    """Name of the forward's main input, such as `input_ids`."""
+    config = getattr(model_or_config, "config", model_or_config)
+    for part in ("source", "encoder"):
+        inner = getattr(config, part, None)
+        if hasattr(inner, "model_type"):
+            return input_name(inner)
+    model_class = class_of(config) if config is model_or_config else model_or_config
+    return str(getattr(model_class, "main_input_name", "input_ids"))

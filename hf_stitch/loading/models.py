@@ -1,0 +1,144 @@
+"""Pretrained models by the name that a recipe gives: a `zoo:` name, a local folder, or a Hub id.
+
+Only safetensors are read and remote code is never run. Weights that the checkpoint lacks would be random, so that is an
+error here and not a warning.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hf_stitch.errors import ArtifactError, RecipeError, StitchError
+from hf_stitch.loading.model_classes import class_of, register_ours
+from hf_stitch.loading.quiet import quiet
+from hf_stitch.loading.safetensors_only import as_published, without_safetensors
+from hf_stitch.recipe.side import Side
+from hf_stitch.runtime.device import pick_device, pick_dtype
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel
+
+ZOO = "zoo:"
+TRAINING_ONLY = ("masked_spec_embed",)
+"""Ends of weight names that only training uses: many published speech checkpoints lack them."""
+
+
+def resolve(name: str) -> str:
+    """What transformers takes for a recipe's `model`: the zoo's folder, a local folder, or the Hub id itself.
+
+    Raises:
+        ZooError: unknown zoo name. RecipeError: a name that can only be a folder, and there is none.
+    """
+    if name.startswith(ZOO):
+        from hf_stitch.zoo.catalogue import resolve_model
+
+        return str(resolve_model(name))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise RecipeError(f"model {name!r}: the folder has no config.json; expected what save_pretrained writes")
+        return str(folder)
+    if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise RecipeError(f"model {name!r}: no such folder; expected zoo:NAME, a saved model's folder or a Hub id")
+    return name
+
+
+def load_config(side: Side) -> PretrainedConfig:
+    """The model's configuration; errors as `load_model`."""
+    from transformers import AutoConfig, PretrainedConfig
+
+    place = resolve(side.model)
+    with _explained(side):
+        plain, _ = PretrainedConfig.get_config_dict(place, revision=side.revision)
+        register_ours(plain)
+        return AutoConfig.from_pretrained(place, revision=side.revision, trust_remote_code=False)
+
+
+def load_model(side: Side, *, dtype: Any = None, device: str | torch.device | None = None) -> PreTrainedModel:
+    """The pretrained model in eval mode.
+
+    Args:
+        dtype: name of a torch dtype or the dtype itself; the checkpoint's own when absent.
+        device: where to put it, see `pick_device`; the CPU when absent.
+
+    Raises:
+        RecipeError: unknown class, dtype, device or model name. ArtifactError: weights that are truncated, not in
+        safetensors, of other shapes, or missing (they would be random).
+    """
+    config = load_config(side)
+    model_class = class_of(config, side.class_)
+    with _explained(side), quiet(), as_published():
+        model, info = model_class.from_pretrained(
+            resolve(side.model), config=config, revision=side.revision, dtype=pick_dtype(dtype),
+            use_safetensors=True, trust_remote_code=False, output_loading_info=True,
+        )  # fmt: skip
+    missing = sorted(key for key in info["missing_keys"] if not key.endswith(TRAINING_ONLY))
+    if missing:
+        own = ", ".join(config.architectures or ["unknown"])
+        raise ArtifactError(
+            f"model {side.model!r}: {len(missing)} weights of {model_class.__name__} are not in the checkpoint and "
+            f"would be random, the first {missing[0]!r}; it was saved from {own}: set `class` to that"
+        )
+    uniform(model, pick_dtype(dtype))
+    if device is not None:
+        model = model.to(pick_device(device))
+    return model.eval()
+
+
+def uniform(model: PreTrainedModel, dtype: torch.dtype | None) -> PreTrainedModel:
+    """Give all parameters the dtype that was asked for, in place: some of XLNet's come in float32 whatever is asked.
+
+    Models that keep chosen modules in float32 on purpose are left as they are.
+    """
+    if dtype is not None and not getattr(model, "_keep_in_fp32_modules", None):
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                parameter.data = parameter.data.to(dtype)
+    return model
+
+
+@contextmanager
+def _explained(side: Side) -> Iterator[None]:
+    """Turn what transformers raises for bad names and files into one line that says what to do."""
+    from safetensors import SafetensorError
+
+    what = f"model {side.model!r}"
+    try:
+        yield
+    except StitchError:
+        raise
+    except SafetensorError as error:
+        raise ArtifactError(f"{what}: truncated or foreign weights ({error}); download or copy them again") from error
+    except ModuleNotFoundError as error:
+        raise RecipeError(f"{what}: its class needs a package that is not installed: {error.name}") from error
+    except (OSError, ValueError, RuntimeError, TypeError) as error:
+        raise _explain(what, side, error) from error
+
+
+def _explain(what: str, side: Side, error: Exception) -> StitchError:
+    text = str(error)
+    first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    local = Path(resolve(side.model)).is_dir()
+    if "safetensors" in text:
+        return ArtifactError(f"{what}: {without_safetensors(resolve(side.model), side.revision)}")
+    if "size" in text and "mismatch" in text:
+        return ArtifactError(f"{what}: weights and config.json differ in shape; they belong to different models")
+    if "valid JSON" in text:
+        return ArtifactError(f"{what}: its config.json is not JSON; download or copy it again")
+    if "model_type" in text or "does not recognize" in text:
+        return RecipeError(f"{what}: its config.json names no model type that transformers knows ({first})")
+    if local:
+        return ArtifactError(f"{what}: cannot be loaded: {first}")
+    if "gated" in text or "401" in text:
+        return RecipeError(f"{what}: access is restricted; ask for access on its page and run `hf auth login`")
+    offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0") else ""
+    revision = f" at revision {side.revision!r}" if side.revision else ""
+    return RecipeError(
+        f"{what}: neither a local folder nor a Hub model{revision} that could be reached{offline}; "
+        "check the spelling and the network, or give a folder"
+    )

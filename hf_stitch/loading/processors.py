@@ -1,0 +1,271 @@
+"""From raw inputs (sound, text, numbers, pictures) to what a model's forward takes, and back to where words are."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hf_stitch.errors import ArtifactError, DataError, RecipeError
+from hf_stitch.loading.modality import Modality, input_name, modality
+from hf_stitch.loading.model_classes import class_named, own_labels
+from hf_stitch.loading.models import resolve
+from hf_stitch.loading.quiet import quiet
+from hf_stitch.loading.token_offsets import Said, offsets, said_spans, token_spans
+from hf_stitch.recipe.side import Side
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+SPECIAL, PADDING = -1, -2
+"""First entry of a `target_spans` row that is no range of source tokens."""
+TARGET_FOLDER = "target_tokenizer"
+UNLIMITED = 10**6  # tokenizers without a limit give 1e30
+
+
+@dataclass(frozen=True)
+class Preparer:
+    """Turns raw inputs into the keyword arguments of one model's forward.
+
+    Attributes:
+        modality: audio, image, text or vector. input_name: the forward's main input.
+        tool: the model's feature extractor, tokenizer or image processor; None for vectors.
+        tokenizer: of a text model the tool, of a speech recogniser what spells its classes; else None.
+        minimum: fewest audio samples that give one frame. `max_length`: most tokens, None without a limit.
+        label2id: the model's own class names, None where it has only LABEL_0, LABEL_1, ...
+        target_tokenizer: the target's, for the length rule `spans`.
+        device: where the model is; sound is resampled there.
+    """
+
+    modality: Modality
+    input_name: str
+    tool: Any = None
+    tokenizer: Any = None
+    dtype: torch.dtype = torch.float32
+    minimum: int = 1
+    max_length: int | None = None
+    label2id: dict[str, int] | None = None
+    target_tokenizer: Any = None
+    device: torch.device | str = "cpu"
+
+    @classmethod
+    def for_model(cls, side: Side, model: PreTrainedModel, target_tokenizer: Any = None) -> Preparer:
+        """Load what belongs to the model from where the model came.
+
+        Raises:
+            ArtifactError: no tokenizer or feature extractor there, or none that can be read.
+        """
+        kind = modality(model)
+        place = resolve(side.model) if kind != "vector" else ""
+        tool = _load_tool(kind, place, side.revision)
+        made = cls.of(kind, model.config, input_name(model), tool, model.dtype, target_tokenizer)
+        if kind == "audio":
+            made = dataclasses.replace(made, device=model.device)
+            with suppress(ArtifactError):
+                return dataclasses.replace(made, tokenizer=_load_tool("text", place, side.revision))
+        return made
+
+    @classmethod
+    def load(cls, folder: str | Path, config: PretrainedConfig) -> Preparer:
+        """Load what `save` wrote; `config` is the (stitched) model's. ArtifactError as `for_model`."""
+        source = getattr(config, "source", None) or config
+        kind = modality(source)
+        wanted = (getattr(config, "ends", None) or {"prefix": {}})["prefix"].get("class")
+        name = class_named(wanted).main_input_name if wanted and kind == "vector" else input_name(source)
+        tool = _load_tool(kind, str(folder), None)
+        rule = (getattr(config, "sequence", None) or {}).get("length")
+        other = target_tokenizer(folder) if rule == "spans" else None
+        dtype = getattr(source, "dtype", None) or getattr(config, "dtype", None) or torch.float32
+        return cls.of(kind, source, name, tool, dtype, other)
+
+    @classmethod
+    def of(cls, kind: Modality, config: Any, name: str, tool: Any, dtype: torch.dtype, other: Any = None) -> Preparer:
+        """A preparer of a tool that is there; `other` is the target's tokenizer."""
+        return cls(
+            modality=kind,
+            input_name=name,
+            tool=tool,
+            tokenizer=tool if kind == "text" else None,
+            dtype=dtype,
+            minimum=_minimum(config) if kind == "audio" else 1,
+            max_length=_max_length(tool, config) if kind == "text" else None,
+            label2id=own_labels(config),
+            target_tokenizer=other,
+        )
+
+    @property
+    def rate(self) -> int:
+        """Sampling rate in Hz that the model wants."""
+        rate = getattr(self.tool, "sampling_rate", None)
+        if not rate:
+            raise RecipeError(f"a model of {self.modality} has no sampling rate; expected an audio model")
+        return int(rate)
+
+    def with_target_tokenizer(self, target_tokenizer: Any) -> Preparer:
+        """The same preparer, whose batches of texts also say which source tokens each target token comes from."""
+        return dataclasses.replace(self, target_tokenizer=target_tokenizer)
+
+    def length(self, raw: Any) -> int:
+        """How long an input is, in audio samples or tokens, for batches of like lengths."""
+        if self.modality == "audio":
+            return len(raw)
+        return len(self.tool(raw)["input_ids"]) if self.modality == "text" else 1
+
+    def cut(self, raw: Any) -> str | None:
+        """What is lost of a text that is longer than the model reads, in words; None where nothing is."""
+        if self.modality != "text" or self.max_length is None or (length := self.length(raw)) <= self.max_length:
+            return None
+        return f"{length} tokens, the model reads {self.max_length}, the rest is left out"
+
+    def batch(self, raws: Sequence[Any], said: Sequence[Said] | None = None) -> dict[str, Tensor]:
+        """Keyword arguments of the forward.
+
+        Args:
+            raws: (t,) float arrays at `rate`; strings; (d,) numbers; or pictures.
+            said: the words of each sound with their times, for the length rule `spans`.
+
+        Returns:
+            Audio: `input_values` (b, t) float32 (or the extractor's `input_features`), `attention_mask` (b, t) int64;
+            with `said` also `target_spans` (b, t', 2) int64: as below, in audio samples.
+            Text: `input_ids` and `attention_mask` (b, t) int64, padded on the tokenizer's own side and cut at
+            `max_length`, without token types; with a target tokenizer also `target_spans` (b, t', 2) int64: the
+            range of positions in this batch's source tokens that each target token overlaps (the nearest token where
+            it overlaps none), (-1, token id) for its special tokens and (-2, -2) for its padding.
+            Vectors: (b, d) under the model's main input, in the model's dtype.
+
+        Raises:
+            DataError: an empty batch, or vectors of different widths.
+        """
+        if len(raws) == 0:
+            raise DataError("expected at least one input in a batch; got none")
+        if self.modality == "vector":
+            return {self.input_name: self._vectors(raws)}
+        if self.modality == "image":
+            return dict(self.tool(images=list(raws), return_tensors="pt"))
+        if self.modality == "audio":
+            arrays = [np.asarray(raw, dtype=np.float32) for raw in raws]
+            padding = "max_length" if hasattr(self.tool, "chunk_length") else True  # Whisper takes 30 s and no less
+            made = self.tool(
+                arrays, sampling_rate=self.rate, padding=padding, return_attention_mask=True, return_tensors="pt"
+            )
+            made = {key: value.long() if key == "attention_mask" else value.float() for key, value in made.items()}
+            return made if said is None else {**made, "target_spans": self._said_spans(said)}
+        encoded = self._encode(self.tool, list(raws), self.max_length)
+        made = {key: encoded[key] for key in ("input_ids", "attention_mask")}
+        if self.target_tokenizer is not None:
+            made["target_spans"] = self._target_spans(list(raws), encoded)
+        return made
+
+    def _vectors(self, raws: Sequence[Any]) -> Tensor:
+        rows = [np.atleast_1d(np.asarray(raw)) for raw in raws]
+        widths = sorted({row.shape for row in rows})
+        if len(widths) > 1 or len(widths[0]) != 1:
+            raise DataError(f"expected vectors of one width; got shapes {', '.join(map(str, widths[:4]))}")
+        return torch.as_tensor(np.stack(rows)).to(self.dtype)
+
+    @staticmethod
+    def _encode(tokenizer: Any, texts: list[str], max_length: int | None) -> Any:
+        return tokenizer(
+            texts, padding=True, truncation=max_length is not None, max_length=max_length,
+            return_token_type_ids=False, return_attention_mask=True, return_tensors="pt",
+        )  # fmt: skip
+
+    def _target_spans(self, texts: list[str], source: Any) -> Tensor:
+        """(b, t', 2): see `batch`."""
+        target = self._encode(self.target_tokenizer, texts, _max_length(self.target_tokenizer, None))
+        spans = torch.full((*target["input_ids"].shape, 2), PADDING)
+        pairs = zip(offsets(self.tool, texts, self.max_length), offsets(self.target_tokenizer, texts))
+        for i, (mine, theirs) in enumerate(pairs):
+            first = int(source["attention_mask"][i].argmax())  # padding on the left shifts the source's positions
+            real = target["attention_mask"][i].bool()
+            ids = target["input_ids"][i][real].tolist()
+            found = token_spans(mine, theirs)
+            rows = [(SPECIAL, token) if s is None else (s[0] + first, s[1] + first) for s, token in zip(found, ids)]
+            spans[i, real] = torch.tensor(rows)
+        return spans
+
+    def _said_spans(self, said: Sequence[Said]) -> Tensor:
+        """(b, t', 2): see `batch`."""
+        tokenizer = self.target_tokenizer
+        if tokenizer is None:
+            raise RecipeError("words with times need the target's tokenizer; the length rule of this model takes none")
+        rows = [said_spans(tokenizer, one, self.rate, _max_length(tokenizer, None)) for one in said]
+        spans = torch.full((len(rows), max(map(len, rows)), 2), PADDING)
+        for i, row in enumerate(rows):
+            left = tokenizer.padding_side == "left"
+            spans[i, slice(-len(row), None) if left else slice(len(row))] = torch.from_numpy(row)
+        return spans
+
+    def save(self, folder: str | Path) -> None:
+        """Write tokenizer or feature extractor into the folder, and the target's tokenizer beneath it."""
+        if self.tool is not None:
+            tool = copy.copy(self.tool)
+            if hasattr(tool, "_processor_class"):
+                tool._processor_class = None  # else AutoProcessor asks the folder for the source's whole processor
+            if getattr(tool, "return_attention_mask", None) is False:
+                tool.return_attention_mask = True  # as in `batch`: pipelines must tell padding from sound
+            tool.save_pretrained(str(folder))
+        if self.target_tokenizer is not None:
+            self.target_tokenizer.save_pretrained(str(Path(folder) / TARGET_FOLDER))
+
+
+def target_tokenizer(folder: str | Path) -> Any:
+    """The target's tokenizer beneath the folder of a stitched model; None where there is none."""
+    place = Path(folder) / TARGET_FOLDER
+    return _load_tool("text", str(place), None) if place.is_dir() else None
+
+
+def _load_tool(kind: Modality, place: str, revision: str | None) -> Any:
+    """The tokenizer, feature extractor or image processor at `place`."""
+    if kind == "vector":
+        return None
+    import transformers
+
+    name = {"audio": "AutoFeatureExtractor", "image": "AutoImageProcessor", "text": "AutoTokenizer"}[kind]
+    what = {"audio": "feature extractor", "image": "image processor", "text": "tokenizer"}[kind]
+    try:
+        with quiet():
+            tool = getattr(transformers, name).from_pretrained(place, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ArtifactError(f"{place}: no {what} for this {kind} model ({why}); save one beside the model") from error
+    if kind == "text" and set(tool.get_vocab()) <= {*tool.all_special_tokens, "|"}:
+        # transformers makes an empty tokenizer where it finds no files
+        raise ArtifactError(f"{place}: no tokenizer for this text model (no vocabulary); save one beside the model")
+    if kind == "text" and tool.pad_token is None:
+        if tool.eos_token is None:
+            raise ArtifactError(f"{place}: the tokenizer has neither a padding nor an end token; set its pad_token")
+        tool.pad_token = tool.eos_token  # GPT-2 and others have none; the mask says what is padding
+    return tool
+
+
+def _minimum(config: Any) -> int:
+    """Audio samples of one frame behind a stack of convolutions; 1 where the model has none."""
+    config = config.encoder if hasattr(getattr(config, "encoder", None), "model_type") else config
+    kernels, strides = getattr(config, "conv_kernel", None), getattr(config, "conv_stride", None)
+    if not isinstance(kernels, list | tuple) or not isinstance(strides, list | tuple):
+        return 1
+    length = 1
+    for kernel, stride in zip(reversed(kernels), reversed(strides)):
+        length = (length - 1) * stride + kernel
+    return int(length)
+
+
+def _max_length(tokenizer: Any, config: Any) -> int | None:
+    """Most tokens that tokenizer and positions allow."""
+    limits = [getattr(tokenizer, "model_max_length", None), getattr(config, "max_position_embeddings", None)]
+    if limits[1] and getattr(config, "model_type", "") in OFFSET_POSITIONS:
+        limits[1] -= (config.pad_token_id or 0) + 1
+    known = [int(limit) for limit in limits if limit and 0 < limit < UNLIMITED]
+    return min(known, default=None)
+
+
+OFFSET_POSITIONS = ("camembert", "data2vec-text", "longformer", "mpnet", "roberta", "xlm-roberta", "xlm-roberta-xl")
+"""Model types whose positions start behind the padding id, so that they take fewer tokens than they have positions."""

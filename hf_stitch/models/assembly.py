@@ -1,0 +1,92 @@
+"""Putting the parts together: two cut models, a fitted layer, a length rule, one StitchedModel."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from hf_stitch.activations.hooked_model import End
+from hf_stitch.activations.text_output import settings_of
+from hf_stitch.hooks.generation import plan_prompt
+from hf_stitch.hooks.points import HookPoint
+from hf_stitch.hooks.prefix import apply_prefix_plan, plan_prefix
+from hf_stitch.hooks.probe_inputs import make_inputs_for
+from hf_stitch.hooks.suffix import apply_suffix_plan
+from hf_stitch.hooks.suffix_plan import plan_suffix
+from hf_stitch.loading.provenance import commit_of
+from hf_stitch.models.configuration_stitched import StitchedConfig
+from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.stitching.layers.layer import StitchingLayer
+from hf_stitch.stitching.lengths.rule import LengthRule
+
+
+@dataclass(frozen=True)
+class Halves:
+    """The two cut models and their plain descriptions; shared by all variants with the same ends."""
+
+    prefix: PreTrainedModel
+    suffix: PreTrainedModel
+    prefix_config: dict[str, Any]
+    suffix_config: dict[str, Any]
+
+
+def cut(source: End, target: End, needs_head: bool) -> Halves:
+    """Copies of both models without what a stitched model does not run.
+
+    Args:
+        needs_head: the length rule needs the source's CTC head, which then stays, with all blocks below it.
+    """
+    points = [source.selected, *([source.head] if needs_head and source.head else [])]
+    prefix_plan = plan_prefix(source.model, points, make_inputs_for(source.model))
+    suffix_plan = plan_prompt(target.model, target.point)
+    if suffix_plan is None:
+        suffix_plan = plan_suffix(target.model, target.point, make_inputs_for(target.model))
+    prefix, suffix = copy.deepcopy(source.model), copy.deepcopy(target.model)
+    apply_prefix_plan(prefix, prefix_plan)
+    apply_suffix_plan(suffix, suffix_plan)
+    prefix_config = _described(source, source.selected, prefix_plan)
+    if needs_head and source.head:
+        prefix_config["ctc_head"] = source.head.to_dict()
+    suffix_config = _described(target, target.point, suffix_plan)
+    if suffix.can_generate():
+        suffix_config["generation"] = settings_of(suffix)
+        if _vocabulary(source) == _vocabulary(target) != {}:
+            suffix_config["shares_tokens"] = True
+    if target.writer is not None:
+        suffix_config["writes"] = target.writer.to_dict()
+    return Halves(prefix, suffix, prefix_config, suffix_config)
+
+
+def _vocabulary(end: End) -> dict[str, int]:
+    """The tokens of a text model with their numbers."""
+    tokenizer = getattr(end.preparer, "tokenizer", None)
+    return tokenizer.get_vocab() if tokenizer is not None else {}
+
+
+def _described(end: End, point: HookPoint, plan: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "class": type(end.model).__name__,
+        "model": end.side.model,
+        "revision": commit_of(end.side) or end.side.revision,
+        "point": point.to_dict(),
+        "plan": plan,
+    }
+
+
+def assemble(recipe: Recipe, halves: Halves, layer: StitchingLayer, rule: LengthRule) -> StitchedModel:
+    """The stitched model of fitted parts; the halves are shared, not copied."""
+    config = StitchedConfig(
+        source=halves.prefix.config,
+        target=halves.suffix.config,
+        prefix=halves.prefix_config,
+        suffix=halves.suffix_config,
+        layer=layer.spec,
+        sequence=rule.spec(),
+        recipe=recipe.plain(),
+        fingerprint=recipe.fingerprint(),
+    )
+    return StitchedModel(config, halves.prefix, layer, halves.suffix, rule).eval()

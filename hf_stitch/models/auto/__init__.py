@@ -1,0 +1,1 @@
+"""transformers' Auto classes and pipelines learn of stitched models."""

@@ -1,0 +1,55 @@
+"""Makes `AutoConfig`, the `AutoModel...` classes and the pipelines know stitched models."""
+
+from __future__ import annotations
+
+import sys
+
+import transformers
+from transformers.models.auto import modeling_auto
+
+from hf_stitch.models.auto.task_classes import ForCausalLM, ForClassification, ForSpeechRecognition
+from hf_stitch.models.configuration_stitched import StitchedConfig
+from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.models.tasks import CUSTOM
+
+CLASSES = {
+    "AutoModel": StitchedModel,
+    "AutoModelForAudioClassification": ForClassification,
+    "AutoModelForCTC": ForSpeechRecognition,
+    "AutoModelForCausalLM": ForCausalLM,
+    "AutoModelForImageClassification": ForClassification,
+    "AutoModelForSequenceClassification": ForClassification,
+    "AutoModelForSpeechSeq2Seq": ForSpeechRecognition,
+}
+KNOWN_BY_NAME = {
+    "MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES": "StitchedModel",
+    "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES": "StitchedForGeneration",
+    "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES": "StitchedModel",
+    "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES": "StitchedModel",
+    "MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES": "StitchedForGeneration",
+}
+"""Tables in which pipelines look a model's class up: is it known to the task, does it generate what was spoken."""
+PIPELINES = {
+    "stitched-classification": "classification.StitchedClassificationPipeline",
+    "stitched-text": "text.StitchedTextPipeline",
+    "stitched-vector": "vector.StitchedVectorPipeline",
+}
+
+
+def register() -> None:
+    """Register with the Auto classes, and with the pipelines where they are loaded; again changes nothing."""
+    transformers.AutoConfig.register(StitchedConfig.model_type, StitchedConfig, exist_ok=True)
+    for name, model_class in CLASSES.items():
+        getattr(transformers, name).register(StitchedConfig, model_class, exist_ok=True)
+    for table, known in KNOWN_BY_NAME.items():
+        getattr(modeling_auto, table).setdefault(StitchedConfig.model_type, known)
+    if pipelines := sys.modules.get("transformers.pipelines"):
+        register_pipelines(pipelines)
+
+
+def register_pipelines(pipelines: object) -> None:
+    """Register the custom tasks, as paths, so that their module is loaded when the first of them is made."""
+    assert set(PIPELINES) == set(CUSTOM.values())
+    for task, name in PIPELINES.items():
+        entry = {"impl": f"hf_stitch.models.pipelines.{name}", "pt": (transformers.AutoModel,), "type": "multimodal"}
+        pipelines.PIPELINE_REGISTRY.supported_tasks[task] = entry  # type: ignore[attr-defined]

@@ -1,0 +1,132 @@
+"""How many multiply-adds a stitched model takes, part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from hf_stitch.activations.ctc import CtcAlphabet
+from hf_stitch.activations.hooked_model import End
+from hf_stitch.errors import HookError
+from hf_stitch.hooks.probe_inputs import make_inputs_for
+from hf_stitch.loading.modality import modality
+from hf_stitch.models.modeling_stitched import StitchedModel
+
+POSITIONS = {"audio": 250}
+"""Source positions for which is counted, 32 where a kind is not named: 5 s of sound at the usual 50 frames a second."""
+FRAMES_OF_A_WORD = 16
+
+
+def counted(work: Callable[[], Any]) -> tuple[Any, int]:
+    """What `work` returns, and its multiply-adds: half the flops that torch counts.
+
+    These are matrix products, convolutions and attention; what works number by number (norms, activations, distances,
+    look-ups) and fused recurrent layers are not among them.
+    """
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        found = work()
+    return found, counter.get_total_flops() // 2
+
+
+def multiply_adds(model: StitchedModel, positions: int | None = None) -> dict[str, int]:
+    """Multiply-adds of one input of so many source positions (tokens, frames), random and unpadded.
+
+    An encoder-decoder is counted with one decoder token. Where the length rule listens to a CTC path, or takes the
+    times of words, every 16 frames are a word.
+
+    Returns:
+        prefix, layer, suffix and their total, beside source_positions and target_positions.
+
+    Raises:
+        HookError: a suffix that needs more than activations to run.
+    """
+    wanted = positions or POSITIONS.get(modality(model.prefix), 32)
+    made = make_inputs_for(model.prefix)(1, wanted)
+    inputs = {name: value for name, value in made.items() if isinstance(value, Tensor)}
+    (frames, mask, path), prefix = counted(lambda: model.activations(inputs))
+    count = frames.shape[1]
+    if path is not None:
+        path = _words(path, CtcAlphabet.from_dict(model.rule.state.alphabet or {}))
+    plan = model.plan(mask, path, _spans(model, count, frames.device), torch.tensor([count]), frames)
+    values, layer = counted(lambda: model.stitch(frames, mask, plan))
+    extra: dict[str, Any] = {}
+    if "decoder_input_ids" in model.config.ends["suffix"]["plan"].get("given", ()):
+        extra["decoder_input_ids"] = torch.zeros(1, 1, dtype=torch.long, device=frames.device)
+    _, suffix = counted(lambda: model.finish(values, plan.mask, **extra))
+    found = {"prefix": prefix, "layer": layer, "suffix": suffix, "total": prefix + layer + suffix}
+    return {"source_positions": count, "target_positions": values.shape[1], **found}
+
+
+def whole_multiply_adds(model: nn.Module, positions: int) -> int:
+    """Multiply-adds of a whole model on one random input of so many positions, and one decoder token."""
+    inputs = dict(make_inputs_for(model)(1, positions))
+    if "decoder_input_ids" in inputs:
+        inputs["decoder_input_ids"] = inputs["decoder_input_ids"][:, :1]
+    return counted(lambda: model(**inputs))[1]
+
+
+def _spans(model: StitchedModel, count: int, device: torch.device) -> Tensor:
+    """(1, t', 2) a token for each source timestep, or where times are given a word for every 16, in audio samples."""
+    stride = model.rule.state.stride
+    starts = torch.arange(0, count, FRAMES_OF_A_WORD if stride else 1, device=device)
+    spans = torch.stack([starts, starts + (FRAMES_OF_A_WORD if stride else 1)], 1)[None]
+    return (spans * stride).long() if stride else spans
+
+
+def _words(path: Tensor, alphabet: CtcAlphabet) -> Tensor:
+    """A path (1, t) in which every 16 frames are a word of one symbol; random inputs spell nothing."""
+    place = torch.arange(path.shape[1], device=path.device) % FRAMES_OF_A_WORD
+    made = torch.full_like(path, alphabet.blank)
+    made[:, place == FRAMES_OF_A_WORD // 2] = next(iter(alphabet.symbols))
+    made[:, place == FRAMES_OF_A_WORD - 1] = alphabet.delimiter
+    return made
+
+
+def count_parameters(model: StitchedModel, source: End, target: End) -> dict[str, int]:
+    """Numbers held by each part (parameters and buffers), beside those of the two whole models.
+
+    `total` is what an answer needs: prefix, layer and suffix. The trust gauge stands beside it.
+    """
+
+    def numbers(module: Any) -> int:
+        return sum(t.numel() for t in module.parameters()) + sum(t.numel() for t in module.buffers())
+
+    parts = {
+        "prefix": numbers(model.prefix),
+        "layer": numbers(model.layer) + numbers(model.rule),
+        "suffix": numbers(model.suffix),
+    }
+    return {
+        **parts,
+        "total": sum(parts.values()),
+        "trust": 0 if model.trust is None else numbers(model.trust),
+        "layer_parameters": sum(p.numel() for p in model.layer.parameters()),
+        "source_whole": numbers(source.model),
+        "target_whole": numbers(target.model),
+    }
+
+
+def count_operations(model: StitchedModel, source: End, target: End) -> dict[str, int]:
+    """Multiply-adds of each part and their total, beside those of the two whole models at the same lengths.
+
+    Empty for a suffix that does not run on activations alone.
+    """
+    try:
+        found = multiply_adds(model)
+    except HookError:
+        return {}
+    return {
+        **found,
+        "source_whole": whole_multiply_adds(source.model, found["source_positions"]),
+        "target_whole": whole_multiply_adds(target.model, found["target_positions"]),
+    }
+
+
+def cost_of(model: StitchedModel, source: End, target: End) -> dict[str, Any]:
+    """What the report says about size: parameters, and multiply-adds of one input."""
+    return {**count_parameters(model, source, target), "multiply_adds": count_operations(model, source, target)}

@@ -1,0 +1,133 @@
+"""The thin form of a stitched model: the map alone, and which two models it was fitted between.
+
+The halves are then taken from their own checkpoints when the model is loaded, at the pinned revision, and must be bit
+for bit those of the fit: a digest of their weights is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from transformers import GenerationConfig
+
+from hf_stitch.errors import ArtifactError
+from hf_stitch.hooks.prefix import apply_prefix_plan
+from hf_stitch.hooks.suffix import apply_suffix_plan
+from hf_stitch.loading.model_classes import class_of
+from hf_stitch.loading.models import ZOO, load_model, resolve, uniform
+from hf_stitch.recipe.side import Side
+
+if TYPE_CHECKING:
+    from hf_stitch.models.configuration_stitched import StitchedConfig
+
+HALVES = {"prefix": apply_prefix_plan, "suffix": apply_suffix_plan}
+FULL, THIN = "full", "map"
+
+
+class Elsewhere(nn.Module):
+    """Stands for a half whose weights are not loaded yet."""
+
+    main_input_name = "inputs"
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise ArtifactError(
+            "this stitched model was saved as its map alone and its two halves are not loaded: "
+            "get it by StitchedModel.from_pretrained"
+        )
+
+
+def thin_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Of a state dict what the thin form keeps."""
+    return {name: one for name, one in state.items() if name.split(".")[0] not in HALVES}
+
+
+def digest_of(half: nn.Module) -> str:
+    """Hex digest of the names, dtypes, shapes and bytes of a module's weights."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(half.state_dict().items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
+def pin(config: StitchedConfig, prefix: nn.Module, suffix: nn.Module) -> None:
+    """Make `config` one of the thin form.
+
+    Raises:
+        ArtifactError: a half that has no commit to pin, so that another day would bring other weights.
+    """
+    for name, half in (("prefix", prefix), ("suffix", suffix)):
+        end = config.ends[name]
+        if not end.get("revision") and not Path(resolve(end["model"])).is_dir():
+            raise ArtifactError(f"save: map pins {end['model']} to a commit, and none is known: give its `revision`")
+        end["digest"] = digest_of(half)
+        end["dtype"] = str(next((p.dtype for p in half.parameters()), torch.float32)).removeprefix("torch.")
+    config.save = THIN
+
+
+def check_unchanged(config: StitchedConfig, prefix: nn.Module, suffix: nn.Module) -> None:
+    """ArtifactError when a half was trained on since it was loaded: the thin form would lose that."""
+    for name, half in (("prefix", prefix), ("suffix", suffix)):
+        end = config.ends[name]
+        kept = getattr(torch, end["dtype"])
+        if all(p.dtype == kept for p in half.parameters()) and digest_of(half) != end["digest"]:
+            raise ArtifactError(
+                f"the {name} has other weights than {end['model']}: save the full form (model.config.save = 'full')"
+            )
+
+
+def load_half(config: StitchedConfig, name: str, dtype: torch.dtype | None = None) -> Any:
+    """One half from its own checkpoint, cut and checked.
+
+    Args:
+        name: prefix or suffix. dtype: cast to it after the check.
+
+    Raises:
+        ArtifactError: the checkpoint has other weights than at the fit.
+        RecipeError: it cannot be reached.
+    """
+    end = config.ends[name]
+    asked = {"model": end["model"], "class": end["class"], "revision": end.get("revision"), "hook": ""}
+    if Path(resolve(end["model"])).is_dir():
+        asked["revision"] = None
+    half = HALVES[name](load_model(Side.model_validate(asked), dtype=end["dtype"]), end["plan"])
+    if digest_of(half) != end["digest"]:
+        raise ArtifactError(
+            f"{end['model']} has other weights now than when the map was fitted between them: fit again, or get the "
+            "full form of this model"
+        )
+    return with_settings(half if dtype is None else half.to(dtype), end)
+
+
+def empty_half(config: StitchedConfig, name: str) -> Any:
+    """An empty model of one half, already cut; of the thin form a mere place for it."""
+    if config.save == THIN:
+        return Elsewhere()
+    end = config.ends[name]
+    own: Any = config.source if name == "prefix" else config.target
+    half = HALVES[name](uniform(class_of(own, end["class"])._from_config(own), own.dtype), end["plan"])
+    return with_settings(half, end)
+
+
+def with_settings(half: Any, end: dict[str, Any]) -> Any:
+    """A half with the generation settings that were saved for it, if any."""
+    if "generation" in end:
+        settings = GenerationConfig.from_dict(end["generation"])
+        settings._original_object_hash = hash(
+            settings
+        )  # odd published ones may be saved again while they are unchanged
+        half.generation_config = settings
+    return half
+
+
+def portable(config: StitchedConfig) -> str | None:
+    """Name of a base model that only this machine has; None when the thin form loads anywhere."""
+    for name in HALVES:
+        model = str(config.ends[name].get("model"))
+        if not model.startswith(ZOO) and Path(resolve(model)).is_dir():
+            return model
+    return None

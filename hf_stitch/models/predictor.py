@@ -1,0 +1,206 @@
+"""Predictions of a saved stitched model on files, bytes or texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hf_stitch.errors import ArtifactError, DataError, RecipeError
+from hf_stitch.loading.audio import read_audio
+from hf_stitch.loading.images import read_picture
+from hf_stitch.loading.processors import Preparer, target_tokenizer
+from hf_stitch.loading.quiet import quiet
+from hf_stitch.models.answering import write, writer_of
+from hf_stitch.models.hub.repository import local
+from hf_stitch.models.labels import labelled, shares
+from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.runtime.device import pick_device
+from hf_stitch.runtime.torchaudio_extra import trouble
+
+BATCH = 8
+Input = Path | str | bytes
+WHY = {
+    "distance": "its activations are far from all that the fit has seen",
+    "local": "its activations are far from all that the fit has seen",
+    "extension": "its coordinates are far from those of the nearest activations of the fit",
+    "image": "it is mapped to where the target's activations never were",
+    "cycle": "it does not come back from the target's activations",
+}
+
+
+class Predictor:
+    """Loads a stitched model once; calling it predicts.
+
+    Args:
+        name: the folder that `hf-stitch fit` wrote, or a Hub id. revision: of a Hub id.
+        device: see `hf_stitch.runtime.device.pick_device`.
+        abstain: answer nothing where the trust score is below this share, such as 0.02; absent: always answer.
+
+    Raises:
+        ArtifactError: no stitched model there, or one without a trust gauge that is to abstain.
+        HubError: the Hub does not give it. RecipeError: no such device, or a share that is none.
+    """
+
+    def __init__(
+        self, name: str | Path, device: str | None = None, abstain: float | None = None, revision: str | None = None
+    ) -> None:
+        if abstain is not None and not 0 <= abstain <= 1:
+            raise RecipeError(f"abstain: expected a share from 0 to 1, such as 0.02; got {abstain}")
+        folder = local(name, revision)
+        self.device = pick_device(device)
+        with quiet():
+            self.model = StitchedModel.from_pretrained(folder).to(self.device).eval()
+        if abstain is not None and self.model.trust is None:
+            raise ArtifactError(f"{folder} has no trust gauge to abstain by: fit it again with `trust: distance`")
+        if abstain is not None and 0 < abstain <= self.model.trust.smallest:
+            lowest = f"no score of this model is below {self.model.trust.smallest:.2g}"
+            raise RecipeError(
+                f"abstain: {abstain:g} refuses nothing, for {lowest}; give more, or fit with more samples"
+            )
+        if self.model.rule.state.stride:
+            raise ArtifactError(
+                f"{folder} takes the words of a sound and their times beside it (sequence.length: spans): use "
+                "`hf-stitch evaluate` with columns.times, or Preparer.batch(sounds, said) and the model itself"
+            )
+        self.abstain = abstain
+        self.preparer = replace(Preparer.load(folder, self.model.config), device=self.device)
+        self.writer = writer_of(self.model)
+        self.tokenizer = target_tokenizer(folder) if self.writer is not None else None
+        if self.writer is not None and self.tokenizer is None:
+            raise ArtifactError(f"{folder} has no tokenizer of the target to spell its texts with; fit it again")
+        self.notes: list[str] = []  # what was done to inputs: resampled, cut
+        if self.preparer.modality == "audio" and (broken := trouble()):
+            self.notes.append(broken)
+
+    @property
+    def modality(self) -> str:
+        """What the source takes: audio, text, image or vector."""
+        return self.preparer.modality
+
+    def __call__(
+        self, inputs: Iterable[Input], on_error: Callable[[DataError], None] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Predict in batches of 8, in order, reading inputs as they come.
+
+        Args:
+            inputs: for sound paths or the bytes of a file; for text strings, or paths of files with one text a line;
+                for vectors strings of numbers or such files; for pictures paths.
+            on_error: told of an input that cannot be used, which is then left out; absent: the error is raised.
+
+        Yields:
+            {"input", "text"} of a target that writes, {"input", "label", "score", "scores"} of a classifier (scores by
+            label, from softmax, or from a sigmoid each where several labels may hold), {"input", "values"} of a
+            regression; with a trust gauge also "trust" and "trust_parts". Where it abstains all of the answer is None,
+            and "abstained" says why. What was done to inputs is in `notes`.
+
+        Raises:
+            DataError: an input that cannot be used; what came before it has been yielded.
+        """
+        batch: list[tuple[str, Any]] = []
+        for given in inputs:
+            try:
+                for named in self._read(given):
+                    batch.append(named)
+                    if len(batch) == BATCH:
+                        yield from self._predict(batch)
+                        batch = []
+            except DataError as error:
+                yield from self._predict(batch)
+                batch = []
+                if on_error is None:
+                    raise
+                on_error(error)
+        yield from self._predict(batch)
+
+    def _read(self, given: Input) -> Iterator[tuple[str, Any]]:
+        """Names and raw inputs of what was given."""
+        if self.modality == "audio":
+            name = "stdin" if isinstance(given, bytes) else str(given)
+            sound = read_audio(
+                given, self.preparer.rate, name=name, minimum=self.preparer.minimum, device=self.preparer.device
+            )
+            self.notes += [f"{name}: {note}" for note in sound.notes]
+            yield name, sound.samples
+        elif self.modality == "image":
+            yield str(given), read_picture(given, str(given) if not isinstance(given, bytes) else "stdin")
+        else:
+            for line in _lines(given):
+                if self.modality == "text" and (cut := self.preparer.cut(line)):
+                    self.notes.append(f"{line[:40]!r}: {cut}")
+                yield line, line if self.modality == "text" else _numbers(line)
+
+    def _predict(self, batch: list[tuple[str, Any]]) -> list[dict[str, Any]]:
+        if not batch:
+            return []
+        inputs = {key: value.to(self.device) for key, value in self.preparer.batch([raw for _, raw in batch]).items()}
+        trusted = self.model.trust is not None
+        if self.writer is not None:
+            with torch.inference_mode():
+                tokens, trust = write(self.model, inputs, trusted)
+            texts = self.writer.texts(tokens, self.tokenizer)
+            answers = [{"input": name, "text": text} for (name, _), text in zip(batch, texts)]
+            if trust is None:
+                return answers
+            return [answer | self._trust(answer, trust.score, trust.parts, i) for i, answer in enumerate(answers)]
+        with torch.inference_mode():
+            output = self.model(**inputs, return_trust=trusted)
+        logits = output.logits
+        if logits.ndim != 2:
+            raise ArtifactError(f"expected one row of logits an input; the target gives {tuple(logits.shape)}")
+        config = self.model.config
+        answers = [
+            {"input": name, **labelled(config, shares(config, row))}
+            for (name, _), row in zip(batch, logits.double().cpu())
+        ]
+        if not trusted:
+            return answers
+        scores, parts = output.trust, output.trust_parts
+        return [answer | self._trust(answer, scores, parts, i) for i, answer in enumerate(answers)]
+
+    def _trust(self, answer: dict[str, Any], scores: Tensor, shares: dict[str, Tensor], i: int) -> dict[str, Any]:
+        """How far the i-th input lies from the fit, and no answer where that is too far."""
+        trust = float(scores[i])
+        parts = {name: float(share[i]) for name, share in shares.items()}
+        told: dict[str, Any] = {"trust": trust, "trust_parts": parts}
+        if self.abstain is None or trust >= self.abstain:
+            return told
+        part = min(parts, key=lambda name: parts[name])
+        why = f"trust {trust:.3g} is below {self.abstain:g}: {WHY[part]}"
+        return {key: None for key in answer if key != "input"} | told | {"abstained": why}
+
+
+def _lines(given: Input) -> list[str]:
+    """The string itself, or the lines of a file or of bytes that are not blank."""
+    if isinstance(given, str):
+        lines = [given]
+    else:
+        try:
+            content = given if isinstance(given, bytes) else given.read_bytes()
+            lines = content.decode("utf-8").splitlines()
+        except OSError as error:
+            why = (error.strerror or "cannot be read").lower()
+            raise DataError(f"{given!s}: {why}; expected a text file") from None
+        except UnicodeDecodeError:
+            name = "stdin" if isinstance(given, bytes) else given
+            raise DataError(f"{name}: not text in UTF-8; expected one text a line") from None
+    kept = [line.strip() for line in lines if line.strip()]
+    if not kept:
+        name = given if isinstance(given, Path) else "input"
+        raise DataError(f"{name}: blank; expected one text a line")
+    return kept
+
+
+def _numbers(line: str) -> np.ndarray:
+    try:
+        numbers = np.array([float(word) for word in line.replace(",", " ").strip("[] ").split()])
+    except ValueError:
+        raise DataError(f"{line[:60]!r}: expected numbers with blanks or commas between them") from None
+    if not len(numbers) or not np.isfinite(numbers).all():
+        raise DataError(f"{line[:60]!r}: expected finite numbers")
+    return numbers

@@ -1,0 +1,1 @@
+"""What was asked: the recipe, part by part, as plain data."""

@@ -1,0 +1,13 @@
+"""The parts of a recipe: what each key means, may hold, and holds when it is absent."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+"""For each length rule where the target's length may come from, its default first, and the options that it takes."""
+
+
+class Part(BaseModel):
+    """Base of all parts: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)

@@ -1,0 +1,190 @@
+"""The recipe: what was asked, as plain data from YAML. No torch here.
+
+Unknown keys and values are refused with the nearest known one; `key=value` overrides reach any nested key; the
+fingerprint is a hash of the resolved recipe, so that two spellings of the same request share their work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from hf_stitch.errors import RecipeError, nearest
+from hf_stitch.recipe.data import Splits
+from hf_stitch.recipe.digest import digest
+from hf_stitch.recipe.explain import explain
+from hf_stitch.recipe.generation import Generation
+from hf_stitch.recipe.neighborhoods import Neighborhoods
+from hf_stitch.recipe.overrides import apply_overrides, merge
+from hf_stitch.recipe.part import Part
+from hf_stitch.recipe.rehearse import Rehearse
+from hf_stitch.recipe.sequence import RULES, Sequence_
+from hf_stitch.recipe.shipped import find
+from hf_stitch.recipe.side import Side
+from hf_stitch.recipe.stitch import Method, Stitch
+
+FORMAT = 1  # raised when the meaning of a recipe key changes: old caches and outputs are then not reused
+
+
+Compare = str | dict[str, Any]
+
+
+class Recipe(Part):
+    """What was asked: two hook points, data, and how to map one into the other."""
+
+    name: str = Field("", description="absent: the file's name")
+    description: str = Field("", description="one line for the report")
+    source: Side = Field(description="the model whose first half runs")
+    target: Side = Field(description="the model whose second half runs")
+    data: Splits = Field(description="the samples")
+    neighborhoods: Neighborhoods = Field(Neighborhoods(), description="for diffusion")
+    sequence: Sequence_ = Field(Sequence_(), description="lengths")
+    stitch: Stitch = Field(Stitch(), description="the map")
+    generation: Generation = Field(Generation(), description="how a target that writes text does so")
+    trust: Literal["none", "distance", "cycle"] = Field(
+        "distance", description="score each input by its distance from the fit; cycle: and by the way there and back"
+    )
+    directions: Literal["forward", "both"] = Field("forward", description="both: measured from target to source too")
+    compare: list[Compare] = Field([], description="method names such as rbf+nearest, or `name:` with overrides")
+    seed: int = Field(0, description="of every draw")
+    save: Literal["full", "map"] = Field(
+        "full", description="all that runs; or the map alone, the halves then come from their own checkpoints"
+    )
+    rehearse: Rehearse = Field(Rehearse(), description="for fit --rehearse")
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Recipe:
+        if self.sequence.fill != "predict" and self.target.features == "all":
+            raise ValueError(
+                f"sequence.fill: {self.sequence.fill} fills target features that were not selected; got "
+                "target.features: all: select some, such as {every: 4}, or leave fill out"
+            )
+        if self.trust == "cycle" and self.data.validation is None:
+            raise ValueError("trust: cycle needs data.validation: a map comes back too well from where it was fitted")
+        needs_metric = self.stitch.method == "diffusion"
+        if needs_metric and self.neighborhoods.kind == "none" and self.stitch.neighbours is None:
+            raise ValueError("stitch.method: diffusion needs neighborhoods of kind gaussian or jacobian; got none")
+        sides = ("source",) if self.stitch.sides == "source" else ("source", "target")
+        for side in sides if needs_metric and self.neighborhoods.kind == "given" else ():
+            columns = self.data.fit.columns
+            if columns.neighbours is None and getattr(columns, f"{side}_neighbours") is None:
+                what = f"data.fit.columns.{side}_neighbours, or neighbours with ids"
+                raise ValueError(f"neighborhoods.kind: given needs {what}; it is missing")
+        return self
+
+    @classmethod
+    def load(cls, path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+        """Read a recipe from a file or by the name of a shipped one, with `key=value` overrides.
+
+        Raises:
+            RecipeError: unknown recipe, key, value or override; every offender is listed at once.
+        """
+        path = find(path_or_name)
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RecipeError(
+                f"{path} is not YAML: {str(error).splitlines()[0]}; check indentation and quotes"
+            ) from None
+        if not isinstance(content, dict):
+            raise RecipeError(f"{path}: expected a mapping of recipe keys, got {type(content).__name__}")
+        content.setdefault("name", path.stem)
+        return cls.parse(apply_overrides(_without_foreign_options(content, overrides), overrides))
+
+    @classmethod
+    def parse(cls, content: Mapping[str, Any]) -> Recipe:
+        """Build a recipe from plain data; RecipeError lists every offender."""
+        try:
+            recipe = cls.model_validate(dict(content))
+        except ValidationError as error:
+            raise RecipeError(explain(error, cls)) from None
+        recipe.variants()  # a wrong `compare` entry is refused now, not after the fit
+        return recipe
+
+    def plain(self) -> dict[str, Any]:
+        """The recipe as plain data, defaults left out, as a person would write it."""
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+    def dump(self) -> str:
+        """The recipe as YAML; `Recipe.parse(yaml.safe_load(recipe.dump()))` equals the recipe."""
+        return yaml.safe_dump(self.plain(), sort_keys=False, allow_unicode=True, width=120)
+
+    def fingerprint(self) -> str:
+        """Hex digest of what is computed: the name and description do not matter, defaults and order neither."""
+        asked = {key: value for key, value in self.plain().items() if key not in ("name", "description", "rehearse")}
+        return digest({"format": FORMAT, **asked})  # without defaults: a key that is new changes no older recipe
+
+    @property
+    def label(self) -> str:
+        """Name of the fitted method in the report, such as `rbf+nearest`."""
+        return self.stitch.label + ("@oracle" if self.sequence.target_length == "oracle" else "")
+
+    def variants(self) -> list[tuple[str, Recipe]]:
+        """The recipe itself and each entry of `compare`, as (label, recipe without compare)."""
+        alone = self.model_copy(update={"compare": []})
+        # An override such as stitch.method=affine may make the recipe itself one of its comparisons.
+        others = [entry for entry in self.compare if entry != self.label]
+        found = [(self.label, alone)] + [_variant(entry, alone) for entry in others]
+        labels = [label for label, _ in found]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise RecipeError(f"compare: {', '.join(twice)} occurs more than once; give one of them another `name:`")
+        return found
+
+
+def _variant(entry: Compare, base: Recipe) -> tuple[str, Recipe]:
+    """One `compare` entry: `affine`, `rbf+nearest`, or a mapping with `name:` and overrides of any part."""
+    changes: dict[str, Any] = {"name": entry} if isinstance(entry, str) else dict(entry)
+    name = changes.pop("name", None)
+    if not isinstance(name, str):
+        raise RecipeError(f"compare: each entry is a method name or a mapping with `name:`; got {entry!r}")
+    if isinstance(entry, str):
+        changes["stitch"] = _method_of(entry)
+    own = {**base.plain(), "sequence": _kept_for(changes.get("sequence"), base.plain().get("sequence", {}))}
+    content = merge(own, {key: value for key, value in changes.items() if key != "stitch"})
+    stitch: Any = changes.get("stitch", {})
+    # Options of one method mean nothing to another, so a change of method starts from that method's defaults.
+    same = isinstance(stitch, dict) and stitch.get("method", base.stitch.method) == base.stitch.method
+    content["stitch"] = merge(base.plain().get("stitch", {}), stitch) if same and not isinstance(entry, str) else stitch
+    content["compare"] = []
+    recipe = Recipe.parse(content)
+    oracle = recipe.sequence.target_length == "oracle" and "@" not in name
+    return name + ("@oracle" if oracle else ""), recipe
+
+
+def _without_foreign_options(content: Mapping[str, Any], overrides: Sequence[str]) -> Mapping[str, Any]:
+    """Leave out the file's options of another method or length rule than the one that an override asks for."""
+    stitch, sequence = content.get("stitch"), content.get("sequence")
+    asked = apply_overrides({}, overrides)
+    if isinstance(sequence, Mapping):
+        content = {**content, "sequence": _kept_for(asked.get("sequence"), sequence)}
+    wanted = asked.get("stitch")
+    if not isinstance(stitch, Mapping) or not isinstance(wanted, Mapping):
+        return content
+    if wanted.get("method", stitch.get("method")) == stitch.get("method"):
+        return content
+    return {**content, "stitch": {key: value for key, value in stitch.items() if key == "landing"}}
+
+
+def _kept_for(asked: Any, sequence: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The `sequence` part without what a newly asked length rule does not take."""
+    rule = asked.get("length") if isinstance(asked, Mapping) else None
+    if rule not in RULES:  # none, or a name that the schema will refuse
+        return sequence
+    lengths, options = RULES[rule]
+    foreign = {key for _, own in RULES.values() for key in own} - set(options)
+    if sequence.get("target_length") not in lengths:
+        foreign.add("target_length")
+    return {key: value for key, value in sequence.items() if key not in foreign}
+
+
+def _method_of(label: str) -> dict[str, str]:
+    method, _, landing = label.partition("+")
+    if method not in get_args(Method) or landing not in ("", "nearest"):
+        known = [m + end for m in get_args(Method) for end in ("", "+nearest")]
+        raise RecipeError(f"compare: unknown method {label!r}; {nearest(label, known)}; or give `name:` with overrides")
+    return {"method": method, "landing": landing or "none"}

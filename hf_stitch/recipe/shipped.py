@@ -1,0 +1,34 @@
+"""Recipes that ship with the package, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hf_stitch.errors import RecipeError, nearest
+
+
+def shipped_folder() -> Path:
+    """Folder of the shipped recipes: inside the installed package, or beside it in an editable install."""
+    package = Path(__file__).parents[1]
+    inside = package / "shipped_recipes"
+    return inside if inside.is_dir() else package.parent / "recipes"
+
+
+def shipped() -> dict[str, Path]:
+    """Shipped recipes by name (`speech_sentiment`, `paper/parabola`, ...)."""
+    folder = shipped_folder()
+    found = sorted(folder.rglob("*.yaml"))
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in found}
+
+
+def find(path_or_name: str | Path) -> Path:
+    """Path of a recipe given as a file or as a shipped name."""
+    path = Path(path_or_name)
+    if path.is_file():
+        return path
+    names = shipped()
+    if str(path_or_name) in names:
+        return names[str(path_or_name)]
+    raise RecipeError(
+        f"no recipe {str(path_or_name)!r}: neither a file nor a shipped name; {nearest(str(path_or_name), names)}"
+    )

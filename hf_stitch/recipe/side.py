@@ -1,0 +1,26 @@
+"""The parts `source` and `target`: a model and its hook point."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from hf_stitch.recipe.part import Part
+
+
+class Every(Part):
+    """Every k-th feature."""
+
+    every: PositiveInt = Field(description="take features 0, k, 2k, ...")
+
+
+class Side(Part):
+    """One model and its hook point."""
+
+    model: str = Field(description="Hub id, local folder, or zoo: name")
+    class_: str | None = Field(None, alias="class", description="transformers class; found from the config when absent")
+    revision: str | None = Field(None, description="branch, tag or commit of a Hub id")
+    hook: str = Field(description="dotted name of a submodule; `hf-stitch inspect MODEL` lists them")
+    output: int | str | None = Field(None, description="element of a tuple or ModelOutput; absent: its first tensor")
+    features: Literal["all"] | Every | list[int] = Field("all", description="selected features of the hook point")

@@ -1,0 +1,1 @@
+"""Plain data of how well it held; its verdict, and how it is rendered."""

@@ -1,0 +1,136 @@
+"""Names and sentences for codes and measures, shared by the page and the card."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Scale = Literal["share", "signed", "error"]
+
+MEASURES: dict[str, tuple[str, str, Scale]] = {
+    "agreement": ("Agreement", "share of samples on which the target's own answer is given", "share"),
+    "kappa": ("Cohen's kappa", "agreement beyond what the two answer frequencies alone give; 0 is chance", "signed"),
+    "balanced_accuracy": ("Balanced accuracy", "mean over classes of the share found", "share"),
+    "accuracy": ("Accuracy", "share of samples answered as labelled", "share"),
+    "agreement_minus_cascade": (
+        "Agreement minus the cascade's",
+        "difference on the same samples; an interval that contains 0 shows no difference",
+        "signed",
+    ),
+    "token_agreement": (
+        "Token agreement",
+        "mean share of tokens in which what is written agrees with the target's own, aligned by edit distance",
+        "share",
+    ),
+    "exact_match": (
+        "Exact match",
+        "share of samples on which the target's own tokens are written, all of them",
+        "share",
+    ),
+    "token_agreement_minus_cascade": (
+        "Token agreement minus the cascade's",
+        "difference on the same samples; an interval that contains 0 shows no difference",
+        "signed",
+    ),
+    "exact_match_minus_cascade": ("Exact match minus the cascade's", "difference on the same samples", "signed"),
+    "text_wer": ("Word errors", "wrong, missing and added words per word of the target's own text", "error"),
+    "text_cer": ("Character errors", "the same of characters", "error"),
+    "answer_exact_match": ("Exact match with the reference", "share of samples written as in the data", "share"),
+    "answer_wer": ("Word errors against the reference", "per word of the reference text in the data", "error"),
+    "answer_cer": ("Character errors against the reference", "per character of the reference text", "error"),
+    "wer": ("Word error rate", "wrong, missing and added words per word spoken", "error"),
+    "output_mse": ("Output error", "mean squared difference from the target's own output", "error"),
+    "answer_mse": ("Error against the truth", "mean squared difference from the true answer in the data", "error"),
+    "answer_r2": ("R2 against the truth", "share of the true answers' variance that is explained", "signed"),
+    "map_mse": (
+        "Map error",
+        "mean squared difference between the aligned coordinates, in units where phi_0 = 1",
+        "error",
+    ),
+    "map_residual": (
+        "Map residual",
+        "norm of the difference between the first five aligned coordinates over the norm of the target map's own",
+        "error",
+    ),
+    "coordinate_correlation": (
+        "First coordinate",
+        "correlation of the aligned first coordinate with the target map's own",
+        "signed",
+    ),
+    "coordinate_misalignment": ("1 - r", "one minus the correlation of the first coordinate", "error"),
+    "misalignment_ratio": ("Ratio of 1 - r", "median of 1 - r of one group over that of another", "error"),
+    "r2": ("R2", "share of the variance of the target's activations that is explained", "signed"),
+    "cosine": ("Cosine", "mean cosine between predicted and true activations", "signed"),
+    "relative_error": ("Relative error", "norm of the error over the norm of the target's activations", "error"),
+    "condition_median": (
+        "Condition number",
+        "of the map's Jacobian along the cloud, median over a grid of inputs",
+        "error",
+    ),
+    "condition_95": ("Condition number, 95 %", "below which it is for 95 % of the inputs", "error"),
+    "condition_max": ("Condition number, largest", "over a grid of inputs; 1e8 where the map is flat", "error"),
+    "singular_share": ("Singular", "share of the inputs near which the map is not one to one", "share"),
+    "abstained": ("Abstained", "share of inputs whose trust is below 0.02", "share"),
+    "agreement_kept": ("Agreement where trusted", "agreement on the samples whose trust is 0.02 or more", "share"),
+    "agreement_abstained": ("Agreement where not trusted", "agreement on the samples with less", "share"),
+    "token_agreement_kept": (
+        "Token agreement where trusted",
+        "on the samples whose trust is 0.02 or more",
+        "share",
+    ),
+    "token_agreement_abstained": ("Token agreement where not trusted", "on the samples with less", "share"),
+    "output_mse_kept": ("Output error where trusted", "on the samples whose trust is 0.02 or more", "error"),
+    "output_mse_abstained": ("Output error where not trusted", "on the samples with less", "error"),
+    "trust_auroc": (
+        "Trust tells apart",
+        "chance that a usual sample is trusted more than one of another kind; on the test, than one answered otherwise",
+        "share",
+    ),
+}
+"""Title, meaning and kind of scale of each measure, in the order in which they are shown."""
+
+PRIMARY = (
+    "token_agreement",
+    "exact_match",
+    "answer_wer",
+    "agreement",
+    "kappa",
+    "agreement_minus_cascade",
+    "answer_mse",
+    "output_mse",
+    "map_mse",
+)
+"""Measures that a page shows unfolded."""
+
+REFERENCES = {
+    "target": "on its own input",
+    "cascade": "the two whole models, one after the other",
+    "majority": "always the same answer",
+    "other-sample": "the target's own answer to another sample",
+    "source": "alone, on its own task",
+    "nearest": "the true answer of the nearest fit sample, all pairs known",
+    "nearest-pair": "the same among the pairs that the map is given",
+}
+
+VERDICTS: dict[str, tuple[str, str]] = {
+    "comparison-only": ("For comparison only", "none"),
+    "holds": ("The halves fit", "good"),
+    "holds-partly": ("The halves fit in part", "mixed"),
+    "fails": ("The halves do not fit", "bad"),
+    "no-better-than-majority": ("No better than the commonest answer", "bad"),
+    "regression-holds": ("The halves fit", "good"),
+    "regression-holds-partly": ("The halves fit in part", "mixed"),
+    "regression-fails": ("The halves do not fit", "bad"),
+    "no-better-than-constant": ("No better than a constant answer", "bad"),
+    "unscaled": ("Measured, but not judged", "none"),
+    "not-measured": ("Not measured", "none"),
+}
+"""Headline and tone (good, mixed, bad, none) of each verdict code."""
+
+
+def title_of(name: str) -> str:
+    """A measure's name as people read it."""
+    return MEASURES[name][0] if name in MEASURES else name.replace("_", " ").capitalize()
+
+
+def verdict_words(code: str) -> tuple[str, str]:
+    return VERDICTS.get(code, (code.replace("-", " ").capitalize(), "none"))

@@ -1,0 +1,202 @@
+"""The model card: README.md of a stitched model, with metadata that the Hub reads. A pure function of the report."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+from huggingface_hub import EvalResult, ModelCardData
+
+from hf_stitch.report import catalogue, units
+from hf_stitch.report.diagnostics import SIDES, notes_of, part, seconds_of, warnings_of
+from hf_stitch.report.measure import REFERENCES, Measure, find
+from hf_stitch.report.rendering.sections.geometry import spectrum_tables
+from hf_stitch.report.rendering.sections.pairs import few_pairs_labels, few_pairs_tables
+from hf_stitch.report.rendering.sections.written import written_tables
+from hf_stitch.report.report import Report
+
+TEMPLATES = Path(__file__).parent / "templates"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_SPEECH = re.compile(r"wav2vec|hubert|wavlm|whisper|speech|ctc|audio", re.IGNORECASE)
+_POINTS = ("coordinates", "inputs", "colour", "axes", "condition", "singular")
+_HEADS = {
+    "SequenceClassification": "text-classification",
+    "AudioClassification": "audio-classification",
+    "ImageClassification": "image-classification",
+    "CausalLM": "text-generation",
+    "CTC": "automatic-speech-recognition",
+}
+
+
+def card_for(report: Report) -> str:
+    """`README.md` as text; `slim` reports give the same card as full ones."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=False,  # Markdown, not HTML: `line` makes data harmless instead
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(line=line, code=code, size=units.size, seconds=units.seconds)
+    recipe = yaml.safe_dump(report.recipe, sort_keys=False, allow_unicode=True, width=100)
+    return environment.get_template("card.md.j2").render(
+        report=report,
+        metadata=card_data(report).to_yaml(line_break="\n"),
+        headline=catalogue.verdict_words(report.verdict.code)[0],
+        tables=_tables(report),
+        more=[
+            ("Relative error on the test against the number of corresponding pairs", few_pairs_tables(report)),
+            ("What is written", written_tables(report)),
+            ("Laplace eigenvalues of both maps, over the first one", spectrum_tables(slim(report))),
+        ],
+        source=part(report.recipe, "source"),
+        target=part(report.recipe, "target"),
+        licences=_licences(report),
+        limits=[*warnings_of(report), *notes_of(report)],
+        total=seconds_of(report),
+        classes=any(m.name == "agreement" for m in report.measures),
+        texts=any(m.name == "token_agreement" for m in report.measures),
+        shipped=any(str(_model(report, side)).startswith("zoo:") for side in SIDES),
+        recipe=recipe,
+        fence="`" * max(3, 1 + max(map(len, re.findall("`+", recipe)), default=0)),
+        folder=units.folder_of(report.name),
+    )
+
+
+def card_data(report: Report) -> ModelCardData:
+    """The card's metadata: both base models, licence, task, and a model-index with the saved method's test results."""
+    results = eval_results(report)
+    licences = sorted(set(_licences(report).values()))
+    optional: dict[str, Any] = {
+        "license": licences[0] if len(licences) == 1 else "other" if licences else "unknown",
+        "license_name": "see-base-models" if len(licences) > 1 else None,
+        "pipeline_tag": pipeline_tag(report),
+        "base_model": [name for side in SIDES if (name := _base_model(_model(report, side)))] or None,
+        "datasets": _datasets(report) or None,
+        "metrics": list(dict.fromkeys(result.metric_type for result in results)) or None,
+    }
+    tags = ["model-stitching", "hf_stitch", *([report.method] if report.method else [])]
+    return ModelCardData(
+        library_name="transformers",  # with another name `pipeline(model=ID)` refuses to look for the task
+        tags=tags,
+        model_name=report.name if results else None,
+        eval_results=results or None,
+        **{key: value for key, value in optional.items() if value is not None},
+    )
+
+
+def eval_results(report: Report) -> list[EvalResult]:
+    """One entry for each forward test measure of the saved method (plain floats; null values are left out)."""
+    test = part(report.recipe, "data", "test")
+    dataset = str(test.get("dataset") or "unknown")
+    task = pipeline_tag(report) or "other"
+    return [
+        EvalResult(
+            task_type=task,
+            dataset_type=_base_model(dataset) or dataset,
+            dataset_name=dataset,
+            dataset_split=m.split,
+            dataset_revision=test.get("revision"),
+            metric_type="mse" if m.name == "output_mse" else m.name,
+            metric_name=catalogue.title_of(m.name),
+            metric_value=float(m.value),
+        )
+        for m in _tested(report)
+        if m.method == report.method and m.direction == "forward" and m.value is not None
+    ]
+
+
+def pipeline_tag(report: Report) -> str | None:
+    """The Hub's name of the task: `diagnostics.task` if there, else read from the two model classes."""
+    if isinstance(task := report.diagnostics.get("task"), str):
+        return task
+    source, target = (str(part(report.recipe, side).get("class") or "") for side in SIDES)
+    found = next((tag for head, tag in _HEADS.items() if target.endswith(head)), None)
+    heard = _SPEECH.search(source) or _SPEECH.search(_model(report, "source"))
+    return "audio-classification" if found == "text-classification" and heard else found
+
+
+def slim(report: Report) -> Report:
+    """The report without coordinates and pictures of single samples, small enough to be committed beside its card."""
+
+    def drop(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: drop(v) for k, v in value.items() if not (k in _POINTS and isinstance(v, list))}
+        return value
+
+    return dataclasses.replace(
+        report, diagnostics=drop({k: v for k, v in report.diagnostics.items() if k != "pictures"})
+    )
+
+
+def line(text: Any) -> str:
+    """Text of data on one line of Markdown: it may hold `code`, but no link, table cell, emphasis or HTML."""
+    flat = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    flat = re.sub(r"([\\|*])", r"\\\1", re.sub(r"\](?=[(\[:])", "&#93;", flat))
+    return flat if flat.count("`") % 2 == 0 else flat.replace("`", "'")
+
+
+def code(text: Any) -> str:
+    """Text of data that stands between backticks."""
+    return " ".join(str(text).split()).replace("`", "'")
+
+
+Row = tuple[str, list[Measure | None]]
+
+
+def _tables(report: Report) -> list[tuple[str, int | None, list[str], list[Row]]]:
+    """(split, n, column titles, rows) of each test split and direction; the saved method's row comes first."""
+    tables = []
+    few = few_pairs_labels(report)  # in a table of their own
+    tested = [m for m in _tested(report) if m.method not in few]
+    for split, direction in dict.fromkeys((m.split, m.direction) for m in tested):
+        measures = [m for m in tested if (m.split, m.direction) == (split, direction)]
+        present = dict.fromkeys(m.name for m in measures)
+        names = [name for name in catalogue.MEASURES if name in present] + [
+            n for n in present if n not in catalogue.MEASURES
+        ]
+        methods = sorted(dict.fromkeys(m.method for m in measures), key=lambda m: (m in REFERENCES, m != report.method))
+        rows = [(_method(report, m), [find(measures, name, m, split, direction) for name in names]) for m in methods]
+        counts = {m.n for m in measures if m.n is not None}
+        title = split if direction == "forward" else f"{split}, backward"
+        shared = counts.pop() if len(counts) == 1 else None
+        tables.append((title, shared, [catalogue.title_of(name) for name in names], rows))
+    return tables
+
+
+def _method(report: Report, method: str) -> str:
+    if method in catalogue.REFERENCES:
+        return f"{method}: {catalogue.REFERENCES[method]}"
+    return f"**{line(method)}**" if method == report.method else line(method)
+
+
+def _tested(report: Report) -> list[Measure]:
+    return [m for m in report.measures if m.split == "test" or m.split.startswith("test/")]
+
+
+def _model(report: Report, side: str) -> str:
+    return str(part(report.recipe, side).get("model") or "")
+
+
+def _base_model(name: str) -> str | None:
+    """A Hub id as it is; a shipped `zoo:name` in the form of one; nothing for a local folder, which the Hub refuses."""
+    if name.startswith("zoo:"):
+        return "hf_stitch/zoo-" + re.sub(r"[^\w.-]+", "-", name.removeprefix("zoo:"))
+    return name if _HUB_ID.fullmatch(name) else None
+
+
+def _datasets(report: Report) -> list[str]:
+    names = (part(report.recipe, "data", split).get("dataset") for split in ("fit", "validation", "test"))
+    return list(dict.fromkeys(found for name in names if (found := _base_model(str(name or "")))))
+
+
+def _licences(report: Report) -> dict[str, str]:
+    """Licence of each base model, where known; what this package ships has its own licence."""
+    shipped = {side: "apache-2.0" for side in SIDES if _model(report, side).startswith("zoo:")}
+    known = {side: str(name) for side, name in part(report.diagnostics, "licences").items() if name}
+    return shipped | known

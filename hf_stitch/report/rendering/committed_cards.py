@@ -1,0 +1,49 @@
+"""Renew `model_cards/` and the README's tables from fitted folders.
+
+`python -m hf_stitch.report.rendering.committed_cards DIR...`
+
+Every number there comes from a report that `hf-stitch fit` wrote; nothing is typed by hand.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hf_stitch.report.rendering.card import card_for, slim
+from hf_stitch.report.rendering.summary import summary_markdown
+from hf_stitch.report.report import Report
+
+TABLE = re.compile(r"(<!-- table: (?P<name>[\w/]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def keep(report: Report, cards: Path) -> None:
+    """Write the slim report and the card that is made from it, under the recipe's name (`paper/parabola`, ...)."""
+    kept = slim(report)
+    (cards / report.name).parent.mkdir(parents=True, exist_ok=True)
+    kept.save(cards / f"{report.name}.json")
+    (cards / f"{report.name}.md").write_text(card_for(kept), encoding="utf-8", newline="\n")
+
+
+def with_tables(text: str, cards: Path) -> str:
+    """A text whose marked tables are those of the kept reports."""
+
+    def table(found: re.Match[str]) -> str:
+        report = Report.load(cards / f"{found['name']}.json")
+        return found[1] + summary_markdown(report) + "\n" + found[3]
+
+    return TABLE.sub(table, text)
+
+
+def main(folders: Sequence[str], root: Path = Path()) -> None:
+    """Keep the reports of fitted folders, then renew the README's tables."""
+    for folder in folders:
+        keep(Report.load(Path(folder)), root / "model_cards")
+    readme = root / "README.md"
+    readme.write_text(with_tables(readme.read_text(encoding="utf-8"), root / "model_cards"), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,53 @@
+"""One self-contained page from a report: inline style and figures, no scripts, nothing fetched.
+
+The page is a list of sections, each made by a file of its own in `sections/`; to add one, name it there.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup, escape
+
+from hf_stitch.report import catalogue, units
+from hf_stitch.report.diagnostics import SIDES, part
+from hf_stitch.report.rendering.sections import SECTIONS
+from hf_stitch.report.report import Report
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def page_for(report: Report) -> str:
+    """`report.html` as text, a pure function of the report."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(ticks=_ticks, size=units.size, seconds=units.seconds, title_of=catalogue.title_of)
+    environment.globals.update(references=catalogue.REFERENCES)
+    sections = []
+    for build in SECTIONS:
+        if (section := build(report)) is not None:
+            template = environment.get_template(f"sections/{section.template}.html.j2")
+            sections.append(Markup(template.render(report=report, **section.content).strip()))
+    source, target, stitch, sequence = (part(report.recipe, key) for key in (*SIDES, "stitch", "sequence"))
+    text = environment.get_template("report.html.j2").render(
+        report=report,
+        headline=catalogue.verdict_words(report.verdict.code)[0],
+        source=source,
+        target=target,
+        method=stitch.get("method", "affine"),
+        length=sequence.get("length", ""),
+        sections=sections,
+    )
+    return text.strip() + "\n"
+
+
+def _ticks(text: str) -> Markup:
+    """Escaped text in which `words between backticks` are code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))

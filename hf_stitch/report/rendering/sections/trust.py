@@ -1,0 +1,70 @@
+"""Where the model is to be trusted: what abstaining costs and saves, and error against distance."""
+
+from __future__ import annotations
+
+from hf_stitch.report.diagnostics import part
+from hf_stitch.report.measure import Measure, find
+from hf_stitch.report.rendering import plots_trust
+from hf_stitch.report.rendering.sections.section import Figure, Section, Table, drawn, figure
+from hf_stitch.report.report import Report
+
+ERRORS = {"agreement": "share of other answers", "token_agreement": "share of other tokens"}
+
+
+def trust(report: Report) -> Section | None:
+    facts = part(report.diagnostics, "trust")
+    if not facts:
+        return None
+    said = f"Calibrated on {facts.get('samples')} samples ({facts.get('calibrated_on')}). "
+    said += f"Ingredients: {', '.join(map(str, facts.get('ingredients') or []))}. "
+    lead = "Trust is the share of samples of the fitted kind that lie at least as far out as an input does. " + said
+    lead += "What the source's neurons do not tell from the fitted kind is trusted like it."
+    return drawn("Where it can be trusted", _figures(report), [_kept(report), _probes(report)], lead)
+
+
+def _figures(report: Report) -> list[Figure]:
+    curve = part(report.diagnostics, "risk_coverage")
+    bins = report.diagnostics.get("error_by_distance")
+    captions = "Risk and coverage: error of the most trusted share of the test", "Error against distance, on the test"
+    axis = next((ERRORS[m.name] for m in report.measures if m.name in ERRORS), "mean squared difference")
+    risk = plots_trust.risk_coverage(curve.get("coverage") or [], curve.get("risk") or [], axis, captions[0])
+    far = plots_trust.error_by_distance(bins if isinstance(bins, list) else [], axis, captions[1])
+    return figure(risk, captions[0], "cloud") + figure(far, captions[1], "cloud")
+
+
+def _kept(report: Report) -> Table:
+    """A row a split: how often it abstains, and how right it is where it answers and where it does not."""
+    splits = [m.split for m in report.measures if m.name == "abstained" and m.split.startswith("test")]
+    names, titles = _by_trust(report)
+    return Table(["", "trust below 0.02", *titles], _rows(report, splits, ("abstained", *names)))
+
+
+def _probes(report: Report) -> Table:
+    """A row a kind of input that the data do not hold."""
+    splits = [m.split for m in report.measures if m.name == "abstained" and m.split.startswith("probe/")]
+    names, titles = _by_trust(report)
+    asked = [(name, title) for name, title in zip(names, titles) if any(_cells(report, splits, name))]
+    head = ["inputs of another kind", "trust below 0.02", "told from the test (AUROC)", *(title for _, title in asked)]
+    return Table(head, _rows(report, splits, ("abstained", "trust_auroc", *(name for name, _ in asked))))
+
+
+def _by_trust(report: Report) -> tuple[tuple[str, str], tuple[str, str]]:
+    """The measures of what was answered and what was not, and their titles."""
+    kinds = {"agreement": "agreement", "token_agreement": "token agreement", "output_mse": "output error"}
+    kind = next((name for name in kinds if any(m.name == name for m in report.measures)), "output_mse")
+    return (f"{kind}_kept", f"{kind}_abstained"), (f"{kinds[kind]} where answered", f"{kinds[kind]} where not")
+
+
+def _rows(report: Report, splits: list[str], names: tuple[str, ...]) -> list[list[str]]:
+    return [list(row) for row in zip(splits, *(_cells(report, splits, name) for name in names))]
+
+
+def _cells(report: Report, splits: list[str], name: str) -> list[str]:
+    return [_cell(find(report.measures, name, report.method, split)) for split in splits]
+
+
+def _cell(m: Measure | None) -> str:
+    if m is None:
+        return ""
+    span = "" if m.low is None or m.high is None else f" [{m.write(m.low)}, {m.write(m.high)}]"
+    return m.write(m.value) + span

@@ -1,0 +1,26 @@
+"""Write what a run leaves for people and programs beside the model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hf_stitch.report.rendering.card import card_for
+from hf_stitch.report.rendering.page import page_for
+from hf_stitch.report.report import Report
+
+
+def write_report(report: Report, directory: str | Path) -> list[Path]:
+    """Write `report.json`, `report.html` and the model card `README.md`; return their paths.
+
+    The files are functions of the report alone, made anew each time; a file of the same name is replaced.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    texts = {"report.html": page_for(report), "README.md": card_for(report)}
+    for name, text in texts.items():
+        scratch = directory / f"{name}.{os.getpid()}.tmp"
+        scratch.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(scratch, directory / name)
+    report.save(directory / "report.json")  # last: its presence says that all is there
+    return [directory / "report.json", *(directory / name for name in texts)]

@@ -1,0 +1,88 @@
+"""From measures to a verdict: does the stitched model hold, and what should be done next?
+
+Agreement alone never decides. It is weighed against always answering the commonest class, against chance (Cohen's
+kappa, with the usual scale of Landis & Koch 1977), against the cascade of the two whole models on the same samples, and
+against what the target scores on its own input. Regressions are weighed against a constant answer; of texts see
+`hf_stitch.report.verdict.texts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from hf_stitch.report.measure import REFERENCES, Measure, find
+from hf_stitch.report.verdict.classes import (
+    _classes,
+)
+from hf_stitch.report.verdict.evidence import (
+    high,
+    low,
+    middle,
+    percent,
+)
+from hf_stitch.report.verdict.numbers import _regression
+from hf_stitch.report.verdict.texts import weigh_texts
+from hf_stitch.report.verdict.verdict import Verdict
+
+SHARES = ("agreement", "token_agreement")  # more is better; of the other measures that decide less is
+"""Every code that a verdict may have."""
+
+
+def judge(
+    measures: Iterable[Measure],
+    method: str,
+    split: str = "test",
+    direction: str = "forward",
+    asked: Mapping[str, Any] | None = None,
+    rivals: Collection[str] | None = None,
+) -> Verdict:
+    """The verdict on one method, from the measures of one split; see `CODES`.
+
+    Args:
+        asked: the recipe as plain data; advice that it already follows is then left out.
+        rivals: methods that answer the same question, from the same source to the same target on the same data; absent:
+            all that were measured.
+    """
+    measures, sequence = list(measures), (asked or {}).get("sequence", {})
+
+    def get(name: str, of: str) -> Measure | None:
+        found = find(measures, name, of, split, direction)
+        return found if found is not None and found.value is not None else None
+
+    for name, weigh in (("agreement", _classes), ("output_mse", _regression), ("token_agreement", weigh_texts)):
+        if (found := get(name, method)) is not None:
+            rival = _rival(found, [m for m in measures if rivals is None or m.method in rivals])
+            verdict = weigh(found, get, asked or {})
+            verdict = verdict if rival is None else _with_rival(verdict, rival)
+            return _for_comparison(verdict) if sequence.get("target_length") == "oracle" else verdict
+    text = f"Nothing is known of {method}: neither agreement nor an output error was measured on {split}."
+    advice = "Give the recipe a `data.test` part, or run `hf-stitch evaluate DIR dataset=FILE` with data of your own."
+    return Verdict("not-measured", text, advice)
+
+
+def _for_comparison(verdict: Verdict) -> Verdict:
+    told = "it was told the true target lengths, which nobody knows at run time"
+    advice = "Set `sequence.target_length` to ratio, predicted or constant for a model that predicts."
+    return Verdict("comparison-only", f"For comparison only, since {told}: {verdict.text}", advice)
+
+
+def _rival(own: Measure, measures: list[Measure]) -> Measure | None:
+    """The best compared method whose interval lies wholly on the better side; none that was given the truth."""
+    same = [
+        m
+        for m in measures
+        if (m.name, m.split, m.direction) == (own.name, own.split, own.direction)
+        and m.method not in (own.method, *REFERENCES)
+        and m.value is not None
+        and "@oracle" not in m.method
+    ]
+    if own.name in SHARES:
+        return max((m for m in same if low(m) > high(own)), key=middle, default=None)
+    return min((m for m in same if high(m) < low(own)), key=middle, default=None)
+
+
+def _with_rival(verdict: Verdict, rival: Measure) -> Verdict:
+    value = percent(rival.value) if rival.name in SHARES else rival.write(rival.value)
+    text = f"{verdict.text.removesuffix('.')}; of the compared methods {rival.method} does clearly better ({value})."
+    return Verdict(verdict.code, text, f"Consider {rival.method}, choosing on validation. {verdict.next}")

@@ -1,0 +1,41 @@
+"""The verdict on a target that answers with numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hf_stitch.report.measure import Measure, number
+from hf_stitch.report.verdict.evidence import (
+    Lookup,
+    high,
+    middle,
+    percent,
+    span,
+)
+from hf_stitch.report.verdict.verdict import Verdict
+
+UNEXPLAINED = 0.01  # share of the output's variance that a regression that holds may miss
+UNEXPLAINED_PARTLY = 0.5
+
+
+def _regression(error: Measure, get: Lookup, asked: Mapping[str, Any]) -> Verdict:
+    method = error.method
+    constant = get("output_mse", "majority")
+    found = f"{method} gives the target's own output up to a squared error of {error.write(error.value)}{span(error)}"
+    if (inside := get("map_mse", method)) is not None:
+        found += f" (between the maps {number(inside.value)})"
+    if constant is None or middle(constant) <= 0.0:
+        text = f"{found}; nothing was measured to compare this with."
+        return Verdict("unscaled", text, "Measure the error of a constant answer on the same samples.")
+    missed, most = middle(error) / middle(constant), high(error) / middle(constant)
+    found += f"; a constant answer has {number(constant.value)}"
+    more = "Try more `coordinates`, more neighbours, more pairs, or the other `inverse`."
+    if most >= 1.0:
+        return Verdict("no-better-than-constant", f"{found}: no better than a constant answer.", more)
+    if missed > UNEXPLAINED_PARTLY:
+        return Verdict("regression-fails", f"{found}: most of the target's output is missed.", more)
+    if most > UNEXPLAINED:
+        return Verdict("regression-holds-partly", f"{found}: {percent(missed)} of its variance is missed.", more)
+    text = f"The two halves fit: {found}."
+    return Verdict("regression-holds", text, "Try points outside the sampled region before relying on it there.")

@@ -1,0 +1,1 @@
+"""The ground of a run: device, processes, cache, files, progress, timings."""

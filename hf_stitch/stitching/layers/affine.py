@@ -1,0 +1,68 @@
+"""The affine map by ridge regression on streamed normal equations."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from hf_stitch.activations.activation_set import ActivationSet
+from hf_stitch.errors import FitError
+from hf_stitch.geometry.ridge import NormalEquations
+from hf_stitch.geometry.subsets import spaced
+from hf_stitch.stitching.layers.layer import StitchingLayer, outputs
+
+
+class AffineLayer(StitchingLayer):
+    """y = x W + b by ridge regression in float64; stored in the activations' own precision."""
+
+    method = "affine"
+    learned = ("weight", "bias")
+    weight: Tensor
+    bias: Tensor
+
+    @classmethod
+    def fit(
+        cls,
+        source: ActivationSet,
+        target: ActivationSet,
+        *,
+        ridge: float | Literal["auto"] = "auto",
+        pairs: int | None = None,
+    ) -> AffineLayer:
+        """Fit on paired rows.
+
+        Args:
+            ridge: see `NormalEquations.solve`.
+            pairs: only so many pairs, evenly spread, are used; absent: all.
+
+        Raises:
+            FitError: fewer than two rows, constant features, or a ridge of 0 that leaves the map undetermined.
+        """
+        chosen = spaced(len(source), pairs).to(source.values.device)
+        x, y = source.values[chosen], outputs(target)[chosen]
+        if len(x) < 2:
+            raise FitError(f"an affine map needs at least two rows; got {len(x)}: take more samples")
+        equations = NormalEquations(x.shape[1], y.shape[1])
+        for begin in range(0, len(x), 8192):
+            equations.add(x[begin : begin + 8192], y[begin : begin + 8192])
+        weight, bias, used = equations.solve(ridge)
+        layer = cls(linear_tensors(x, y, weight, bias), x.shape[1], y.shape[1], {"ridge": ridge, "pairs": pairs})
+        layer.diagnostics = {"ridge": used, "warnings": _warnings(len(x), x.shape[1])}
+        return layer
+
+    def predict(self, rows: Tensor) -> Tensor:
+        return torch.addmm(self.bias.to(rows.dtype), rows, self.weight.to(rows.dtype))
+
+
+def linear_tensors(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
+    """Weight and bias in the wider of the two sides' dtypes, at least float32."""
+    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
+    return {"weight": weight.to(dtype).contiguous(), "bias": bias.to(dtype)}
+
+
+def _warnings(rows: int, features: int) -> list[Any]:
+    if rows > features:
+        return []
+    return [f"{rows} rows for {features} features: the ridge decides much of the map; more samples would help"]

@@ -1,0 +1,194 @@
+"""The base of all stitching layers: state, spec, forward, landing and fill; and the registry of methods.
+
+A layer is a finished value: `fit` makes it, `forward` applies it. Its tensors are its whole state (frozen parameters
+and persistent buffers), and `spec` with those tensors is the whole layer.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, ClassVar, Literal, TypeVar, get_args
+
+import torch
+from torch import Tensor, nn
+
+from hf_stitch.activations.activation_set import ActivationSet
+from hf_stitch.errors import ActivationError, ArtifactError, RecipeError, nearest
+from hf_stitch.geometry.distances import nearest_rows
+from hf_stitch.recipe.stitch import Method
+
+Landing = Literal["none", "nearest"]
+Fill = Literal["predict", "mean", "zero", "reference"]
+Module = TypeVar("Module", bound=nn.Module)
+_METHODS: dict[str, type[StitchingLayer]] = {}
+
+
+def keep_dtype(module: Module, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Module:
+    """`_apply` that follows moves between devices and ignores changes of dtype, which would destroy coefficients."""
+
+    def keep(tensor: Tensor) -> Tensor:
+        moved = fn(tensor)
+        return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+    nn.Module._apply(module, keep, recurse)
+    return module
+
+
+class StitchingLayer(nn.Module):
+    """A map (..., features_in) -> (..., features_out) with any leading shape; the result has the input's dtype.
+
+    It computes in the widest dtype of its own tensors, at least float32, with autocast off, and keeps these dtypes
+    through `.to(dtype)` and `.half()`. Subclasses give `method`, `learned` (the names of their coefficients),
+    `predict` and the classmethod `fit`, whose keyword signature is the schema of the method's options.
+    """
+
+    method: ClassVar[str] = ""
+    learned: ClassVar[tuple[str, ...]] = ()
+    shared: ClassVar[bool] = False  # `fit` takes a `Rows` after the two sets
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.method:
+            _METHODS[cls.method] = cls
+
+    def __init__(
+        self,
+        tensors: Mapping[str, Tensor],
+        features_in: int,
+        features_out: int,
+        options: Mapping[str, Any] | None = None,
+        landing: Landing = "none",
+        fill: Fill = "predict",
+    ) -> None:
+        super().__init__()
+        self.features_in, self.features_out = features_in, features_out
+        self.options = dict(options or {})
+        self.landing, self.fill, self.steps = landing, fill, 1
+        self.diagnostics: dict[str, Any] = {}
+        self.place(tensors)
+
+    def place(self, tensors: Mapping[str, Tensor]) -> None:
+        """Register the tensors; a subclass whose state lies in submodules hands those their part first."""
+        for name, tensor in tensors.items():
+            if name in self.learned:
+                self.register_parameter(name, nn.Parameter(tensor, requires_grad=False))
+            else:
+                self.register_buffer(name, tensor)
+
+    @classmethod
+    def fit(cls, source: ActivationSet, target: ActivationSet) -> StitchingLayer:
+        """Fit on paired rows; predicts `outputs(target)`."""
+        raise NotImplementedError
+
+    def predict(self, rows: Tensor) -> Tensor:
+        """(b, features_in) -> (b, predicted features), before landing and fill."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map activations; ActivationError when the last dimension is not `features_in`."""
+        if x.shape[-1] != self.features_in:
+            raise ActivationError(f"the {self.method} layer takes {self.features_in} features, got {x.shape[-1]}")
+        with torch.autocast(x.device.type, enabled=False):
+            rows = x.reshape(-1, self.features_in).to(self._computing(x.dtype))
+            found = self._filled(self._landed(self.predict(rows)))
+        return found.to(x.dtype).reshape(*x.shape[:-1], self.features_out)
+
+    def _computing(self, dtype: torch.dtype) -> torch.dtype:
+        wide = torch.promote_types(dtype, torch.float32)
+        for tensor in (*self.parameters(), *self.buffers()):
+            if tensor.is_floating_point():
+                wide = torch.promote_types(wide, tensor.dtype)
+        return wide
+
+    def _landed(self, found: Tensor) -> Tensor:
+        if self.landing == "none":
+            return found
+        points = self.get_buffer("landing_points")
+        landed = points[nearest_rows(found.detach().to(points.dtype), points)].to(found.dtype)
+        # Straight through: the value is the landing point exactly, the gradient that of the prediction.
+        return landed + (found - found.detach()) if found.requires_grad else landed
+
+    def _filled(self, found: Tensor) -> Tensor:
+        if self.fill == "predict":
+            return found
+        if self.fill == "reference":
+            filler = self.get_buffer("reference").to(found.dtype).expand(len(found), -1)
+        else:
+            by_step = found.unflatten(1, (self.steps, found.shape[1] // self.steps)).mean(2, keepdim=True)
+            filler = by_step if self.fill == "mean" else torch.zeros_like(by_step)
+            filler = filler.expand(-1, -1, self.features_out // self.steps).flatten(1)
+        return filler.index_copy(1, self.get_buffer("selected"), found)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> StitchingLayer:
+        return keep_dtype(self, fn, recurse)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The layer without its numbers, as JSON-able data: what `from_spec` needs."""
+        tensors = {}
+        for role, named in (("parameter", self.named_parameters()), ("buffer", self.named_buffers())):
+            for name, tensor in named:
+                dtype = str(tensor.dtype).removeprefix("torch.")
+                tensors[name] = {"shape": list(tensor.shape), "dtype": dtype, "role": role}
+        return {
+            "method": self.method,
+            "landing": self.landing,
+            "fill": self.fill,
+            "steps": self.steps,
+            "features_in": self.features_in,
+            "features_out": self.features_out,
+            "options": self.options,
+            "tensors": tensors,
+        }
+
+    @staticmethod
+    def from_spec(spec: Mapping[str, Any]) -> StitchingLayer:
+        """An empty layer of the right shapes and dtypes, to be filled by `load_state_dict`.
+
+        Raises:
+            ArtifactError: a key is missing or unreadable.
+            RecipeError: the method is unknown.
+        """
+        try:
+            tensors = {
+                name: torch.empty(tuple(one["shape"]), dtype=getattr(torch, one["dtype"]))
+                for name, one in spec["tensors"].items()
+            }
+            sizes = int(spec["features_in"]), int(spec["features_out"])
+            layer = layer_class(spec["method"])
+            made = layer(tensors, *sizes, spec["options"], spec["landing"], spec["fill"])
+            made.steps = int(spec.get("steps", 1))
+            return made
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ArtifactError(f"the saved stitching layer is damaged ({error!r}): fit it again") from None
+
+
+def outputs(target: ActivationSet) -> Tensor:
+    """What a layer predicts: all features of the target's layer, or the selected ones where only those were kept."""
+    return target.values if target.full is None else target.full
+
+
+def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names start with `prefix.`, without it."""
+    return {name.removeprefix(f"{prefix}."): one for name, one in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def layer_class(method: str) -> type[StitchingLayer]:
+    """The layer of a method; RecipeError names the nearest known one."""
+    if method not in methods():
+        raise RecipeError(f"unknown stitching method {method!r}; {nearest(str(method), methods())}")
+    import_module(f"{__package__}.{method}")
+    return _METHODS[method]
+
+
+def methods() -> list[str]:
+    """Sorted names of the known methods."""
+    return sorted(get_args(Method))
+
+
+def options_of(method: str) -> dict[str, inspect.Parameter]:
+    """The options of a method: the keyword-only parameters of its `fit`."""
+    found = inspect.signature(layer_class(method).fit).parameters
+    return {name: one for name, one in found.items() if one.kind is inspect.Parameter.KEYWORD_ONLY}

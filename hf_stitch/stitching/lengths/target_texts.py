@@ -1,0 +1,144 @@
+"""The target's texts as the length rules for tokens see them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hf_stitch.activations.hooked_model import End
+from hf_stitch.errors import RecipeError
+from hf_stitch.hooks.capture import capture
+from hf_stitch.loading.samples import Samples
+from hf_stitch.loading.token_offsets import Offsets, offsets, said_spans, token_spans, tokens_within, word_offsets
+from hf_stitch.recipe.sequence import Sequence_
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What the rules for tokens need of the target's texts.
+
+    Attributes:
+        ids: token ids of each text, special ones included.
+        words: its words between blanks; word_tokens the positions of each one's tokens, cuts the characters of the word
+            [start, end) that each of those holds.
+        blanks: with `unit: character` the position of the token for the blank after each word, or None.
+        spans: (t', 2) ranges of source tokens, or of audio samples, of the target's tokens, for `spans`; (-1, id) for
+            special ones.
+    """
+
+    ids: list[list[int]]
+    words: list[list[str]]
+    word_tokens: list[list[list[int]]]
+    cuts: list[list[list[tuple[int, int]]]]
+    blanks: list[list[int | None]]
+    spans: list[np.ndarray] | None
+
+    @classmethod
+    def of(cls, source: End, target: End, samples: Samples, asked: Sequence_) -> Texts:
+        """Read the target's texts.
+
+        Raises:
+            RecipeError: the target reads no text, its tokenizer knows no offsets, or it has no token a character where
+                the unit is one.
+        """
+        tokenizer, rule = target.tokenizer, asked.length
+        if tokenizer is None or target.preparer.modality != "text":
+            raise RecipeError(f"sequence.length: {rule} needs a target that reads text; {target.side.model} does not")
+        raw = [str(samples.target(i)) for i in range(len(samples))]
+        longest = target.preparer.max_length
+        ids = tokenizer(raw, truncation=longest is not None, max_length=longest)["input_ids"]
+        places = offsets(tokenizer, raw, longest)
+        ranges = [word_offsets(text) for text in raw]
+        tokens = [[tokens_within(found, *word) for word in own] for own, found in zip(ranges, places)]
+        cuts = [
+            [_cuts(word, [found[k] for k in inside]) for word, inside in zip(own, words)]
+            for own, words, found in zip(ranges, tokens, places)
+        ]
+        blanks: list[list[int | None]] = [[] for _ in raw]
+        if asked.unit == "character":
+            _check_characters(target, cuts)
+            blanks = [_blanks(own, found) for own, found in zip(ranges, places)]
+        spans = None
+        if rule == "spans":
+            spans = _said(source, target, samples) if source.preparer.modality == "audio" else None
+            spans = spans or _shared(source, samples, places, ids)
+        return cls(ids, [text.split() for text in raw], tokens, cuts, blanks, spans)
+
+    def special(self, i: int) -> list[int]:
+        """Positions of sample i's tokens that belong to no word and are no blank between words."""
+        inside = {place for word in self.word_tokens[i] for place in word} | set(self.blanks[i])
+        return [place for place in range(len(self.ids[i])) if place not in inside]
+
+
+def _said(source: End, target: End, samples: Samples) -> list[np.ndarray]:
+    """Spans in audio samples, from the times of the words."""
+    rate, longest = source.preparer.rate, target.preparer.max_length
+    return [said_spans(target.tokenizer, samples.said(i), rate, longest) for i in range(len(samples))]
+
+
+def _shared(source: End, samples: Samples, places: Sequence[Offsets], ids: Sequence[Sequence[int]]) -> list[np.ndarray]:
+    """Spans in source tokens, from the characters that they share with the target's."""
+    own = [str(samples.source(i)) for i in range(len(samples))]
+    seen = offsets(source.tokenizer, own, source.preparer.max_length)
+    return [_spans(*sample) for sample in zip(seen, places, ids)]
+
+
+def samples_per_frame(source: End) -> float:
+    """Audio samples from one timestep of the source's hook point to the next, found by running it on noise.
+
+    Raises:
+        RecipeError: a hook point with as many timesteps for any sound, in a window of unknown length.
+    """
+    rate, preparer = source.preparer.rate, source.preparer
+    noise = np.random.default_rng(0).standard_normal(10 * rate).astype(np.float32)
+    frames, samples = [], []
+    for seconds in (2, 10):
+        inputs = {k: v.to(source.model.device) for k, v in preparer.batch([noise[: seconds * rate]]).items()}
+        dtype = source.model.dtype
+        inputs = {k: v.to(dtype) if v.is_floating_point() else v for k, v in inputs.items()}
+        with torch.no_grad():
+            frames.append(capture(source.model, [source.point], inputs)[0].shape[1])
+        samples.append(seconds * rate)
+    if frames[0] == frames[1]:  # it takes a window of one length and no other, as Whisper does
+        window = getattr(preparer.tool, "chunk_length", None)
+        if window is None:
+            raise RecipeError(
+                f"sequence.length: spans from sound needs timesteps that follow the sound; {source.side.model} has "
+                f"{frames[0]} at {source.side.hook} for any sound: take another hook, or length: pool"
+            )
+        return float(window * rate / frames[0])
+    return (samples[1] - samples[0]) / (frames[1] - frames[0])
+
+
+def _spans(source: Offsets, target: Offsets, ids: Sequence[int]) -> np.ndarray:
+    """(t', 2) source ranges of the target's tokens, (-1, id) for special ones; as from the processor."""
+    found = token_spans(source, target)
+    return np.array([(-1, token) if place is None else place for token, place in zip(ids, found)])
+
+
+def _cuts(word: tuple[int, int], places: Sequence[tuple[int, int] | None]) -> list[tuple[int, int]]:
+    """Characters of a word that each of its tokens holds."""
+    start, end = word
+    return [(max(place[0], start) - start, min(place[1], end) - start) for place in places if place is not None]
+
+
+def _blanks(words: Sequence[tuple[int, int]], places: Offsets) -> list[int | None]:
+    """Position of the token for the blank after each word but the last."""
+    found: list[int | None] = []
+    for (_, end), (start, _) in itertools.pairwise(words):
+        inside = [k for k, place in enumerate(places) if place is not None and end <= place[0] and place[1] <= start]
+        found.append(inside[0] if len(inside) == 1 else None)
+    return found
+
+
+def _check_characters(target: End, cuts: Sequence[Sequence[Sequence[tuple[int, int]]]]) -> None:
+    longest = max((end - start for text in cuts for word in text for start, end in word), default=0)
+    if longest > 1:
+        raise RecipeError(
+            f"sequence.unit: character needs a target with a token for each character; those of {target.side.model} "
+            f"hold up to {longest}: use unit: token, or word"
+        )

@@ -1,0 +1,156 @@
+"""The length rule `ctc`: the source's own CTC path says which of its timesteps are a word of the target.
+
+A position of the target is a word, a character or a token (`unit`). At run time only what was heard is known, so into
+how many tokens a word falls is looked up among the words of the fit; a word that is not there is cut evenly, into as
+many tokens as words of its length have on average.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from hf_stitch.activations.ctc import CtcAlphabet, Word, match_words, words_of
+from hf_stitch.activations.windows import split_evenly
+from hf_stitch.errors import RecipeError
+from hf_stitch.stitching.lengths.base import Pairs, Positions, Rule, RuleState, SampleShape, needed
+from hf_stitch.stitching.lengths.position_plan import MAPPED, SPECIAL
+
+Range = tuple[int, int]
+
+
+class Words(Rule):
+    """One position a word that was heard, `parts` averages of its frames joined."""
+
+    def __init__(self, state: RuleState) -> None:
+        super().__init__(state)
+        self.alphabet = CtcAlphabet.from_dict(state.alphabet) if state.alphabet else None
+
+    def pairs(self, sample: SampleShape) -> Pairs:
+        heard = words_of(needed(sample.path, "ctc"), self._alphabet)
+        matched = match_words([word.text for word in heard], sample.words)
+        matched = [(i, j) for i, j in matched if sample.word_tokens[j]]
+        found = sorted(self._corresponding(heard, matched, sample), key=lambda pair: pair[1])
+        return Pairs(
+            self._windows([frames for frames, _ in found]),
+            np.array([tokens for _, tokens in found], np.int64).reshape(-1, 1, 2),
+            np.array([first for _, (first, _) in found], np.int64),
+            dropped=len(sample.words) - len(matched),
+        )
+
+    def positions(self, sample: SampleShape) -> Positions:
+        path = needed(sample.path, "ctc")
+        found = list(self._cut(words_of(path, self._alphabet)))
+        before, after = self.state.before, self.state.after
+        if not (found or before or after):  # nothing was heard, no special tokens: one position of silence
+            found = [(0, len(path))]
+        kind = [SPECIAL] * len(before) + [MAPPED] * len(found) + [SPECIAL] * len(after)
+        return Positions(self._windows(found), np.array(kind), np.array([*before, *range(len(found)), *after]))
+
+    @property
+    def _alphabet(self) -> CtcAlphabet:
+        if self.alphabet is None:
+            raise RecipeError("sequence.length: ctc needs a source with a CTC head; this one has none")
+        return self.alphabet
+
+    def _windows(self, ranges: Sequence[Range]) -> np.ndarray:
+        found = [split_evenly(start, end, self.state.parts) for start, end in ranges]
+        return np.stack(found) if found else np.zeros((0, self.state.parts, 2), np.int64)
+
+    def _corresponding(
+        self, heard: Sequence[Word], matched: Sequence[Range], sample: SampleShape
+    ) -> Iterator[tuple[Range, Range]]:
+        """Frames and the target positions that say the same, of the words (i heard, j true) that match."""
+        for i, j in matched:
+            tokens = sample.word_tokens[j]
+            yield (heard[i].start, heard[i].end), (min(tokens), max(tokens) + 1)
+
+    def _cut(self, heard: Sequence[Word]) -> Iterator[Range]:
+        """Frames of each position of what was heard."""
+        for word in heard:
+            yield word.start, word.end
+
+
+class Tokens(Words):
+    """One position a token: a word's frames are shared out by the characters that each of its tokens holds."""
+
+    def _corresponding(
+        self, heard: Sequence[Word], matched: Sequence[Range], sample: SampleShape
+    ) -> Iterator[tuple[Range, Range]]:
+        for i, j in matched:
+            scale = len(heard[i].text) / len(sample.words[j])
+            for place, (start, end) in zip(sample.word_tokens[j], sample.word_cuts[j]):
+                yield heard[i].within(scale * start, scale * end), (place, place + 1)
+
+    def _cut(self, heard: Sequence[Word]) -> Iterator[Range]:
+        for word in heard:
+            for start, end in itertools.pairwise(itertools.accumulate(self._lengths(word.text), initial=0)):
+                yield word.within(start, end)
+
+    def _lengths(self, text: str) -> Sequence[float]:
+        """Characters of each token of a word."""
+        known = (self.state.pieces or {}).get(text.casefold())
+        if known is not None:
+            return known
+        count = min(max(1, round(self.state.tokens_per_character * len(text))), len(text))
+        return [len(text) / count] * count
+
+
+class Characters(Words):
+    """One position a character; the blank between two words is one too where the target has a token for it."""
+
+    def _corresponding(
+        self, heard: Sequence[Word], matched: Sequence[Range], sample: SampleShape
+    ) -> Iterator[tuple[Range, Range]]:
+        both = set(matched)
+        for i, j in matched:
+            places = {cut: place for place, cut in zip(sample.word_tokens[j], sample.word_cuts[j])}
+            for a, b in match_words(list(heard[i].text), list(sample.words[j])):
+                if (b, b + 1) in places:
+                    yield heard[i].within(a, a + 1), (places[b, b + 1], places[b, b + 1] + 1)
+            blank = sample.blanks[j] if j < len(sample.blanks) else None
+            if blank is not None and (i + 1, j + 1) in both:
+                yield heard[i].until(heard[i + 1]), (blank, blank + 1)
+
+    def _cut(self, heard: Sequence[Word]) -> Iterator[Range]:
+        for i, word in enumerate(heard):
+            if i and self.state.blanks:
+                yield heard[i - 1].until(word)
+            for k in range(len(word.text)):
+                yield word.within(k, k + 1)
+
+
+UNITS = {"word": Words, "character": Characters, "token": Tokens}
+
+
+def by_unit(state: RuleState) -> Words:
+    """The rule of a state's `unit`."""
+    return UNITS[state.unit](state)
+
+
+def learn_pieces(
+    words: Sequence[Sequence[str]], cuts: Sequence[Sequence[Sequence[Range]]]
+) -> tuple[dict[str, list[int]], float]:
+    """How words fall into tokens.
+
+    Args:
+        words: of each text of the fit; cuts: which characters of the word each of its tokens holds.
+
+    Returns:
+        For each word without punctuation the number of characters of its tokens, the most frequent way of cutting it;
+        and tokens per character over all words.
+    """
+    seen: dict[str, Counter] = {}
+    tokens = characters = 0
+    for word, own in ((word, own) for pair in zip(words, cuts) for word, own in zip(*pair)):
+        if own and all(letter.isalnum() or letter == "'" for letter in word):
+            borders = [start for start, _ in own] + [len(word)]
+            way = tuple(b - a for a, b in itertools.pairwise([0, *borders[1:]]))
+            seen.setdefault(word.casefold(), Counter())[way] += 1
+            tokens, characters = tokens + len(own), characters + len(word)
+    table: dict[str, Any] = {word: list(ways.most_common(1)[0][0]) for word, ways in sorted(seen.items())}
+    return table, tokens / max(characters, 1)

@@ -1,0 +1,1 @@
+"""How far an input lies from what a layer was fitted on."""

@@ -1,0 +1,97 @@
+"""Which rows a trust gauge compares with, whose they are, and how distances from them become shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hf_stitch.errors import FitError
+from hf_stitch.geometry.local_metrics.covariance_sketch import CovarianceSketch
+from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
+from hf_stitch.geometry.ridge import NormalEquations
+from hf_stitch.geometry.subsets import farthest_points
+
+SKETCH_ROWS, DIRECTIONS = 4096, 64  # of the pooled covariance
+ETA = 0.1  # its regularisation, as a share of the mean variance
+SHARED = -1  # owner of a row that several samples have: it is never left out
+
+
+@dataclass(frozen=True)
+class Owners:
+    """Samples (n,) to which rows belong, and those of the reference rows of both sides."""
+
+    rows: Tensor
+    source: Tensor
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Sample numbers (b,) of a batch, whose own reference rows do not count, beside those of the reference rows."""
+
+    samples: Tensor
+    source: Tensor
+    target: Tensor
+
+    def of(self, used: Tensor) -> Owners:
+        rows = self.samples[:, None].expand(used.shape)[used]
+        return Owners(rows, self.source.to(rows.device), self.target.to(rows.device))
+
+
+def kept(rows: Tensor, most: int) -> Tensor:
+    """Numbers of at most so many rows (n, m) that are spread over all of them."""
+    if len(rows) <= most:
+        return torch.arange(len(rows), device=rows.device)
+    return farthest_points(rows, max(1, most))
+
+
+def pooled(rows: Tensor) -> dict[str, Tensor]:
+    """Regularised inverse of the covariance of all rows, as scale and factors."""
+    spread = torch.linspace(0, len(rows) - 1, min(len(rows), SKETCH_ROWS), dtype=torch.float64).round().long()
+    chosen = rows[spread.to(rows.device)].double()
+    if not bool((chosen != chosen[0]).any()):
+        raise FitError(f"all {len(rows)} source rows are identical: take features that differ between samples")
+    sketch = CovarianceSketch(1, rows.shape[1], DIRECTIONS)
+    sketch.add((chosen - chosen.mean(0))[None].cpu())
+    metric = LocalMetric.from_spectrum(*sketch.spectrum(), eta=ETA)
+    return {"scale": metric.scale[0].to(rows.device), "factors": metric.factors[0].to(rows.device)}
+
+
+def distinct(rows: Tensor, owners: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Distinct rows, at most so many of them, each with its sample or SHARED."""
+    points, place = torch.unique(rows, dim=0, return_inverse=True)
+    high = torch.full((len(points),), SHARED, device=owners.device).scatter_reduce(0, place, owners, "amax")
+    low = torch.full_like(high, torch.iinfo(high.dtype).max).scatter_reduce(0, place, owners, "amin")
+    chosen = kept(points, most)
+    return points[chosen].clone(), torch.where(high == low, high, SHARED)[chosen]
+
+
+def way_back(outputs: Tensor, rows: Tensor) -> dict[str, Tensor]:
+    """Ridge regression of source rows (n, m) on target outputs (n, m'), as weight and bias."""
+    equations = NormalEquations(outputs.shape[1], rows.shape[1])
+    equations.add(outputs, rows)
+    weight, bias, _ = equations.solve()
+    return {"back_weight": weight, "back_bias": bias}
+
+
+def without_own(squared: Tensor, rows: Tensor, points: Tensor) -> Tensor:
+    """Squared distances (n, k), infinite where the row (n,) and the point (k,) belong to the same sample."""
+    return squared.masked_fill((rows[:, None] == points) & (points != SHARED), torch.inf)
+
+
+def oddness(found: Tensor, known: Tensor) -> Tensor:
+    """(b,) the largest over the ingredients of (distance - median) / (95 % quantile - median) of the known (c, k)."""
+    whole = known[known.isfinite().all(1)]
+    middle, high = whole.quantile(0.5, dim=0), whole.quantile(0.95, dim=0)
+    # An ingredient that is the same for all has no scale of its own: rounding must not decide there.
+    spread = (high - middle).clamp_min(1e-6 * high.abs()).clamp_min(1e-12)
+    return ((found - middle) / spread).amax(1)
+
+
+def share(found: Tensor, known: Tensor) -> Tensor:
+    """(b,) share of the known (c,) and of the sample itself that are at least as large."""
+    order = known.sort().values
+    below = torch.searchsorted(order, found.contiguous(), right=False)
+    return (len(order) - below + 1).double() / (len(order) + 1)

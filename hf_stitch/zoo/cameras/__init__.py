@@ -1,0 +1,1 @@
+"""Two cameras that watch a rotating solid."""

@@ -1,0 +1,1 @@
+"""Small networks as Hugging Face models."""

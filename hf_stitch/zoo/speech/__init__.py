@@ -1,0 +1,1 @@
+"""Spoken opinions: grammar, synthesis, recogniser, classifiers, translator."""

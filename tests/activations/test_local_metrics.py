@@ -1,0 +1,199 @@
+"""Local metrics of paired rows: the same whatever is run together, in memory that neighbours do not fill."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from local_metrics import metric_of, vectors
+from pico_recipes import bench, listening, reading
+from torch import Tensor
+
+from hf_stitch.activations import collection, local_metrics
+from hf_stitch.activations.local_metrics import Role, collect_metric
+from hf_stitch.activations.neighborhoods import moves
+from hf_stitch.geometry.local_metrics.covariance_sketch import CovarianceSketch
+from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
+from hf_stitch.recipe.overrides import merge
+from hf_stitch.runtime.cache import cache_folder
+
+
+def inverse(metric: LocalMetric) -> Tensor:
+    """(n, m, m) matrices of the forms."""
+    unit = torch.eye(metric.features, dtype=torch.float64)
+    form = metric.factors.double().mT @ metric.factors.double()
+    return metric.scale.double()[:, None, None] * unit + metric.sign * form
+
+
+def alike(a: LocalMetric, b: LocalMetric, rtol: float = 1e-2) -> None:
+    first, second = inverse(a), inverse(b)
+    assert first.shape == second.shape
+    size = second.flatten(1).norm(dim=1)
+    off = (first - second).flatten(1).norm(dim=1)
+    assert float((off / size).median()) < rtol / 10
+    assert float((off / size).max()) < rtol
+
+
+@pytest.fixture
+def text(pico_roberta: Path, pico_xlnet: Path, written: Path) -> dict:
+    """Few samples, regularised metrics: small changes of the neighbours change them little."""
+    few = {"data": {"fit": {"samples": 12}}, "neighborhoods": {"eta": 0.5, "rank": "auto"}}
+    return reading(pico_roberta, pico_xlnet, written, **few)
+
+
+@pytest.fixture
+def speech(pico_listener: Path, pico_xlnet: Path, spoken: Path) -> dict:
+    few = {"data": {"fit": {"samples": 12}}, "neighborhoods": {"eta": 0.5, "rank": "auto"}}
+    return listening(pico_listener, pico_xlnet, spoken, **few)
+
+
+def test_one_metric_for_each_paired_row_in_their_order(speech: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = bench(speech).collect()
+    pairing = opened.pairing(opened.recipe, opened.rule(opened.recipe), "fit")
+    whole, facts = metric_of(opened)
+    assert len(whole) == len(pairing)
+    assert whole.features == 2 * 16
+    assert facts.keys() == {"dimension", "rank", "local_spectrum"}
+    assert facts["rank"] == whole.rank <= 4
+    assert facts["local_spectrum"][0] == 1
+    assert facts["local_spectrum"] == sorted(facts["local_spectrum"], reverse=True)
+    # a sample alone has the rows of its own, found by its place in the pairing
+    lone = next(i for i, pairs in enumerate(pairing.pairs) if len(pairs.position) > 1)
+    rows = (pairing.keys[:, 0] == lone).nonzero()[:, 0]
+    inputs = opened.source.preparer.batch([opened.samples["fit"].source(lone)])
+    windows = [pairing.pairs[lone].source]
+    around = local_metrics._neighborhood(opened.recipe, opened.source)
+    key, end = [opened.samples["fit"].keys[lone]], opened.source
+    deviations = moves(end.model, end.selected, inputs, key, around, 64)
+    alone = local_metrics._sketch(end, inputs, windows, deviations, opened.recipe)
+    asked = opened.recipe.neighborhoods
+    alike(whole.take(rows), LocalMetric.from_spectrum(*alone, asked.eta, asked.rank, around.width))
+
+
+@pytest.mark.parametrize("role", ["source", "target"])
+def test_batches_and_chunks_change_nothing(text: dict, role: Role, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = metric_of(bench(text), role)
+    monkeypatch.setattr(collection, "SEQUENCE_BATCH", 5)  # other neighbours in a batch, other padding
+    monkeypatch.setattr(local_metrics, "SAMPLES_AT_ONCE", {"vector": 1, "other": 1})  # one neighbour at a time
+    monkeypatch.setenv("HF_STITCH_CACHE", str(cache_folder() / "again"))
+    second, _ = metric_of(bench(text), role)
+    alike(first, second)
+
+
+@pytest.mark.parametrize(("role", "end"), [("source", "roberta"), ("target", "xlnet")])
+def test_the_side_of_the_padding_changes_nothing(text: dict, role: Role, end: str) -> None:
+    kept, turned = bench(text), bench(text)
+    side = turned.source if role == "source" else turned.target
+    sides = {"left": "right", "right": "left"}
+    side.preparer.tool.padding_side = sides[side.preparer.tool.padding_side]
+    assert end in side.side.model
+    found: list[LocalMetric] = []
+    for opened in (kept, turned):
+        opened.collect()
+        pairing = opened.pairing(opened.recipe, kept.rule(opened.recipe), "fit")
+        part = opened.source if role == "source" else opened.target
+        frames = dataclasses.replace(opened.frames["fit"], key=part.tokenizer.padding_side)  # a cache of its own
+        fit = opened.samples["fit"]
+        found.append(collect_metric(opened.recipe, role, part, fit, frames, pairing, opened.runtime)[0])
+    alike(*found)
+
+
+@pytest.mark.parametrize("kind", ["text", "speech"])
+def test_gaussian_metrics_become_exact_ones_in_small_neighbourhoods(request: Any, kind: str) -> None:
+    few = {"data": {"fit": {"samples": 4}}, "neighborhoods": {"delta": 4e-4, "size": 24, "max_rank": 48}}
+    content = merge(request.getfixturevalue(kind), few)
+    drawn, _ = metric_of(bench(content))
+    exact, _ = metric_of(bench(merge(content, {"neighborhoods": {"kind": "jacobian"}})))
+    assert drawn.width == exact.width == pytest.approx(1e-4)
+    alike(drawn, exact, rtol=0.05)
+
+
+def test_vectors_have_exact_metrics(tmp_path: Path) -> None:
+    content = vectors(tmp_path)
+    wide = {"neighborhoods": {"kind": "gaussian", "delta": 1e-4, "size": 4000, "max_rank": 2, "rank": 2}}
+    drawn, _ = metric_of(bench(merge(content, wide)))
+    exact, _ = metric_of(bench(merge(content, {"neighborhoods": {"kind": "jacobian", "rank": 2}})))
+    # exact neighbourhoods are scaled by their own width: compare the forms in units of the input
+    units = drawn.width**2, exact.width**2
+    first, second = inverse(drawn) * units[0], inverse(exact) * units[1]
+    off = (first - second).flatten(1).norm(dim=1) / second.flatten(1).norm(dim=1)
+    assert float(off.median()) < 0.05
+
+
+@pytest.mark.parametrize("size", [3, 40])
+def test_memory_does_not_grow_with_the_number_of_neighbours(
+    text: dict, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, blocks = [], []
+    add = CovarianceSketch.add
+
+    def watched(self: CovarianceSketch, deviations: Tensor) -> None:
+        add(self, deviations)
+        held.append(sum(part.shape[1] for part in self._parts))
+        blocks.append(deviations.shape[0] * deviations.shape[1])
+
+    monkeypatch.setattr(CovarianceSketch, "add", watched)
+    metric_of(bench(merge(text, {"neighborhoods": {"size": size, "max_rank": 3}})))
+    assert max(held) <= 2 * 3
+    # as many samples run together as are fed to one batch, however many neighbours there are
+    assert max(blocks) <= 8 * local_metrics.SAMPLES_AT_ONCE["other"]  # no sample has more than 8 tokens
+
+
+def test_selected_features_have_metrics_of_their_own(text: dict) -> None:
+    whole, _ = metric_of(bench(text))
+    some, _ = metric_of(bench(merge(text, {"source": {"features": {"every": 4}}})))
+    assert (whole.features, some.features) == (16, 4)
+
+
+def test_a_second_variant_asks_for_nothing_new(text: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = bench(text)
+    first, _ = metric_of(opened)
+    assert metric_of(opened)[0] is first
+    monkeypatch.setattr(local_metrics, "_sketch", lambda *args: pytest.fail("neighbours were run again"))
+    again, _ = metric_of(bench(text))
+    assert torch.equal(again.factors, first.factors)
+    other = bench(merge(text, {"neighborhoods": {"eta": 0.1}}))
+    assert metric_of(other)[0].sign == -1  # another inverse of the same covariances
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"neighborhoods": {"delta": 0.1}}, {"sequence": {"per_sample": 2}}])
+def test_other_neighbours_are_drawn_for_other_requests(text: dict, change: dict) -> None:
+    metric_of(bench(text))
+    before = len(list(cache_folder().glob("*/metric-*")))
+    metric_of(bench(merge(text, change)))
+    assert len(list(cache_folder().glob("*/metric-*"))) == 2 * before
+
+
+def test_missing_parts_are_made_again(text: dict) -> None:
+    first, _ = metric_of(bench(text))
+    parts = sorted(cache_folder().glob("*/metric-*"))
+    parts[0].unlink()
+    again, _ = metric_of(bench(text))
+    assert torch.equal(again.factors, first.factors)
+    assert sorted(cache_folder().glob("*/metric-*")) == parts
+
+
+def test_batches_without_any_row_are_left_out(speech: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples in which no word was recognised: a whole batch of them has no rows."""
+    monkeypatch.setattr(collection, "SEQUENCE_BATCH", 2)
+    opened = bench(speech).collect()
+    pairing = opened.pairing(opened.recipe, opened.rule(opened.recipe), "fit")
+    frames = opened.frames["fit"]
+    bucket = frames.buckets[1]
+    pairs = list(pairing.pairs)
+    for i in bucket:
+        pairs[i] = type(pairs[i])(pairs[i].source[:0], pairs[i].target[:0], pairs[i].position[:0])
+    kept = torch.tensor([key not in bucket for key in pairing.keys[:, 0].tolist()])
+    fewer = type(pairing)(tuple(pairs), pairing.keys[kept], pairing.dropped)
+    found, _ = opened.metric(opened.recipe, "source", fewer)
+    assert len(found) == int(kept.sum())
+
+
+def test_as_many_neighbours_run_together_as_their_length_allows() -> None:
+    assert local_metrics.at_once("vector", 100, 1) == 655
+    assert local_metrics.at_once("audio", 16, 100) == 4, "2 s: as for texts"
+    assert local_metrics.at_once("audio", 8, 1500) == 1, "30 s"
+    assert local_metrics.at_once("vector", 650, 100) == 1

@@ -1,0 +1,494 @@
+"""The command line: every verb, every status, one line for every error that a user can cause."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+from pico_texts import SENTENCES
+
+from hf_stitch.cli import evaluate, predict, progress_bars
+from hf_stitch.cli.inspect import folded
+from hf_stitch.cli.main import main
+from hf_stitch.errors import DataError
+from hf_stitch.recipe.digest import digest
+from hf_stitch.recipe.shipped import shipped
+from hf_stitch.runtime import cache
+
+VERBS = ["fit", "evaluate", "predict", "inspect"]
+GROUPS = {"recipes": ["ls", "show", "copy", "check"], "zoo": ["ls", "build"], "cache": ["ls", "clear"]}
+HEAVY = ("datasets", "evaluate", "matplotlib", "numpy", "pydantic", "scipy", "torch", "transformers", "yaml")
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    """Status, stdout and stderr of one command."""
+    capsys.readouterr()
+    status = main([str(word) for word in words])
+    out, err = capsys.readouterr()
+    return status, re.sub(r"\x1b\[[\d;]*m", "", out), err
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    """The one line on stderr of a command that the user can mend."""
+    status, out, err = run(capsys, *words)
+    assert (status, out) == (2, "")
+    lines = [line for line in err.splitlines() if line.startswith("hf-stitch: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in err
+    return lines[0]
+
+
+@pytest.fixture(scope="session")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
+    lines = [{"text": text, "label": i % 2} for i, text in enumerate(SENTENCES * 6)]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def recipe(tmp_path_factory: pytest.TempPathFactory, rows: Path, pico_roberta: Path, pico_xlnet: Path) -> Path:
+    """Pieces of words onto words, by characters: the quickest fit there is."""
+    data = f"{{dataset: {rows}, columns: {{source: text, label: label}}}}"
+    path = tmp_path_factory.mktemp("recipe") / "pico.yaml"
+    path.write_text(
+        f"source: {{model: {pico_roberta}, hook: roberta.encoder.layer.0}}\n"
+        f"target: {{model: {pico_xlnet}, hook: transformer.layer.0}}\n"
+        f"data: {{fit: {data}, test: {data}}}\nneighborhoods: {{kind: none}}\nsequence: {{length: spans}}\n"
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def stitched(tmp_path_factory: pytest.TempPathFactory, recipe: Path) -> Path:
+    folder = tmp_path_factory.mktemp("stitched") / "pico"
+    assert main(["fit", str(recipe), "--out", str(folder), "--device", "cpu"]) == 0
+    return folder
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import runpy, sys\nsys.argv = ['hf-stitch', '--help']\n"
+        "try: runpy.run_module('hf_stitch', run_name='__main__')\n"
+        "except SystemExit as ending: assert not ending.code\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "Usage: hf-stitch" in done.stdout
+
+
+def test_the_module_runs_as_a_program() -> None:
+    done = subprocess.run([sys.executable, "-m", "hf_stitch", "nonsense"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("hf-stitch: No such command 'nonsense'")
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], *([group] for group in GROUPS)])
+def test_help_without_a_verb(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    status, out, _ = run(capsys, *words)
+    assert status == 0
+    assert out.startswith("Usage: hf-stitch")
+    for verb in GROUPS[words[0]] if words and words[0] in GROUPS else [*VERBS, *GROUPS]:
+        assert re.search(rf"^  {verb} ", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("words", [[v] for v in VERBS] + [[g, v] for g, verbs in GROUPS.items() for v in verbs])
+def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    status, out, _ = run(capsys, *words, "--help")
+    assert status == 0
+    assert f"Example: hf-stitch {' '.join(words)}" in out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "--version")
+    assert status == 0
+    assert re.fullmatch(r"hf-stitch \d+\.\d+\.\d+\n", out)
+
+
+WRONG_WORDS = [
+    (["fitt"], "Did you mean 'fit'"),
+    (["fit"], "Missing argument 'RECIPE'; see hf-stitch fit --help"),
+    (["fit", "parabola", "--devcie", "cpu"], "No such option"),
+    (["fit", "parabolla"], "no recipe 'parabolla'.*did you mean 'parabola'"),
+    (["fit", "parabola", "stitch.methd=rbf"], "unknown key `stitch.methd`; did you mean 'method'"),
+    (["fit", "parabola", "seed"], "override 'seed': expected key=value"),
+    (["fit", "parabola", "--dtype", "floot32"], "floot32.*did you mean 'float32'"),
+    (["fit", "parabola", "--device", "cuda:99"], "cuda:99"),
+    (["evaluate", "nowhere"], "nowhere: no such folder"),
+    (["predict", "nowhere", "a.wav"], "nowhere: no such folder"),
+    (["inspect", "zoo:nothing"], "the zoo has no model 'nothing'"),
+    (["inspect", "./nowhere"], "no such folder"),
+    (["recipes", "show", "nothing"], "no recipe 'nothing'"),
+    (["recipes", "check", "nothing"], "no recipe 'nothing'"),
+    (["zoo", "build", "nothing"], "nothing"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), WRONG_WORDS, ids=[" ".join(words) for words, _ in WRONG_WORDS])
+def test_what_the_user_can_mend_is_status_2_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert re.search(message, refused(capsys, *words))
+
+
+def raising(error: BaseException):
+    def fail(*args: object, **more: object) -> None:
+        raise error
+
+    return fail
+
+
+ENDS = {
+    "fault": (ZeroDivisionError("oops"), 1, "please report"),
+    "interrupt": (KeyboardInterrupt(), 130, "the same command again takes up where this one stopped"),
+    "full": (OSError(errno.ENOSPC, "No space left on device", "/tmp/x/y"), 2, r"no space left: \d+ MB free in /tmp;"),
+    "full of safetensors": (RuntimeError("I/O error: No space left on device (os error 28)"), 2, "no space left"),
+    "forbidden": (PermissionError(errno.EACCES, "Permission denied", "/root/x"), 2, "no permission for /root/x"),
+    "memory": (MemoryError(), 2, "out of memory"),
+    "pipe": (BrokenPipeError(), 0, ""),
+    "exit": (SystemExit(3), 3, ""),
+}
+
+
+@pytest.mark.parametrize(("error", "status", "message"), ENDS.values(), ids=ENDS.keys())
+def test_each_way_to_end_has_its_status(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: BaseException, status: int, message: str
+) -> None:
+    monkeypatch.setattr("hf_stitch.recipe.recipe.Recipe.load", raising(error))
+    if isinstance(error, BrokenPipeError):
+        monkeypatch.setattr("hf_stitch.cli.main.os.dup2", lambda *ends: None)
+    assert main(["recipes", "check", "parabola"]) == status
+    err = capfd.readouterr().err
+    assert re.search(message, err)
+    assert ("Traceback" in err) == (status == 1)
+
+
+def test_recipes_are_listed_shown_copied_and_checked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = run(capsys, "recipes", "ls")
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()[1:]] == list(shipped())
+    name, path = next(iter(shipped().items()))
+    assert run(capsys, "recipes", "show", name)[:2] == (0, path.read_text())
+    assert run(capsys, "recipes", "copy", name)[0] == 0
+    assert (tmp_path / path.name).read_text() == path.read_text()
+    assert "exists" in refused(capsys, "recipes", "copy", name, path.name)
+    assert run(capsys, "recipes", "copy", name, "new/mine.yaml")[0] == 0
+    status, out, _ = run(capsys, "recipes", "check", "new/mine.yaml", "seed=5")
+    assert status == 0
+    assert "is a recipe; it fits " in out
+    (tmp_path / "bad.yaml").write_text("sitch: 1")
+    assert "unknown key `sitch`" in refused(capsys, "recipes", "check", "bad.yaml")
+
+
+def test_the_cache_is_listed_and_cleared_and_nothing_else(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_STITCH_CACHE", str(tmp_path / "cache"))
+    assert run(capsys, "cache", "ls")[1] == f"0 entries, 0 B in {tmp_path / 'cache'}\n"
+    entry, other = tmp_path / "cache" / digest("a"), tmp_path / "cache" / "notes"
+    for folder in (entry / "parts", other):
+        folder.mkdir(parents=True)
+        (folder / "file").write_bytes(b"x" * 1500)
+    (tmp_path / "cache" / digest("b")).symlink_to(other)
+    status, out, _ = run(capsys, "cache", "ls")
+    assert status == 0
+    assert entry.name in out
+    assert out.splitlines()[-1].startswith("1 entries, 1.5 kB in")
+    assert run(capsys, "cache", "clear")[1].startswith("1 entries, 1.5 kB deleted from")
+    assert not entry.exists()
+    assert (other / "file").exists()
+    assert (tmp_path / "cache" / digest("b")).is_symlink()
+
+
+def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("HF_STITCH_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache.cache_folder() == tmp_path / "hf_stitch"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache.cache_folder() == Path.home() / ".cache" / "hf_stitch"
+
+
+def test_the_zoo_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "zoo", "ls")
+    assert status == 0
+    assert "zoo:parabola-a-0" in out
+
+
+def test_zoo_build_is_called_with_plain_names(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    called = []
+    monkeypatch.setattr("hf_stitch.zoo.build.build", lambda *given: called.append(given))
+    assert run(capsys, "zoo", "build", "zoo:parabola", "--out", tmp_path)[0] == 0
+    assert called[0][:2] == (tmp_path, ["parabola"])
+
+
+def test_inspect_shows_hook_points(capsys: pytest.CaptureFixture[str], pico_roberta: Path) -> None:
+    status, out, _ = run(capsys, "inspect", pico_roberta)
+    assert status == 0
+    assert "RobertaForSequenceClassification" in out
+    assert re.search(r"roberta\.encoder\.layer\.0 \(to 1 alike\) +RobertaLayer +\(b, t, 16\) +batch_first +[\d,]+", out)
+    assert "roberta.encoder.layer.1" not in out
+    assert "roberta.encoder.layer.1" in run(capsys, "inspect", pico_roberta, "--all")[1]
+    assert "RobertaModel" in run(capsys, "inspect", pico_roberta.parent / pico_roberta.name)[1]
+    assert "did you mean" in refused(capsys, "inspect", pico_roberta, "--class", "RobertaModl")
+
+
+def row(name: str, parameters: int = 1) -> dict:
+    return {"name": name, "class": "L", "parameters": parameters, "shape": "(b)", "layout": "flat", "usable": True}
+
+
+def test_equal_layers_are_folded_into_the_first_of_each_run() -> None:
+    names = ["a", "a.0", "a.0.x", "a.1", "a.1.x", "a.2", "a.2.x", "a.10", "b", "b1", "b2"]
+    rows = [row(name, 2 if name in ("a.2", "a.2.x") else 1) for name in names]
+    kept = folded(rows)
+    assert [one["name"] for one in kept] == ["a", "a.0", "a.0.x", "a.2", "a.2.x", "a.10", "b", "b1", "b2"]
+    assert [one.get("alike") for one in kept] == [None, 1] + [None] * 7
+    run_of_three = folded([row("a.0"), row("a.1"), row("a.2"), row("a.2.x")])
+    assert [one["name"] for one in run_of_three] == ["a.0", "a.2", "a.2.x"]
+
+
+def test_fit_tells_verdict_measures_and_files(capsys: pytest.CaptureFixture[str], stitched: Path, recipe: Path) -> None:
+    status, out, err = run(capsys, "fit", recipe, "--out", stitched)
+    assert status == 0, err
+    assert "agreement" in out
+    assert "95 % interval" in out
+    assert f"next: hf-stitch predict {stitched} INPUT" in out
+    for name in ("report.json", "model.safetensors", "recipe.yaml"):
+        assert name in out
+        assert (stitched / name).is_file()
+
+
+def test_fit_writes_below_stitched_by_default(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recipe: Path, stitched: Path
+) -> None:
+    from hf_stitch.report.report import Report
+
+    called = []
+
+    def fit(asked: object, out: Path, **more: object) -> tuple[None, Report]:
+        called.append((out, more["device"], more["dtype"]))
+        return None, Report.load(stitched / "report.json")
+
+    monkeypatch.setattr("hf_stitch.experiments.fit.fit", fit)
+    monkeypatch.chdir(tmp_path)
+    assert run(capsys, "fit", recipe, "seed=1", "--device", "cpu", "--dtype", "float32", "name=a/b c")[0] == 0
+    assert called == [(Path("stitched/a-b-c"), "cpu", "float32")]
+
+
+def test_fit_refuses_a_folder_with_something_else(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, recipe: Path, stitched: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    assert "something else" in refused(capsys, "fit", recipe, "--out", tmp_path)
+    assert "another recipe" in refused(capsys, "fit", recipe, "seed=7", "--out", stitched)
+
+
+def test_predict_writes_json_lines_when_piped(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stitched: Path
+) -> None:
+    texts = [*SENTENCES * 3, "a film"]
+    (tmp_path / "texts.txt").write_text("\n\n".join(texts))
+    status, out, err = run(capsys, "predict", stitched, tmp_path / "texts.txt", "--device", "cpu")
+    assert status == 0, err
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [one["input"] for one in found] == texts
+    for one in found:
+        assert set(one) == {"input", "label", "score", "scores", "trust", "trust_parts"}
+        assert set(one["scores"]) == {"negative", "positive"}
+        assert one["score"] == max(one["scores"].values()) == one["scores"][one["label"]]
+        assert sum(one["scores"].values()) == pytest.approx(1)
+    for words in ([], ["-"]):
+        monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(texts[:2]) + "\n\n"))
+        again = [json.loads(line) for line in run(capsys, "predict", stitched, *words)[1].splitlines()]
+        assert [one["label"] for one in again] == [one["label"] for one in found[:2]]
+        assert again[0]["scores"] == pytest.approx(found[0]["scores"], abs=1e-6)
+
+
+def test_predict_shows_a_table_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stitched: Path
+) -> None:
+    (tmp_path / "texts.txt").write_text(SENTENCES[0])
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    status, out, _ = run(capsys, "predict", stitched, tmp_path / "texts.txt")
+    assert status == 0
+    assert out.splitlines()[0].split() == ["input", "label", "score", "trust", "negative", "positive"]
+    assert SENTENCES[0] in out
+
+
+def test_predict_abstains(capsys: pytest.CaptureFixture[str], monkeypatch, tmp_path: Path, stitched: Path) -> None:
+    (tmp_path / "texts.txt").write_text(SENTENCES[0])
+    words = ("predict", stitched, tmp_path / "texts.txt", "--abstain")
+    one = json.loads(run(capsys, *words, "1")[1])
+    assert one["label"] is None
+    assert one["abstained"].startswith("trust ")
+    assert "abstain: expected a share from 0 to 1" in refused(capsys, *words, "2")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert "abstained" in run(capsys, *words, "1")[1]
+
+
+def test_what_came_before_a_useless_input_is_still_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, stitched: Path
+) -> None:
+    (tmp_path / "good.txt").write_text(SENTENCES[0])
+    (tmp_path / "bad.txt").write_bytes(b"\xff\xfe\x00")
+    status, out, err = run(capsys, "predict", stitched, tmp_path / "good.txt", tmp_path / "bad.txt")
+    assert status == 2
+    assert len(out.splitlines()) == 1
+    assert "bad.txt: not text in UTF-8" in err
+    for content, message in ((None, "no such file"), (b"\n", "blank")):
+        (tmp_path / "bad.txt").unlink()
+        if content:
+            (tmp_path / "bad.txt").write_bytes(content)
+            assert message in refused(capsys, "predict", stitched, tmp_path / "bad.txt")
+            continue
+        assert message in refused(capsys, "predict", stitched, tmp_path / "bad.txt")
+        (tmp_path / "bad.txt").touch()
+
+
+def test_a_truncated_model_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path, stitched: Path) -> None:
+    import shutil
+
+    folder = Path(shutil.copytree(stitched, tmp_path / "cut"))
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    (tmp_path / "a.txt").write_text("a film")
+    assert "truncated" in refused(capsys, "predict", folder, tmp_path / "a.txt")
+    (folder / "config.json").unlink()
+    assert "config.json" in refused(capsys, "predict", folder, tmp_path / "a.txt")
+    assert "no stitched model" in refused(capsys, "evaluate", folder)
+
+
+def test_inspect_shows_where_the_halves_of_a_stitched_model_meet(
+    capsys: pytest.CaptureFixture[str], stitched: Path
+) -> None:
+    status, out, err = run(capsys, "inspect", stitched)
+    assert status == 0, err
+    assert "roberta.encoder.layer.0 -> affine (16 to 16 features, length spans) -> " in out
+    assert re.search(r"^layer ", out, re.MULTILINE)
+    assert "multiply-adds (32 -> 32 positions)" in out
+    parts = out[out.index("part ") : out.index("module ")].splitlines()
+    rows = {row.split()[0]: row.split()[1:] for row in parts if row}
+    assert int(rows["total"][2].replace(",", "")) > int(rows["suffix"][2].replace(",", "")) > 0
+    assert "shape" not in out, "no columns without entries"
+
+
+def test_evaluate_measures_again(capsys: pytest.CaptureFixture[str], stitched: Path, rows: Path) -> None:
+    status, out, err = run(capsys, "evaluate", stitched, "--device", "cpu")
+    assert status == 0, err
+    assert "agreement" in out
+    status, out, err = run(capsys, "evaluate", stitched, f"dataset={rows}", "split=train[:50%]", "--device", "cpu")
+    assert status == 0, err
+    assert re.search(r" 12\n| 12 ", out)
+    assert "did you mean 'dataset'" in refused(capsys, "evaluate", stitched, "datasett=x")
+
+
+def test_other_data_take_no_split_from_the_old() -> None:
+    assert evaluate.asked(["data.test.samples=3", "columns.label=x"]) == {"samples": 3, "columns": {"label": "x"}}
+    assert evaluate.asked(["dataset=a.csv"]) == {"dataset": "a.csv", "split": None, "samples": None, "revision": None}
+
+
+class FakePredictor:
+    modality = "audio"
+    notes = ("a.wav: resampled",)
+
+    def __init__(self, folder: Path, device: str | None = None, abstain: float | None = None) -> None:
+        self.folder = folder
+
+    def __call__(self, inputs, on_error=None):
+        for given in inputs:
+            yield {"input": "stdin" if isinstance(given, bytes) else str(given), "values": [float(len(str(given)))]}
+
+
+def test_predict_reads_sound_from_stdin_as_bytes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("hf_stitch.models.predictor.Predictor", FakePredictor)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"RIFF")))
+    status, out, told = run(capsys, "predict", tmp_path, "a.wav", "-")
+    assert status == 0
+    assert told == "note: a.wav: resampled\n"
+    assert [json.loads(line)["input"] for line in out.splitlines()] == ["a.wav", "stdin"]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert run(capsys, "predict", tmp_path, "a.wav")[1].split() == ["input", "0", "a.wav", "5.0000"]
+    assert predict.EXAMPLE.startswith("hf-stitch predict")
+
+
+def test_predict_goes_on_after_a_bad_file(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Half(FakePredictor):
+        def __call__(self, inputs, on_error=None):
+            for given in inputs:
+                if given.name == "bad.wav":
+                    on_error(DataError(f"{given}: not audio"))
+                else:
+                    yield {"input": str(given), "values": [0.0]}
+
+    monkeypatch.setattr("hf_stitch.models.predictor.Predictor", Half)
+    status, out, told = run(capsys, "predict", "somewhere", "a.wav", "bad.wav", "b.wav")
+    assert status == 2
+    assert [json.loads(line)["input"] for line in out.splitlines()] == ["a.wav", "b.wav"]
+    assert "bad.wav: not audio" in told
+
+
+def test_lines_tell_begin_end_and_every_ten_seconds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter([0.0, 4.0, 11.0, 12.0, 22.0, 30.0])
+    monkeypatch.setattr("hf_stitch.cli.progress_bars.time.monotonic", lambda: next(now))
+    told = progress_bars.progress()
+    assert isinstance(told, progress_bars.Lines)
+    with told.stage("neighbours", 100) as advance:
+        for _ in range(4):
+            advance(11)
+    assert capsys.readouterr().err.splitlines() == [
+        "neighbours: 100 to do",
+        "neighbours: 22 of 100, 2.0 a second, 39 s left",
+        "neighbours: 44 of 100, 2.0 a second, 28 s left",
+        "neighbours: done in 30.0 s",
+    ]
+
+
+def test_bars_are_drawn_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    told = progress_bars.progress()
+    assert isinstance(told, progress_bars.Bars)
+    with told.stage("neighbours", 2) as advance:
+        advance(2)
+        told.note("a note")
+    err = capsys.readouterr().err
+    assert "neighbours" in err
+    assert "2/2" in err
+    assert "a note" in err
+
+
+def test_a_file_that_is_no_sound(tmp_path: Path, pico_wav2vec2: Path) -> None:
+    """The predictor's own reading, without a stitched model."""
+    from hf_stitch.errors import DataError
+    from hf_stitch.loading.models import load_model
+    from hf_stitch.loading.processors import Preparer
+    from hf_stitch.models.predictor import Predictor
+    from hf_stitch.recipe.side import Side
+
+    side = Side(model=str(pico_wav2vec2), hook="any")
+    predictor = object.__new__(Predictor)
+    predictor.preparer = Preparer.for_model(side, load_model(side))
+    (tmp_path / "a.wav").write_bytes(b"no sound")
+    with pytest.raises(DataError, match=r"a\.wav: not audio"):
+        list(predictor([tmp_path / "a.wav"]))
+    with pytest.raises(DataError, match="stdin: empty"):
+        list(predictor([b""]))
+    soundfile.write(tmp_path / "b.wav", [0.5] * 100, 16000)
+    with pytest.raises(DataError, match="too short"):
+        list(predictor([str(tmp_path / "b.wav")]))

@@ -1,0 +1,176 @@
+"""Model cards: metadata that reads back equal, and committed cards that are in step with their reports."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import reports
+import yaml
+from huggingface_hub import ModelCard
+
+from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.recipe.shipped import shipped
+from hf_stitch.report.measure import Measure
+from hf_stitch.report.rendering.card import card_for, eval_results, line, pipeline_tag, slim
+from hf_stitch.report.report import Report
+
+ROOT = Path(__file__).parents[2]
+CARDS, RECIPES = ROOT / "model_cards", ROOT / "recipes"
+STEMS = sorted(path.relative_to(CARDS).with_suffix("").as_posix() for path in CARDS.rglob("*.json"))
+BOTH = [reports.speech_report, reports.parabola_report]
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_committed_card_is_that_of_its_report(stem: str) -> None:
+    report = Report.load(CARDS / f"{stem}.json")
+    assert (CARDS / f"{stem}.md").read_text(encoding="utf-8") == card_for(report)
+    assert slim(report) == report, "commit slim(report): single points do not belong into the repository"
+    assert report.recipe["name"] == yaml.safe_load((RECIPES / f"{stem}.yaml").read_text()).get(
+        "name", stem.split("/")[-1]
+    )
+    assert any(m.split == "test" for m in report.measures)
+
+
+def test_a_card_for_every_recipe() -> None:
+    """Of every recipe that can be fitted here; those of full size name models and data of the Hub."""
+    recipes = sorted(name for name in shipped() if "zoo:" in Recipe.load(name).source.model)
+    cards = sorted(path.relative_to(CARDS).with_suffix("").as_posix() for path in CARDS.rglob("*.md"))
+    assert recipes == cards == STEMS
+    assert len(recipes) >= 3
+    assert all(name.startswith("thesis/") for name in shipped().keys() - set(recipes))
+
+
+@pytest.mark.parametrize("make", BOTH)
+def test_metadata_reads_back_equal(make) -> None:
+    report = make()
+    text = card_for(report)
+    card = ModelCard(text)
+    assert card.data.eval_results == eval_results(report)
+    assert len(card.data.eval_results) >= 2
+    assert card.data.library_name == "transformers"  # what `pipeline(model=ID)` asks for
+    assert len(card.data.base_model) == 2
+    assert card.data.datasets
+    assert set(card.data.metrics) == {result.metric_type for result in card.data.eval_results}
+    assert "!!python" not in text
+    assert card.data.model_name == report.name
+    index = yaml.safe_load(text.split("---")[1])["model-index"]
+    assert [entry["name"] for entry in index] == [report.name]
+
+
+def test_metadata_of_the_speech_card() -> None:
+    assert ModelCard(card_for(reports.parabola_report())).data.license == "apache-2.0", "the package's own"
+    card = ModelCard(card_for(reports.speech_report()))
+    assert card.data.license == "apache-2.0"
+    assert card.data.pipeline_tag == "audio-classification"
+    assert card.data.base_model == ["hf_stitch/zoo-speech_ctc", "hf_stitch/zoo-sentiment_xlnet"]
+    assert {"model-stitching", "rbf+nearest"} <= set(card.data.tags)
+    found = {(r.dataset_split, r.metric_type): r.metric_value for r in card.data.eval_results}
+    assert found["test", "agreement"] == 0.965
+    assert len(found) == 15
+
+
+def test_hub_ids_stay_and_local_folders_are_left_out() -> None:
+    recipe = {
+        "name": "x", "source": {"model": "facebook/wav2vec2-base-960h", "hook": "a"},
+        "target": {"model": "/home/me/model dir", "hook": "b", "class": "BertForSequenceClassification"},
+        "data": {"test": {"dataset": "./local.csv"}},
+    }  # fmt: skip
+    card = ModelCard(card_for(reports.speech_report(recipe=recipe, diagnostics={})))
+    assert card.data.base_model == ["facebook/wav2vec2-base-960h"]
+    assert card.data.license == "unknown", "nothing is known of a Hub id or a folder unless it is recorded"
+    assert card.data.to_dict().get("datasets") is None
+    assert "not recorded" in card.text
+
+
+def test_two_licences_are_both_named() -> None:
+    card = ModelCard(
+        card_for(reports.speech_report(diagnostics={"licences": {"source": "mit", "target": "apache-2.0"}}))
+    )
+    assert (card.data.license, card.data.license_name) == ("other", "see-base-models")
+    assert "mit" in card.text
+    assert "apache-2.0" in card.text
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "tag"),
+    [
+        ({"class": "Wav2Vec2ForCTC"}, {"class": "XLNetForSequenceClassification"}, "audio-classification"),
+        ({"model": "zoo:speech_ctc"}, {"class": "XLNetForSequenceClassification"}, "audio-classification"),
+        ({"class": "RobertaModel"}, {"class": "XLNetForSequenceClassification"}, "text-classification"),
+        ({"class": "LlamaForCausalLM"}, {"class": "GPT2LMHeadModel"}, None),
+        ({"class": "LlamaForCausalLM"}, {"class": "LlamaForCausalLM"}, "text-generation"),
+        ({}, {}, None),
+    ],
+)
+def test_pipeline_tag(source: dict, target: dict, tag: str | None) -> None:
+    assert pipeline_tag(reports.speech_report(recipe={"source": source, "target": target})) == tag
+
+
+def test_task_in_the_diagnostics_wins() -> None:
+    assert pipeline_tag(reports.parabola_report(diagnostics={"task": "tabular-regression"})) == "tabular-regression"
+
+
+@pytest.mark.parametrize("make", BOTH)
+def test_card_says_everything_measured_on_the_test(make) -> None:
+    report = make()
+    text = card_for(report)
+    for m in report.measures:
+        assert m.split == "validation" or f" {m.write(m.value)}" in text
+    assert report.verdict.text.replace("|", "\\|") in text
+    assert all(note in text for note in report.notes)
+
+
+@pytest.mark.parametrize("make", BOTH)
+def test_slim_report_gives_the_same_card(make) -> None:
+    report = make()
+    small = slim(report)
+    assert card_for(small) == card_for(report)
+    assert slim(small) == small
+    assert len(small.to_json()) < 0.75 * len(report.to_json())
+    fit = small.diagnostics["fits"]["diffusion"]
+    assert "coordinates" not in fit["source"]
+    assert fit["alignment"]["coordinates"] == report.diagnostics["fits"]["diffusion"]["alignment"]["coordinates"]
+
+
+def test_card_without_results() -> None:
+    text = card_for(reports.speech_report(measures=[], recipe={}, diagnostics={}, notes=[], chosen=None, timings={}))
+    assert "Nothing was measured" in text
+    assert ModelCard(text).data.eval_results is None
+
+
+def test_null_values_stay_out_of_the_index() -> None:
+    report = reports.speech_report(
+        measures=[Measure("agreement", "affine"), Measure("kappa", "affine", value=0.5)], recipe={}
+    )
+    assert [result.metric_type for result in eval_results(report)] == ["kappa"]
+
+
+EVIL = "a | b\n---\n# heading [x](http://evil.example) <b>bold</b> `tick ```\n{{ 7 * 7 }}"
+
+
+def test_no_text_breaks_the_card() -> None:
+    base = reports.speech_report()
+    recipe = {**base.recipe, "name": EVIL, "description": EVIL, "seed": EVIL}
+    recipe["source"] = {"model": EVIL, "hook": EVIL}
+    verdict = type(base.verdict)("holds", EVIL, EVIL)
+    text = card_for(reports.speech_report(recipe=recipe, verdict=verdict, notes=[EVIL]))
+    card = ModelCard(text)
+    assert card.data.model_name == EVIL
+    body = card.text
+    outside = re.sub(r"(?ms)^(`{3,})yaml$.*?^\1$", "", body)
+    own = ("## Verdict: The halves fit", "## Results", "## Use", "## What was asked", "## Limits", "## Licences")
+    assert [row for row in outside.splitlines() if re.match("##? ", row)][1:] == list(own)
+    assert "# heading" not in [found[:9] for found in outside.splitlines()]
+    prose = re.sub(r"`[^`\n]+`", "", outside)
+    assert "](http" not in prose
+    assert "<b>" not in prose
+    assert "49" not in body.split()
+
+
+def test_line_is_one_line_without_power() -> None:
+    assert line("a\n b|c") == "a b\\|c"
+    assert line("[1, 2] stays") == "[1, 2] stays"
+    assert line("[x](y)") == "[x&#93;(y)"
+    assert line("`code` and `") == "'code' and '"
