@@ -17,7 +17,7 @@ from torch import Tensor
 from hf_stitch.activations.ctc import CtcAlphabet
 from hf_stitch.activations.forced_alignment import forced_path, spelled
 from hf_stitch.activations.frames import Answers, Frames
-from hf_stitch.activations.hooked_model import End, alphabet_of
+from hf_stitch.activations.hooked_model import HookedModel, alphabet_of
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.errors import ActivationError
 from hf_stitch.hooks.capture import capture, observe
@@ -41,12 +41,18 @@ def buckets_of(lengths: Sequence[int], size: int) -> tuple[tuple[int, ...], ...]
     return tuple(tuple(order[k : k + size]) for k in range(0, len(order), size))
 
 
-def batch_size(end: End) -> int:
+def batch_size(end: HookedModel) -> int:
     return VECTOR_BATCH if end.preparer.modality == "vector" else SEQUENCE_BATCH
 
 
 def collect(
-    source: End, target: End, samples: Samples, split: str, runtime: Runtime, data: Any, forced: bool = False
+    source: HookedModel,
+    target: HookedModel,
+    samples: Samples,
+    split: str,
+    runtime: Runtime,
+    data: Any,
+    forced: bool = False,
 ) -> Frames:
     """Run both models over the samples.
 
@@ -79,8 +85,8 @@ def collect(
 
 
 def _part(
-    source: End,
-    target: End,
+    source: HookedModel,
+    target: HookedModel,
     samples: Samples,
     bucket: Sequence[int],
     runtime: Runtime,
@@ -118,11 +124,11 @@ def _forced(logits: Ragged, texts: Sequence[str], letters: CtcAlphabet) -> Tenso
 
 
 def _seen(
-    end: End, role: str, points: list[HookPoint], inputs: dict[str, Tensor]
+    end: HookedModel, role: str, points: list[HookPoint], inputs: dict[str, Tensor]
 ) -> tuple[list[Tensor], Answers | None]:
     """Activations at the points, and the model's own answer; its decoder runs only where that is wanted."""
-    if end.writer is not None:
-        return capture(end.model, points, inputs), end.writer.own(end.model, inputs)
+    if end.text_output is not None:
+        return capture(end.model, points, inputs), end.text_output.own(end.model, inputs)
     if role == "source" and getattr(end.model.config, "is_encoder_decoder", False):
         return capture(end.model, points, inputs), None
     found, output = observe(end.model, points, inputs)
@@ -151,7 +157,7 @@ def to_device(inputs: dict[str, Tensor], runtime: Runtime) -> dict[str, Tensor]:
     return {name: value.to(runtime.device) for name, value in inputs.items()}
 
 
-def _check_finite(frames: Ragged, end: End, keys: Sequence[str]) -> None:
+def _check_finite(frames: Ragged, end: HookedModel, keys: Sequence[str]) -> None:
     finite = frames.values.isfinite().flatten(1).all(1).cpu()
     if bool(finite.all()):
         return

@@ -8,7 +8,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from hf_stitch.activations.ctc import CtcAlphabet, alphabet
-from hf_stitch.activations.text_output import Writer, settings_of, settle
+from hf_stitch.activations.text_output import TextOutput, configure_generation, generation_settings_of
 from hf_stitch.errors import ArtifactError, HookError, RecipeError
 from hf_stitch.hooks.generation import generation_way
 from hf_stitch.hooks.points import HookPoint, select_features
@@ -23,14 +23,14 @@ from hf_stitch.runtime.runtime import Runtime
 
 
 @dataclass(frozen=True)
-class End:
+class HookedModel:
     """One model with its hook point.
 
     Attributes:
         point: hook point with all features; `features` are the selected ones or None.
         head: hook point of the CTC head's logits, where the model has one.
         identity: what the activations and answers depend on, for cache keys.
-        writer: how it writes, where its answers are texts and they are wanted.
+        text_output: how it writes, where its answers are texts and they are wanted.
     """
 
     side: Side
@@ -40,7 +40,7 @@ class End:
     features: tuple[int, ...] | None
     head: HookPoint | None
     identity: dict
-    writer: Writer | None = None
+    text_output: TextOutput | None = None
 
     @property
     def selected(self) -> HookPoint:
@@ -56,7 +56,7 @@ class End:
         return probe(self.model, module, make_inputs_for(self.model))
 
 
-def open_end(side: Side, runtime: Runtime, generation: Generation | None = None) -> End:
+def open_hooked_model(side: Side, runtime: Runtime, generation: Generation | None = None) -> HookedModel:
     """Load a model and check its hook point.
 
     Args:
@@ -68,17 +68,17 @@ def open_end(side: Side, runtime: Runtime, generation: Generation | None = None)
     """
     model = load_model(side, dtype=runtime.dtype, device=runtime.device)
     _check_weights(side, model)
-    return end_of(side, model, Preparer.for_model(side, model), fingerprint_of(side), runtime, generation)
+    return hooked_model_of(side, model, Preparer.for_model(side, model), fingerprint_of(side), runtime, generation)
 
 
-def end_of(
+def hooked_model_of(
     side: Side,
     model: PreTrainedModel,
     preparer: Preparer,
     stamp: str,
     runtime: Runtime,
     generation: Generation | None = None,
-) -> End:
+) -> HookedModel:
     """The end of a model that is there, with its hook point checked; `stamp` stands for its weights in cache keys.
 
     Raises:
@@ -105,22 +105,25 @@ def end_of(
         "dtype": str(model.dtype),
         "device": runtime.device.type,
     }
-    writer = None if generation is None else _writer(model, point, generation)
-    if writer is not None:
-        identity["writes"] = {**writer.to_dict(), **(settings_of(model) if writer.way != "ctc" else {})}
-    return End(side, model, preparer, point, features, head, identity, writer)
+    text_output = None if generation is None else _writer(model, point, generation)
+    if text_output is not None:
+        identity["writes"] = {
+            **text_output.to_dict(),
+            **(generation_settings_of(model) if text_output.mode != "ctc" else {}),
+        }
+    return HookedModel(side, model, preparer, point, features, head, identity, text_output)
 
 
-def _writer(model: PreTrainedModel, point: HookPoint, asked: Generation) -> Writer | None:
-    writer = Writer.of(model, point)
-    if writer is None and model.can_generate():
+def _writer(model: PreTrainedModel, point: HookPoint, asked: Generation) -> TextOutput | None:
+    text_output = TextOutput.of(model, point)
+    if text_output is None and model.can_generate():
         generation_way(model, point)  # says why not from there
-    if writer is not None and writer.way != "ctc":
-        settle(model, writer.way, asked.settings())
-    return writer
+    if text_output is not None and text_output.mode != "ctc":
+        configure_generation(model, text_output.mode, asked.settings())
+    return text_output
 
 
-def alphabet_of(source: End) -> CtcAlphabet:
+def alphabet_of(source: HookedModel) -> CtcAlphabet:
     """The CTC head's classes by the source's own tokenizer.
 
     Raises:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from hf_stitch.activations.collection import batch_size, store_at, to_device
 from hf_stitch.activations.frames import Frames
-from hf_stitch.activations.hooked_model import End
-from hf_stitch.activations.neighborhoods import Neighborhood, embedding_point, given_moves, moves
+from hf_stitch.activations.hooked_model import HookedModel
+from hf_stitch.activations.neighborhoods import Neighborhood, embedding_point, given_perturbations, perturbations
 from hf_stitch.activations.windows import pool_windows
 from hf_stitch.errors import DataError
 from hf_stitch.geometry.local_metrics.covariance_sketch import CovarianceSketch
@@ -34,7 +34,7 @@ STEPS_AT_ONCE = {"vector": 65536, "other": 16384}  # timesteps of them all: long
 
 
 def collect_metric(
-    recipe: Recipe, role: Role, end: End, samples: Samples, frames: Frames, pairing: Pairing, runtime: Runtime
+    recipe: Recipe, role: Role, end: HookedModel, samples: Samples, frames: Frames, pairing: Pairing, runtime: Runtime
 ) -> tuple[LocalMetric, dict[str, Any]]:
     """Local metric of every paired row of one side.
 
@@ -61,12 +61,12 @@ def collect_metric(
                     deviations = _among(recipe, role, end, samples, bucket, runtime)
                 elif around is None:
                     near = _given(recipe, role, end, samples, bucket, runtime)
-                    deviations = given_moves(end.model, end.selected, inputs, near)
+                    deviations = given_perturbations(end.model, end.selected, inputs, near)
                 else:
                     keys = [samples.keys[i] for i in bucket]
                     steps = int((frames.source if role == "source" else frames.target).lengths[list(bucket)].max())
                     chunk = at_once(end.preparer.modality, len(bucket), steps)
-                    deviations = moves(end.model, end.selected, inputs, keys, around, chunk)
+                    deviations = perturbations(end.model, end.selected, inputs, keys, around, chunk)
                 sketch = _sketch(end, inputs, [windows[i] for i in bucket], deviations, recipe)
                 store.write(name, dict(zip(("directions", "variances", "trace"), sketch)))
             advance(len(bucket) * runtime.accelerator.num_processes)
@@ -88,7 +88,7 @@ def _offered(recipe: Recipe, samples: Samples, role: Role) -> int:
     return len(samples.neighbours(0, SIDES.index(role)))
 
 
-def _neighborhood(recipe: Recipe, end: End) -> Neighborhood:
+def _neighborhood(recipe: Recipe, end: HookedModel) -> Neighborhood:
     asked = recipe.neighborhoods
     where = asked.where or ("embedding" if end.preparer.modality == "text" else "input")
     embedding = embedding_point(end.model, end.probe) if where == "embedding" else None
@@ -103,7 +103,7 @@ def at_once(modality: str, batch: int, steps: int) -> int:
 
 
 def _given(
-    recipe: Recipe, role: Role, end: End, samples: Samples, bucket: Sequence[int], runtime: Runtime
+    recipe: Recipe, role: Role, end: HookedModel, samples: Samples, bucket: Sequence[int], runtime: Runtime
 ) -> Iterator[dict[str, Tensor]]:
     """Batches of the first, second, ... neighbour of every sample; at most `size` of them."""
     near = [samples.neighbours(i, SIDES.index(role)) for i in bucket]
@@ -118,7 +118,7 @@ def _given(
 
 
 def _among(
-    recipe: Recipe, role: Role, end: End, samples: Samples, bucket: Sequence[int], runtime: Runtime
+    recipe: Recipe, role: Role, end: HookedModel, samples: Samples, bucket: Sequence[int], runtime: Runtime
 ) -> Iterator[Tensor]:
     """Moves to other samples of the data that are the neighbours (Bertalan et al., section 4.4); each runs once."""
     assert samples.whole is not None
@@ -139,7 +139,7 @@ def _among(
 
 
 def _sketch(
-    end: End,
+    end: HookedModel,
     inputs: dict[str, Tensor],
     windows: Sequence[np.ndarray],
     deviations: Iterator[Tensor],

@@ -74,7 +74,7 @@ def _block(seed: int, key: str, number: int, block: int, shape: tuple[int, ...])
     return draw(seed, key, number, block, shape)
 
 
-def moves(
+def perturbations(
     model: PreTrainedModel,
     point: HookPoint,
     inputs: Inputs,
@@ -108,7 +108,7 @@ def moves(
             yield (found.unflatten(0, (len(numbers), len(keys))) - centre).transpose(0, 1)
 
 
-def given_moves(
+def given_perturbations(
     model: PreTrainedModel, point: HookPoint, inputs: Inputs, neighbours: Iterator[Inputs]
 ) -> Iterator[Tensor]:
     """How the activations of a batch move for neighbours that the data give (Bertalan et al., section 4.2).
@@ -117,7 +117,7 @@ def given_moves(
         neighbours: the j-th item holds the model inputs of the j-th neighbour of every sample.
 
     Yields:
-        (b, 1, t, m), as `moves`.
+        (b, 1, t, m), as `perturbations`.
     """
     with torch.no_grad():
         centre = capture(model, [point], inputs)[0]
@@ -130,7 +130,7 @@ def _repeat(value: Tensor, times: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Position:
     """Where perturbations enter: a float input by name, or a module's output."""
 
     name: str
@@ -172,14 +172,14 @@ class _Place:
             handle.remove()
 
 
-def _place(model: PreTrainedModel, inputs: Inputs, around: Neighborhood) -> _Place:
+def _place(model: PreTrainedModel, inputs: Inputs, around: Neighborhood) -> _Position:
     mask = inputs.get("attention_mask")
     if around.embedding is not None:
         ids = inputs["input_ids"]
         weight = next(resolve(model, around.embedding.module).parameters())
         shape = (ids.shape[1], around.embedding.width)
         module = resolve(model, around.embedding.module)
-        return _Place("", shape, mask, module, around.embedding.layout, weight.detach().new_zeros(()))
+        return _Position("", shape, mask, module, around.embedding.layout, weight.detach().new_zeros(()))
     name = next((name for name in FLOAT_INPUTS if name in inputs), None)
     if name is None:
         raise HookError(
@@ -188,7 +188,7 @@ def _place(model: PreTrainedModel, inputs: Inputs, around: Neighborhood) -> _Pla
         )
     value = inputs[name]
     along = mask is not None and mask.shape == value.shape[: mask.ndim]
-    return _Place(name, tuple(value.shape[1:]), mask if along else None, None, "", value.new_zeros(()))
+    return _Position(name, tuple(value.shape[1:]), mask if along else None, None, "", value.new_zeros(()))
 
 
 def embedding_point(model: PreTrainedModel, probe: Callable[[str], HookPoint]) -> HookPoint:
@@ -204,7 +204,12 @@ def embedding_point(model: PreTrainedModel, probe: Callable[[str], HookPoint]) -
 
 
 def _tangents(
-    model: PreTrainedModel, point: HookPoint, inputs: Inputs, keys: Sequence[str], around: Neighborhood, place: _Place
+    model: PreTrainedModel,
+    point: HookPoint,
+    inputs: Inputs,
+    keys: Sequence[str],
+    around: Neighborhood,
+    place: _Position,
 ) -> Iterator[Tensor]:
     """Exact moves J v: v the unit vectors where there are few inputs, else Gaussian draws."""
     wide = math.prod(place.shape)
@@ -223,7 +228,7 @@ def _tangents(
         yield torch.zeros_like(moved)
 
 
-def _jvp(model: PreTrainedModel, point: HookPoint, inputs: Inputs, tangent: Tensor, place: _Place) -> Tensor:
+def _jvp(model: PreTrainedModel, point: HookPoint, inputs: Inputs, tangent: Tensor, place: _Position) -> Tensor:
     # Only the plain attention kernel has forward-mode derivatives.
     with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH), torch.no_grad():
         zero = torch.zeros_like(tangent)

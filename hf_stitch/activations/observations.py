@@ -8,11 +8,11 @@ from typing import Any
 
 from hf_stitch.activations.collection import collect
 from hf_stitch.activations.frames import Frames
-from hf_stitch.activations.hooked_model import End, open_end
+from hf_stitch.activations.hooked_model import HookedModel, open_hooked_model
 from hf_stitch.activations.local_metrics import Role, collect_metric
 from hf_stitch.errors import RecipeError
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
-from hf_stitch.loading.provenance import described
+from hf_stitch.loading.provenance import data_stamp
 from hf_stitch.loading.samples import Samples, load_samples
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.runtime.runtime import Runtime
@@ -20,14 +20,14 @@ from hf_stitch.runtime.timings import Timings
 from hf_stitch.runtime.torchaudio_extra import trouble
 from hf_stitch.stitching.lengths.learn import make_rule
 from hf_stitch.stitching.lengths.rule import LengthRule
-from hf_stitch.stitching.lengths.target_texts import Texts
+from hf_stitch.stitching.lengths.target_texts import TargetTexts
 from hf_stitch.stitching.pairing import Pairing, pair_rows
 
 SPLITS = ("fit", "validation", "test")
 
 
 @dataclass
-class Workbench:
+class Observations:
     """One pair of ends with its data.
 
     Attributes:
@@ -38,16 +38,16 @@ class Workbench:
     recipe: Recipe
     runtime: Runtime
     timings: Timings
-    source: End
-    target: End
+    source: HookedModel
+    target: HookedModel
     samples: dict[str, Samples]
     frames: dict[str, Frames] = field(default_factory=dict)
     direction: str = "forward"
-    _texts: dict[tuple[str, str, str], Texts] = field(default_factory=dict)
+    _texts: dict[tuple[str, str, str], TargetTexts] = field(default_factory=dict)
     _metrics: dict[tuple[str, str], tuple[LocalMetric, dict]] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, recipe: Recipe, runtime: Runtime, timings: Timings, splits: tuple[str, ...] = SPLITS) -> Workbench:
+    def open(cls, recipe: Recipe, runtime: Runtime, timings: Timings, splits: tuple[str, ...] = SPLITS) -> Observations:
         """Load models and data and check them; nothing long is done yet.
 
         Raises:
@@ -55,7 +55,10 @@ class Workbench:
         """
         with timings.stage("load.models"):
             back = recipe.generation if recipe.directions == "both" else None
-            source, target = open_end(recipe.source, runtime, back), open_end(recipe.target, runtime, recipe.generation)
+            source, target = (
+                open_hooked_model(recipe.source, runtime, back),
+                open_hooked_model(recipe.target, runtime, recipe.generation),
+            )
         check_writer(recipe, target)
         if recipe.data.test is None and "test" in splits:
             runtime.progress.note("the recipe has no data.test part: the map is fitted, but nothing will be measured")
@@ -70,12 +73,12 @@ class Workbench:
             next(iter(samples.values())).remarks.append(broken)
         return cls(recipe, runtime, timings, source, target, samples)
 
-    def collect(self) -> Workbench:
-        """Run both models over all samples; returns the bench with its frames."""
+    def collect(self) -> Observations:
+        """Run both models over all samples; returns the observations with their frames."""
         forced = any(recipe.sequence.align == "forced" for _, recipe in self.recipe.variants())
         for split, samples in self.samples.items():
             with self.timings.stage(f"activations.{split}"):
-                data = described(getattr(self.recipe.data, split))
+                data = data_stamp(getattr(self.recipe.data, split))
                 ends = self.source, self.target
                 self.frames[split] = collect(*ends, samples, split, self.runtime, data, forced and split == "fit")
             samples.remarks += self._cut_texts(split)
@@ -95,8 +98,8 @@ class Workbench:
                     notes.append(f"{split}: {count} texts are longer than {most}; the rest of them is left out")
         return notes
 
-    def swapped(self) -> Workbench:
-        """The same bench from target to source; nothing is collected anew."""
+    def swapped(self) -> Observations:
+        """The same observations from target to source; nothing is collected anew."""
         return replace(
             self,
             source=self.target,
@@ -108,14 +111,14 @@ class Workbench:
             _metrics={},
         )
 
-    def texts(self, recipe: Recipe, split: str) -> Texts | None:
+    def texts(self, recipe: Recipe, split: str) -> TargetTexts | None:
         """Tokens of a split's target texts, where the length rule needs them."""
         rule = recipe.sequence.length
         if rule not in ("ctc", "spans"):
             return None
         key = (rule, recipe.sequence.unit, split)
         if key not in self._texts:
-            self._texts[key] = Texts.of(self.source, self.target, self.samples[split], recipe.sequence)
+            self._texts[key] = TargetTexts.of(self.source, self.target, self.samples[split], recipe.sequence)
         return self._texts[key]
 
     def rule(self, recipe: Recipe) -> LengthRule:
@@ -139,7 +142,7 @@ class Workbench:
         return self._metrics[role, asked]
 
 
-def check_writer(recipe: Recipe, target: End) -> None:
+def check_writer(recipe: Recipe, target: HookedModel) -> None:
     """RecipeError when a recipe says how a target is to generate that does not."""
-    if recipe.generation.settings() and (target.writer is None or target.writer.way == "ctc"):
+    if recipe.generation.settings() and (target.text_output is None or target.text_output.mode == "ctc"):
         raise RecipeError(f"generation: {recipe.target.model} generates no tokens; leave out what is set there")

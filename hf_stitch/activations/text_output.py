@@ -18,50 +18,50 @@ from hf_stitch.hooks.masks import timestep_mask
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.hooks.suffix import run_suffix
 
-Way = Literal["encoder", "prompt", "ctc"]
-LONGEST = 64  # tokens, where neither the recipe nor the model says
-SILENT = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_bos_token_id")
+Mode = Literal["encoder", "prompt", "ctc"]
+MAX_NEW_TOKENS = 64  # tokens, where neither the recipe nor the model says
+SKIPPED = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_bos_token_id")
 
 
 @dataclass(frozen=True)
-class Writer:
+class TextOutput:
     """How one model writes.
 
     Attributes:
-        way: it generates from its `encoder`, or behind a `prompt`; or it has a `ctc` head.
-        silent: tokens that are no part of the text: padding, start and end, or the blank of a CTC head.
+        mode: it generates from its `encoder`, or behind a `prompt`; or it has a `ctc` head.
+        skipped: tokens that are no part of the text: padding, start and end, or the blank of a CTC head.
     """
 
-    way: Way
-    silent: tuple[int, ...]
+    mode: Mode
+    skipped: tuple[int, ...]
 
     @classmethod
-    def of(cls, model: PreTrainedModel, point: HookPoint) -> Writer | None:
+    def of(cls, model: PreTrainedModel, point: HookPoint) -> TextOutput | None:
         """How a model writes from activations at a hook point; None of one that gives logits a sample, or nothing."""
         config: Any = model.config
         if type(model).__name__.endswith("ForCTC"):
             return cls("ctc", (int(config.pad_token_id or 0),))
         try:
-            way = generation_way(model, point)
+            mode = generation_way(model, point)
         except HookError:
             return None
-        named = [getattr(part, name, None) for part in (config, model.generation_config) for name in SILENT]
+        named = [getattr(part, name, None) for part in (config, model.generation_config) for name in SKIPPED]
         flat = [token for found in named for token in (found if isinstance(found, list) else [found])]
-        return cls(way, tuple(sorted({int(token) for token in flat if token is not None})))
+        return cls(mode, tuple(sorted({int(token) for token in flat if token is not None})))
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Writer:
+    def from_dict(cls, content: Mapping[str, Any]) -> TextOutput:
         return cls(content["way"], tuple(content["silent"]))
 
     def to_dict(self) -> dict[str, Any]:
-        return {"way": self.way, "silent": list(self.silent)}
+        return {"way": self.mode, "silent": list(self.skipped)}
 
     def own(self, model: Any, inputs: Mapping[str, Tensor]) -> Ragged:
         """What the model writes on its own inputs: tokens (n,) int64 of each."""
-        if self.way == "ctc":
+        if self.mode == "ctc":
             logits = model(**inputs).logits
             return self.path(logits, timestep_mask(model, inputs.get("attention_mask"), logits))
-        if self.way == "encoder":
+        if self.mode == "encoder":
             return self.kept(model.generate(**inputs))
         tokens, mask = inputs["input_ids"], inputs["attention_mask"].bool()
         if not bool(mask.any()):  # no words at all, as of a cascade that heard nothing
@@ -76,7 +76,7 @@ class Writer:
         Raises:
             HookError: a CTC head whose frames are not the timesteps of the hook point.
         """
-        if self.way != "ctc":
+        if self.mode != "ctc":
             return self.kept(generate_from(suffix, plan, values, mask))
         logits = run_suffix(suffix, plan, values, mask).logits
         if logits.shape[1] != mask.shape[1]:
@@ -96,32 +96,32 @@ class Writer:
         return self._packed(list(tokens.cpu()))
 
     def _packed(self, rows: Sequence[Tensor]) -> Ragged:
-        silent = torch.tensor(self.silent)
-        return Ragged.pack([row[~torch.isin(row, silent)] for row in rows])
+        skipped = torch.tensor(self.skipped)
+        return Ragged.pack([row[~torch.isin(row, skipped)] for row in rows])
 
     def texts(self, tokens: Ragged, tokenizer: Any) -> list[str]:
         """What token sequences spell."""
         rows = [tokens[i].tolist() for i in range(len(tokens))]
-        if self.way == "ctc" and getattr(tokenizer, "word_delimiter_token", None):
+        if self.mode == "ctc" and getattr(tokenizer, "word_delimiter_token", None):
             letters = alphabet(tokenizer)
             known = {**letters.symbols, letters.delimiter: " "}
             return [" ".join("".join(known.get(i, "") for i in row).split()) for row in rows]
         return [tokenizer.decode(row, skip_special_tokens=True).strip() for row in rows]
 
 
-def settle(model: PreTrainedModel, way: Way, asked: Mapping[str, Any]) -> None:
+def configure_generation(model: PreTrainedModel, mode: Mode, asked: Mapping[str, Any]) -> None:
     """Set how a model generates, in place: as asked, and for the rest as it does itself; never by drawing lots."""
     settings: Any = model.generation_config
     settings.update(**{**asked, "do_sample": False})
-    if settings.max_new_tokens is None and (settings.max_length is None or way == "prompt"):
-        settings.max_new_tokens = LONGEST  # a length would count the prompt
+    if settings.max_new_tokens is None and (settings.max_length is None or mode == "prompt"):
+        settings.max_new_tokens = MAX_NEW_TOKENS  # a length would count the prompt
     if settings.max_new_tokens is not None:
         settings.max_length = None
     for name in ("temperature", "top_k", "top_p", "typical_p", "min_p"):  # of the lots, which it would warn of
         setattr(settings, name, None)
 
 
-def settings_of(model: PreTrainedModel) -> dict[str, Any]:
+def generation_settings_of(model: PreTrainedModel) -> dict[str, Any]:
     """How a model generates, as plain data; what is saved with a stitched model."""
     found: dict[str, Any] = model.generation_config.to_diff_dict()
     return found

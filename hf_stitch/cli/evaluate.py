@@ -24,7 +24,7 @@ def run(
     It runs on its recipe's test data, or on other data named by KEY=VALUE.
     """
     from hf_stitch.cli.progress_bars import progress
-    from hf_stitch.cli.terminal import hush, tell
+    from hf_stitch.cli.terminal import silence_libraries, tell
     from hf_stitch.errors import ArtifactError
     from hf_stitch.models.hub.repository import local
 
@@ -34,7 +34,7 @@ def run(
     data = asked(changes) if changes else None
     from hf_stitch.experiments.evaluate import evaluate
 
-    hush()
+    silence_libraries()
     tell(evaluate(folder, data, device=device, progress=progress()))
 
 

@@ -29,7 +29,7 @@ def run(
     up where an interrupted one stopped. With --rehearse nothing is fetched: it says what the fit will take.
     """
     from hf_stitch.cli.progress_bars import progress
-    from hf_stitch.cli.terminal import console, files_in, hush, tell
+    from hf_stitch.cli.terminal import console, files_in, silence_libraries, tell
     from hf_stitch.recipe.recipe import Recipe
 
     asked = Recipe.load(recipe, overrides or ())
@@ -38,7 +38,7 @@ def run(
         return _rehearse(asked, folder, device, dtype)
     from hf_stitch.experiments.fit import fit
 
-    hush()
+    silence_libraries()
     _, report = fit(asked, folder, device=device, dtype=dtype, progress=progress())
     tell(report)
     console().print(f"\n{folder}: {files_in(folder)}", markup=False)
@@ -51,10 +51,10 @@ def _rehearse(asked: Any, folder: Path, device: str | None, dtype: str | None) -
 
     from hf_stitch.cli.progress_bars import progress
     from hf_stitch.cli.rehearsal import tell
-    from hf_stitch.cli.terminal import console, hush
+    from hf_stitch.cli.terminal import console, silence_libraries
     from hf_stitch.experiments.rehearsal.rehearse import rehearse
 
-    hush()
+    silence_libraries()
     found = rehearse(asked, device=device, dtype=dtype, progress=progress())
     tell(found)
     path = folder.with_name(f"{folder.name}.rehearsal.json")

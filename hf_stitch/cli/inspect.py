@@ -25,9 +25,9 @@ def run(
     Each hook point comes with its output's shape and layout, and with its parameters. Shapes are in symbols (b batch,
     t time); b,t,c says which axis is which.
     """
-    from hf_stitch.cli.terminal import console, hush
+    from hf_stitch.cli.terminal import console, silence_libraries
 
-    hush()
+    silence_libraries()
     out = console()
     if _is_stitched(model, revision):
         return _show_stitched(model, revision, every)

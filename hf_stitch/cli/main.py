@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hf_stitch.errors import StitchError
 
-DONE, FAULT, MENDABLE, INTERRUPTED = 0, 1, 2, 130
+DONE, FAULT, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 ISSUES = "the project's issue page"
 
 
@@ -45,7 +45,7 @@ def _explain(error: Exception) -> int:
     line = _mendable(error)
     if line is not None:
         _say(line)
-        return MENDABLE
+        return USER_ERROR
     traceback.print_exception(error)
     _say(f"this is a fault of hf_stitch, not yours; please report the lines above on {ISSUES}")
     return FAULT

@@ -35,10 +35,10 @@ def run(
     Shows a table on a terminal, and JSON lines where the output is piped. Without INPUT, or with -, a model of text
     reads one text a line from stdin, and a model of sound the bytes of one file.
     """
-    from hf_stitch.cli.terminal import hush
+    from hf_stitch.cli.terminal import silence_libraries
     from hf_stitch.models.predictor import Predictor
 
-    hush()
+    silence_libraries()
     predictor = Predictor(folder, device=device, abstain=abstain)
     bad: list[str] = []
     found = predictor(_inputs(inputs or ["-"], predictor), lambda error: bad.append(str(error)))

@@ -28,12 +28,12 @@ def run(
     Model, processors, recipe, report and card go there in one commit, weights in safetensors only. The token is the one
     of `hf auth login`, or HF_TOKEN.
     """
-    from hf_stitch.cli.terminal import hush
+    from hf_stitch.cli.terminal import silence_libraries
     from hf_stitch.errors import RecipeError, nearest
-    from hf_stitch.models.hub.map_only import FULL, THIN, pin
+    from hf_stitch.models.hub.map_only import FULL, MAP_ONLY, pin_revisions
     from hf_stitch.models.hub.publishing import left_out, push_folder, push_model
 
-    hush()
+    silence_libraries()
     if form not in (None, *FORMS):
         raise RecipeError(f"--form {form!r} is unknown; {nearest(str(form), FORMS)}")
     options: dict[str, Any] = {"private": private or None, "revision": revision}
@@ -43,8 +43,8 @@ def run(
         from hf_stitch.models.modeling_stitched import StitchedModel
 
         model = StitchedModel.from_pretrained(folder)
-        if form == THIN and model.config.save != THIN:
-            pin(model.config, model.prefix, model.suffix)
+        if form == MAP_ONLY and model.config.save != MAP_ONLY:
+            pin_revisions(model.config, model.prefix, model.suffix)
             model.complete()  # the checkpoints must still give the halves that were saved
         elif form == FULL:
             model.config.save = FULL

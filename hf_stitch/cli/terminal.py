@@ -19,7 +19,7 @@ Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, ... for both
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes, such as seed=1.")]
 
 
-def hush() -> None:
+def silence_libraries() -> None:
     """Switch off the bars of transformers and datasets: the verbs draw their own."""
     import datasets
     from transformers.utils import logging

@@ -10,42 +10,42 @@ from torch import Tensor
 from hf_stitch.activations.collection import output_of, to_device
 from hf_stitch.activations.ctc import words_of
 from hf_stitch.activations.frames import Answers, Frames
-from hf_stitch.activations.hooked_model import End, alphabet_of
+from hf_stitch.activations.hooked_model import HookedModel, alphabet_of
 from hf_stitch.activations.ragged import Ragged
-from hf_stitch.models.answering import finish, writer_of
+from hf_stitch.models.answering import finish, text_output_of
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.stitching.lengths.position_plan import Plan
-from hf_stitch.stitching.lengths.target_texts import Texts
-from hf_stitch.stitching.trust.gauge import Draft, Trust
+from hf_stitch.stitching.lengths.target_texts import TargetTexts
+from hf_stitch.stitching.trust.gauge import Trust, Uncalibrated
 
 
-def stitched_answers(model: StitchedModel, frames: Frames, texts: Texts | None, runtime: Runtime) -> Answers:
+def stitched_answers(model: StitchedModel, frames: Frames, texts: TargetTexts | None, runtime: Runtime) -> Answers:
     """Logits (n, k) of a stitched model whose prefix has already run, or the tokens that it writes.
 
     The prefix is what all variants share, so its activations are collected once and only layer and suffix run here.
     """
     rows: dict[int, Tensor] = {}
-    writer = writer_of(model)
+    text_output = text_output_of(model)
     with torch.no_grad():
         for bucket, values, mask, plan in planned(model, frames, texts, runtime):
-            if writer is not None:
-                rows.update(zip(bucket, finish(model, writer, values, mask, plan)))
+            if text_output is not None:
+                rows.update(zip(bucket, finish(model, text_output, values, mask, plan)))
                 continue
             answer = output_of(model.finish(model.stitch(values, mask, plan), plan.mask), "target")
             assert answer is not None
             rows.update(zip(bucket, answer.cpu()))
-    return in_order(rows, writer is not None)
+    return stacked(rows, text_output is not None)
 
 
-def in_order(rows: Mapping[int, Tensor], written: bool) -> Answers:
+def stacked(rows: Mapping[int, Tensor], written: bool) -> Answers:
     """Answers by sample number, put together."""
     ordered = [rows[i] for i in range(len(rows))]
     return Ragged.pack(ordered) if written else torch.stack(ordered)
 
 
 def trust_distances(
-    model: StitchedModel, draft: Draft, frames: Frames, texts: Texts | None, runtime: Runtime, own: bool
+    model: StitchedModel, draft: Uncalibrated, frames: Frames, texts: TargetTexts | None, runtime: Runtime, own: bool
 ) -> Tensor:
     """(n, ingredients) distances of collected samples; `own`: of the fit split, each compared with the others only."""
     rows: dict[int, Tensor] = {}
@@ -57,7 +57,7 @@ def trust_distances(
     return torch.stack([rows[i] for i in range(len(frames))])
 
 
-def trust_scores(model: StitchedModel, frames: Frames, texts: Texts | None, runtime: Runtime) -> Trust:
+def trust_scores(model: StitchedModel, frames: Frames, texts: TargetTexts | None, runtime: Runtime) -> Trust:
     """What a model's trust gauge says about collected samples, in their order, on the CPU."""
     found: dict[int, Tensor] = {}
     with torch.no_grad():
@@ -71,7 +71,7 @@ def trust_scores(model: StitchedModel, frames: Frames, texts: Texts | None, runt
 
 
 def planned(
-    model: StitchedModel, frames: Frames, texts: Texts | None, runtime: Runtime
+    model: StitchedModel, frames: Frames, texts: TargetTexts | None, runtime: Runtime
 ) -> Iterator[tuple[tuple[int, ...], Tensor, Tensor, Plan]]:
     """Batches of collected samples: their numbers, source activations, mask and target positions."""
     columns = model.source_point.features
@@ -84,7 +84,7 @@ def planned(
         yield bucket, values, mask, model.rule.plan(mask, path, spans, lengths, values)
 
 
-def _padded_spans(texts: Texts | None, bucket: Sequence[int], side: str) -> Tensor | None:
+def _padded_spans(texts: TargetTexts | None, bucket: Sequence[int], side: str) -> Tensor | None:
     if texts is None or texts.spans is None:
         return None
     spans = [torch.as_tensor(texts.spans[i]) for i in bucket]
@@ -95,23 +95,23 @@ def _padded_spans(texts: Texts | None, bucket: Sequence[int], side: str) -> Tens
     return padded
 
 
-def heard_texts(source: End, frames: Frames) -> list[str]:
+def heard_texts(source: HookedModel, frames: Frames) -> list[str]:
     """The source's own transcript of each sample."""
     assert frames.path is not None
     alphabet = alphabet_of(source)
     return [" ".join(word.text for word in words_of(frames.path[i].numpy(), alphabet)) for i in range(len(frames))]
 
 
-def text_answers(target: End, texts: list[str], runtime: Runtime, batch: int = 32) -> Answers:
+def text_answers(target: HookedModel, texts: list[str], runtime: Runtime, batch: int = 32) -> Answers:
     """The target's own logits (n, k) on texts, or the tokens that it writes on them."""
     rows: list[Tensor] = []
     with torch.no_grad():
         for start in range(0, len(texts), batch):
             inputs = to_device(target.preparer.batch(texts[start : start + batch]), runtime)
-            if target.writer is not None:
-                rows += target.writer.own(target.model, inputs)
+            if target.text_output is not None:
+                rows += target.text_output.own(target.model, inputs)
                 continue
             answer = output_of(target.model(**inputs), "target")
             assert answer is not None
             rows += answer.cpu()
-    return in_order(dict(enumerate(rows)), target.writer is not None)
+    return stacked(dict(enumerate(rows)), target.text_output is not None)

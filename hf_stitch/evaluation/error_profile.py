@@ -8,41 +8,44 @@ import numpy as np
 from torch import Tensor
 
 from hf_stitch.activations.frames import Answers
-from hf_stitch.activations.observations import Workbench
+from hf_stitch.activations.observations import Observations
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.evaluation.answer_kinds.texts import (
-    Script,
+    GeneratedTexts,
     same,
 )
 from hf_stitch.evaluation.references import References
 from hf_stitch.models.tasks import is_classifier
 
 
-def error_by(bench: Workbench, references: References, answers: Answers) -> dict[str, Any]:
+def error_profile(observations: Observations, references: References, answers: Answers) -> dict[str, Any]:
     """Share of disagreement by class and by source length on the test, for the report's drawings."""
-    samples = bench.samples["test"]
+    samples = observations.samples["test"]
     if references.script is not None:
         assert isinstance(answers, Ragged)
-        wrong = ~same(Script.of(bench.target, answers), references.script)
-        return {"error_by_length": _by_length(bench, wrong), "wrong": [samples.keys[i] for i in np.flatnonzero(wrong)]}
-    if not is_classifier(bench.target):
+        wrong = ~same(GeneratedTexts.of(observations.target, answers), references.script)
+        return {
+            "error_by_length": _by_length(observations, wrong),
+            "wrong": [samples.keys[i] for i in np.flatnonzero(wrong)],
+        }
+    if not is_classifier(observations.target):
         return {}
     assert isinstance(answers, Tensor)
     wrong = answers.argmax(-1).numpy() != references.labels
-    names = bench.target.model.config.id2label
+    names = observations.target.model.config.id2label
     classes = {
         str(names.get(k, k)): _share(wrong[references.labels == k]) for k in sorted(set(references.labels.tolist()))
     }
     return {
         "error_by_class": classes,
-        "error_by_length": _by_length(bench, wrong),
+        "error_by_length": _by_length(observations, wrong),
         "wrong": [samples.keys[i] for i in np.flatnonzero(wrong)],
     }
 
 
-def _by_length(bench: Workbench, wrong: np.ndarray) -> dict[str, Any]:
+def _by_length(observations: Observations, wrong: np.ndarray) -> dict[str, Any]:
     """Share of wrong answers in quarters of the test by source length."""
-    lengths = bench.frames["test"].source.lengths.numpy()
+    lengths = observations.frames["test"].source.lengths.numpy()
     edges = np.unique(np.quantile(lengths, [0, 0.25, 0.5, 0.75, 1.0]).astype(int))
     places = np.clip(np.searchsorted(edges, lengths, side="right") - 1, 0, max(len(edges) - 2, 0))
     return {

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_stitch.activations.hooked_model import End
-from hf_stitch.activations.observations import Workbench
+from hf_stitch.activations.hooked_model import HookedModel
+from hf_stitch.activations.observations import Observations
 from hf_stitch.evaluation.answer_kinds.base import Scope
-from hf_stitch.evaluation.invertibility_samples import stretches_of_rows
+from hf_stitch.evaluation.invertibility_samples import invertibility_at_samples
 from hf_stitch.evaluation.statistics.intervals import Interval
 from hf_stitch.geometry.invertibility.jacobians import GRID, Box, along, condition, jacobians, orientation, singular
 from hf_stitch.hooks.capture import capture
@@ -23,25 +23,25 @@ STEPS = "The map goes in steps, or by operations of which there is no forward de
 NAMES = ("condition_median", "condition_95", "condition_max", "singular_share")
 
 
-def singular_places(fitted: Fitted, bench: Workbench) -> tuple[list[Measure], dict[str, Any]]:
+def invertibility_over_grid(fitted: Fitted, observations: Observations) -> tuple[list[Measure], dict[str, Any]]:
     """Condition numbers of the map, and drawings of them and of both networks'.
 
     Returns:
         Measures on `domain`, the box of the fit's inputs, and `domain/wider`, twice as wide in every direction; and
         `{"jacobian": {"source" | "map" | "target": {axes, low, high, condition, singular, inside, wider}}}`, or
-        `{"jacobian": {"absent": why}}`. Where inputs are not of 1 or 2 numbers, what `stretches_of_rows` gives.
+        `{"jacobian": {"absent": why}}`. Where inputs are not of 1 or 2 numbers, what `invertibility_at_samples` gives.
     """
-    ends = (bench.source, bench.target)
-    boxes = [_box(bench, side) for side in (0, 1)]
+    ends = (observations.source, observations.target)
+    boxes = [_box(observations, side) for side in (0, 1)]
     if boxes[0] is None:
-        measures, drawings = stretches_of_rows(fitted, bench)
+        measures, drawings = invertibility_at_samples(fitted, observations)
         return measures, {"jacobian": drawings}
-    with bench.timings.stage("evaluate.jacobian"):
+    with observations.timings.stage("evaluate.jacobian"):
         parts: dict[str, Any] = {}
         for name, end, box in zip(("source", "target"), ends, boxes):
             if box is not None and (found := jacobians(_neurons(end), box.points.to(end.model.dtype))) is not None:
                 parts[name] = (box, found, orientation(found))
-        mapped = jacobians(_mapped(fitted), boxes[0].points.to(bench.source.model.dtype))
+        mapped = jacobians(_mapped(fitted), boxes[0].points.to(observations.source.model.dtype))
         if "source" in parts and mapped is not None:
             source = parts["source"][1]
             signs = [one for one in (orientation(source), orientation(mapped)) if one is not None]
@@ -50,7 +50,7 @@ def singular_places(fitted: Fitted, bench: Workbench) -> tuple[list[Measure], di
         drawn = {name: _drawn(*parts[name]) for name in ("source", "map", "target") if name in parts}
     measures = []
     for split, key in (("domain", "inside"), ("domain/wider", "wider")) if "map" in drawn else ():
-        scope = Scope(split, bench.direction, fitted.recipe.seed)  # type: ignore[arg-type]
+        scope = Scope(split, observations.direction, fitted.recipe.seed)  # type: ignore[arg-type]
         numbers = drawn["map"][key]
         measures += [
             scope.measure(name, fitted.label, split, Interval(numbers[name], None, None, numbers["n"]), "lower")
@@ -59,17 +59,17 @@ def singular_places(fitted: Fitted, bench: Workbench) -> tuple[list[Measure], di
     return measures, {"jacobian": drawn if "map" in drawn else {**drawn, "absent": STEPS}}
 
 
-def _box(bench: Workbench, side: int) -> Box | None:
-    end, samples = (bench.source, bench.target)[side], bench.samples["fit"]
+def _box(observations: Observations, side: int) -> Box | None:
+    end, samples = (observations.source, observations.target)[side], observations.samples["fit"]
     if end.preparer.modality != "vector":
         return None
     inputs = torch.from_numpy(np.stack(samples.batch(range(len(samples)), side)).astype(np.float64))
     if inputs.shape[1] not in GRID or not bool((inputs.amax(0) > inputs.amin(0)).all()):
         return None
-    return Box.around(inputs.to(bench.runtime.device))
+    return Box.around(inputs.to(observations.runtime.device))
 
 
-def _neurons(end: End) -> Callable[[Tensor], Tensor]:
+def _neurons(end: HookedModel) -> Callable[[Tensor], Tensor]:
     """A network from its input to the selected neurons."""
     return lambda points: capture(end.model, [end.selected], {end.preparer.input_name: points})[0].flatten(1)
 

@@ -8,23 +8,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_stitch.activations.observations import Workbench
+from hf_stitch.activations.observations import Observations
 from hf_stitch.evaluation.answer_kinds.base import Scope
 from hf_stitch.evaluation.answers import planned
 from hf_stitch.evaluation.statistics import intervals
 from hf_stitch.evaluation.statistics.intervals import LEVEL, RESAMPLES, Interval
 from hf_stitch.geometry.invertibility.jacobians import condition, jacobians, leading, singular
-from hf_stitch.geometry.subsets import spaced
+from hf_stitch.geometry.subsets import evenly_spaced
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.report.measure import Measure
 from hf_stitch.stitching.pairing import activation_sets
 
 ROWS = 128  # held-out rows, each of another sample
-FEWEST = 5  # of which quantiles are told
+MIN_ROWS = 5  # of which quantiles are told
 SPLIT = "activations"
 
 
-def stretches_of_rows(fitted: Fitted, bench: Workbench) -> tuple[list[Measure], dict[str, Any]]:
+def invertibility_at_samples(fitted: Fitted, observations: Observations) -> tuple[list[Measure], dict[str, Any]]:
     """Condition numbers of the map at test activations, along the leading principal directions of the fitted ones.
 
     Returns:
@@ -32,13 +32,13 @@ def stretches_of_rows(fitted: Fitted, bench: Workbench) -> tuple[list[Measure], 
         the fitted variance along those directions; nothing where there is no test, or hardly any, or the
         map has no derivative.
     """
-    if "test" not in bench.frames:
+    if "test" not in observations.frames:
         return [], {}
-    with bench.timings.stage("evaluate.jacobian"):
-        points = _held_out_rows(fitted, bench)
-        if len(points) < FEWEST:
+    with observations.timings.stage("evaluate.jacobian"):
+        points = _held_out_rows(fitted, observations)
+        if len(points) < MIN_ROWS:
             return [], {}
-        directions, held = leading(_fitted_rows(fitted, bench))
+        directions, held = leading(_fitted_rows(fitted, observations))
         layer = fitted.model.layer
         steps = points.new_zeros(len(points), directions.shape[1])
         found = jacobians(lambda moved: layer.predict(points + moved @ directions.T), steps)
@@ -47,7 +47,7 @@ def stretches_of_rows(fitted: Fitted, bench: Workbench) -> tuple[list[Measure], 
     everywhere = torch.ones(len(points), dtype=torch.bool, device=points.device)
     values = condition(found, everywhere)
     odd = singular(values, None, everywhere)
-    scope = Scope(SPLIT, bench.direction, fitted.recipe.seed)  # type: ignore[arg-type]
+    scope = Scope(SPLIT, observations.direction, fitted.recipe.seed)  # type: ignore[arg-type]
     numbers = values.cpu().numpy()
     bounds = {
         "condition_median": _quantile(numbers, 0.5, scope.seed),
@@ -60,19 +60,23 @@ def stretches_of_rows(fitted: Fitted, bench: Workbench) -> tuple[list[Measure], 
     return measures, {"rows": drawing | {"inside": facts | {"condition_max": float(numbers.max()), "n": len(numbers)}}}
 
 
-def _fitted_rows(fitted: Fitted, bench: Workbench) -> Tensor:
+def _fitted_rows(fitted: Fitted, observations: Observations) -> Tensor:
     """(n, m) float64 source rows of the fit."""
-    rows, _ = activation_sets(bench.source, bench.target, bench.frames["fit"], fitted.pairing, (None, None))
-    return rows.values.double().to(bench.runtime.device)
+    rows, _ = activation_sets(
+        observations.source, observations.target, observations.frames["fit"], fitted.pairing, (None, None)
+    )
+    return rows.values.double().to(observations.runtime.device)
 
 
-def _held_out_rows(fitted: Fitted, bench: Workbench) -> Tensor:
+def _held_out_rows(fitted: Fitted, observations: Observations) -> Tensor:
     """(n, m) float64 source rows of the test, one of each of at most ROWS samples, in the samples' order."""
-    frames, model, draw = bench.frames["test"], fitted.model, np.random.default_rng(fitted.recipe.seed)
-    chosen = set(spaced(len(frames), min(len(frames), ROWS)).tolist())
+    frames, model, draw = observations.frames["test"], fitted.model, np.random.default_rng(fitted.recipe.seed)
+    chosen = set(evenly_spaced(len(frames), min(len(frames), ROWS)).tolist())
     found = {}
     with torch.no_grad():
-        for bucket, values, _, plan in planned(model, frames, bench.texts(fitted.recipe, "test"), bench.runtime):
+        for bucket, values, _, plan in planned(
+            model, frames, observations.texts(fitted.recipe, "test"), observations.runtime
+        ):
             rows = model.rule.rows(values, plan)
             for i, sample in enumerate(bucket):
                 own = rows[i][plan.used[i]]

@@ -15,7 +15,7 @@ OUTSIDE = {"just outside the box": (1.0, 2.0), "outside the box": (2.0, 3.0)}
 """How far out points lie, in half widths of the box that holds the fit's inputs."""
 
 
-def probes(preparer: Preparer, test: Samples, fit: Samples, seed: int) -> dict[str, list[Any]]:
+def ood_inputs(preparer: Preparer, test: Samples, fit: Samples, seed: int) -> dict[str, list[Any]]:
     """At most 32 raw inputs of each kind, a function of the seed; none for kinds of input that have no probes yet.
 
     Sounds: white noise, silence and tones (80 Hz to 4 kHz), as long and as loud as test samples, and those played
@@ -57,6 +57,6 @@ def _scrambled(text: str, draw: np.random.Generator) -> str:
 
 def _outside(inputs: np.ndarray, count: int, span: tuple[float, float], draw: np.random.Generator) -> np.ndarray:
     low, high = inputs.min(0), inputs.max(0)
-    way = draw.uniform(-1, 1, (count, inputs.shape[1]))
-    way /= np.abs(way).max(1, keepdims=True).clip(1e-12)
-    return (low + high) / 2 + way * draw.uniform(*span, (count, 1)) * (high - low) / 2
+    mode = draw.uniform(-1, 1, (count, inputs.shape[1]))
+    mode /= np.abs(mode).max(1, keepdims=True).clip(1e-12)
+    return (low + high) / 2 + mode * draw.uniform(*span, (count, 1)) * (high - low) / 2

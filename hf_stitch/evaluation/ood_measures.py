@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from hf_stitch.activations.collection import output_of, to_device
-from hf_stitch.activations.observations import Workbench
-from hf_stitch.evaluation.ood_inputs import probes
-from hf_stitch.evaluation.selective import Probed
+from hf_stitch.activations.observations import Observations
+from hf_stitch.evaluation.ood_inputs import ood_inputs
+from hf_stitch.evaluation.selective import OodAnswers
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.models.tasks import is_classifier
 from hf_stitch.recipe.recipe import Recipe
@@ -19,18 +19,20 @@ from hf_stitch.recipe.recipe import Recipe
 AT_ONCE = 8  # inputs run together
 
 
-def probed(model: StitchedModel, recipe: Recipe, bench: Workbench) -> dict[str, Probed]:
+def ood_answers(model: StitchedModel, recipe: Recipe, observations: Observations) -> dict[str, OodAnswers]:
     """Trust by kind of probe, through the model's own prefix; errors where the target
     reads the source's own input and answers by classes or numbers."""
     if model.rule.state.target_length == "oracle" or model.rule.state.stride:
         return {}  # nobody knows how long noise is in the target, or when its words are said
-    shared = bench.target.writer is None and _one_input(recipe)
+    shared = observations.target.text_output is None and _one_input(recipe)
     found = {}
-    for name, raws in probes(bench.source.preparer, bench.samples["test"], bench.samples["fit"], recipe.seed).items():
-        rows = list(_run(model, bench, raws, shared))
+    for name, raws in ood_inputs(
+        observations.source.preparer, observations.samples["test"], observations.samples["fit"], recipe.seed
+    ).items():
+        rows = list(_run(model, observations, raws, shared))
         score, distance, *answers = (torch.cat(column) for column in zip(*rows))
-        errors = _errors(answers[0], answers[1], is_classifier(bench.target)).numpy() if shared else None
-        found[name] = Probed(score.numpy(), distance.numpy(), errors)
+        errors = _errors(answers[0], answers[1], is_classifier(observations.target)).numpy() if shared else None
+        found[name] = OodAnswers(score.numpy(), distance.numpy(), errors)
     return found
 
 
@@ -40,15 +42,17 @@ def _one_input(recipe: Recipe) -> bool:
     return columns.target in (None, columns.source)
 
 
-def _run(model: StitchedModel, bench: Workbench, raws: list[Any], shared: bool) -> Iterator[tuple[Tensor, ...]]:
+def _run(
+    model: StitchedModel, observations: Observations, raws: list[Any], shared: bool
+) -> Iterator[tuple[Tensor, ...]]:
     """Scores and distances of a batch, and with `shared` the answers of the model and of the target itself."""
-    preparer = bench.source.preparer
+    preparer = observations.source.preparer
     if model.rule.state.length == "spans":
-        preparer = preparer.with_target_tokenizer(bench.target.tokenizer)
+        preparer = preparer.with_target_tokenizer(observations.target.tokenizer)
     with torch.no_grad():
         for first in range(0, len(raws), AT_ONCE):
             batch = raws[first : first + AT_ONCE]
-            inputs = to_device(preparer.batch(batch), bench.runtime)
+            inputs = to_device(preparer.batch(batch), observations.runtime)
             spans = inputs.pop("target_spans", None)
             frames, mask, path = model.activations(inputs)
             plan = model.plan(mask, path, spans, None, frames)
@@ -57,7 +61,10 @@ def _run(model: StitchedModel, bench: Workbench, raws: list[Any], shared: bool) 
             if shared:
                 answer = output_of(model.finish(model.stitch(frames, mask, plan), plan.mask), "target")
                 own = output_of(
-                    bench.target.model(**to_device(bench.target.preparer.batch(batch), bench.runtime)), "target"
+                    observations.target.model(
+                        **to_device(observations.target.preparer.batch(batch), observations.runtime)
+                    ),
+                    "target",
                 )
                 assert answer is not None
                 assert own is not None

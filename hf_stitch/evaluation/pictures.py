@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from hf_stitch.activations.observations import Workbench
+from hf_stitch.activations.observations import Observations
 from hf_stitch.evaluation.answers import stitched_answers
 from hf_stitch.evaluation.references import References
 from hf_stitch.models.modeling_stitched import StitchedModel
@@ -27,20 +27,20 @@ def grid_of(config: Any, outputs: int) -> tuple[int, int] | None:
     return int(shape[0]), int(shape[1])
 
 
-def pictures(model: StitchedModel, recipe: Recipe, bench: Workbench, own: References) -> dict[str, Any]:
+def pictures(model: StitchedModel, recipe: Recipe, observations: Observations, own: References) -> dict[str, Any]:
     """Rows of pictures of evenly spread test samples, for the report; empty where the answers are no pictures.
 
     Returns:
         `{"shape": [h, w], "samples": names, "rows": {title: pictures}}`; a picture is base64 of h * w grey levels.
     """
-    grid = None if own.script else grid_of(bench.target.model.config, own.numbers.shape[1])
+    grid = None if own.script else grid_of(observations.target.model.config, own.numbers.shape[1])
     if grid is None:
         return {}
-    samples, frames = bench.samples["test"], bench.frames["test"]
+    samples, frames = observations.samples["test"], observations.frames["test"]
     chosen = np.unique(np.linspace(0, len(samples) - 1, min(DRAWN, len(samples)) + 1).astype(int)[:-1])
-    stitched = stitched_answers(model, frames, bench.texts(recipe, "test"), bench.runtime)
+    stitched = stitched_answers(model, frames, observations.texts(recipe, "test"), observations.runtime)
     rows: dict[str, np.ndarray] = {}
-    given = grid_of(bench.source.model.config, np.size(samples.source(0)))
+    given = grid_of(observations.source.model.config, np.size(samples.source(0)))
     if given == grid:
         rows["source's input"] = np.stack(samples.batch(chosen.tolist(), 0))
     assert isinstance(stitched, Tensor)

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from hf_stitch.activations.frames import Answers
-from hf_stitch.activations.observations import Workbench
+from hf_stitch.activations.observations import Observations
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.evaluation.activation_measures import word_error_measures
 from hf_stitch.evaluation.answer_kinds.base import Scope
 from hf_stitch.evaluation.answer_kinds.classes import accuracy_measures, agreement_measures, majority_measures
 from hf_stitch.evaluation.answer_kinds.numbers import regression_measures, truth_measures
-from hf_stitch.evaluation.answer_kinds.texts import Script, constant, others, script_measures, truth_script_measures
+from hf_stitch.evaluation.answer_kinds.texts import GeneratedTexts, constant, others, text_measures, truth_text_measures
 from hf_stitch.evaluation.answers import heard_texts, text_answers
 from hf_stitch.geometry.distances import nearest_rows
-from hf_stitch.geometry.subsets import spaced
+from hf_stitch.geometry.subsets import evenly_spaced
 from hf_stitch.loading.samples import Samples
 from hf_stitch.models.tasks import is_classifier
 from hf_stitch.report.measure import Measure
@@ -44,8 +44,8 @@ class References:
     heard: list[str] | None
     truth: np.ndarray | None = None
     retrieved: dict[str, np.ndarray] = field(default_factory=dict)
-    script: Script | None = None
-    cascade_script: Script | None = None
+    script: GeneratedTexts | None = None
+    cascade_texts: GeneratedTexts | None = None
     true_texts: list[str] | None = None
 
     @property
@@ -55,70 +55,70 @@ class References:
         return self.output
 
 
-def make_references(bench: Workbench, split: str) -> References:
+def make_references(observations: Observations, split: str) -> References:
     """Answers of the references on one split; the cascade runs here, the target's own were collected."""
-    frames = bench.frames[split]
+    frames = observations.frames[split]
     if isinstance(frames.output, Ragged):
-        return _written_references(bench, split, frames.output)
+        return _written_references(observations, split, frames.output)
     heard, cascade = None, None
-    if frames.path is not None and bench.source.tokenizer is not None:
-        heard = heard_texts(bench.source, frames)
-        if bench.target.preparer.modality == "text" and is_classifier(bench.target):
-            with bench.timings.stage("evaluate.cascade"):
-                found = text_answers(bench.target, heard, bench.runtime)
+    if frames.path is not None and observations.source.tokenizer is not None:
+        heard = heard_texts(observations.source, frames)
+        if observations.target.preparer.modality == "text" and is_classifier(observations.target):
+            with observations.timings.stage("evaluate.cascade"):
+                found = text_answers(observations.target, heard, observations.runtime)
                 assert isinstance(found, Tensor)
                 cascade = found.argmax(-1).numpy()
-    truth = None if is_classifier(bench.target) else bench.samples[split].true_answers(1)
-    retrieved = {} if truth is None else _retrieved(bench, split)
+    truth = None if is_classifier(observations.target) else observations.samples[split].true_answers(1)
+    retrieved = {} if truth is None else _retrieved(observations, split)
     return References(frames.output, frames.output.argmax(-1).numpy(), cascade, heard, truth, retrieved)
 
 
-def _written_references(bench: Workbench, split: str, output: Ragged) -> References:
-    frames, target = bench.frames[split], bench.target
+def _written_references(observations: Observations, split: str, output: Ragged) -> References:
+    frames, target = observations.frames[split], observations.target
     heard, cascade = None, None
-    if frames.path is not None and bench.source.tokenizer is not None:
-        heard = heard_texts(bench.source, frames)
+    if frames.path is not None and observations.source.tokenizer is not None:
+        heard = heard_texts(observations.source, frames)
         if target.preparer.modality == "text":
-            with bench.timings.stage("evaluate.cascade"):
-                found = text_answers(target, heard, bench.runtime)
+            with observations.timings.stage("evaluate.cascade"):
+                found = text_answers(target, heard, observations.runtime)
                 assert isinstance(found, Ragged)
-                cascade = Script.of(target, found)
-    script, truth = Script.of(target, output), bench.samples[split].true_texts(1)
+                cascade = GeneratedTexts.of(target, found)
+    script, truth = GeneratedTexts.of(target, output), observations.samples[split].true_texts(1)
     numbers: dict[tuple[int, ...], int] = {}
     labels = np.array([numbers.setdefault(row, len(numbers)) for row in script.tokens])
-    return References(output, labels, None, heard, script=script, cascade_script=cascade, true_texts=truth)
+    return References(output, labels, None, heard, script=script, cascade_texts=cascade, true_texts=truth)
 
 
-def _retrieved(bench: Workbench, split: str) -> dict[str, np.ndarray]:
+def _retrieved(observations: Observations, split: str) -> dict[str, np.ndarray]:
     """The true answer of the fit sample whose source input is nearest, of numbers: a stitch must do better.
 
     `nearest` knows which target answer belongs to every fit sample, `nearest-pair` only those of the pairs that the
     recipe's own map is given.
     """
-    fit = bench.samples.get("fit")
-    known = None if fit is None or bench.source.preparer.modality != "vector" else fit.true_answers(1)
+    fit = observations.samples.get("fit")
+    known = None if fit is None or observations.source.preparer.modality != "vector" else fit.true_answers(1)
     if fit is None or known is None:
         return {}
-    asked = np.stack(bench.samples[split].batch(range(len(bench.samples[split])), 0))
-    pairs = bench.recipe.stitch.pairs
+    asked = np.stack(observations.samples[split].batch(range(len(observations.samples[split])), 0))
+    pairs = observations.recipe.stitch.pairs
     found = {}
     for name, count in (("nearest", None), ("nearest-pair", pairs)):
         if name == "nearest" or count is not None:
-            rows = spaced(len(fit), count).tolist()
+            rows = evenly_spaced(len(fit), count).tolist()
             near = nearest_rows(torch.from_numpy(asked), torch.from_numpy(np.stack(fit.batch(rows, 0))))
             found[name] = known[np.array(rows)[near.numpy()]]
     return found
 
 
-def reference_measures(bench: Workbench, split: str, own: References) -> list[Measure]:
+def reference_measures(observations: Observations, split: str, own: References) -> list[Measure]:
     """Measures of the references on one split."""
-    samples = bench.samples[split]
-    scope = Scope(split, bench.direction, bench.recipe.seed, samples.groups)  # type: ignore[arg-type]
+    samples = observations.samples[split]
+    scope = Scope(split, observations.direction, observations.recipe.seed, samples.groups)  # type: ignore[arg-type]
     if own.script is not None:
-        return _script_measures(bench, split, own, own.script, scope)
-    if not is_classifier(bench.target):
+        return _text_measures(observations, split, own, own.script, scope)
+    if not is_classifier(observations.target):
         # The best constant answer: the mean of the target's outputs on the fit samples, or here where there are none.
-        known = bench.frames.get("fit", bench.frames[split]).output
+        known = observations.frames.get("fit", observations.frames[split]).output
         assert isinstance(known, Tensor)
         constant = known.double().mean(0, keepdim=True).expand_as(own.numbers).numpy()
         measures = regression_measures("majority", constant, own.numbers.double().numpy(), scope)
@@ -144,13 +144,15 @@ def _hearing_measures(samples: Samples, own: References, scope: Scope, reads: bo
     return [] if own.heard is None or true is None else word_error_measures(own.heard, true, scope)
 
 
-def _script_measures(bench: Workbench, split: str, own: References, script: Script, scope: Scope) -> list[Measure]:
+def _text_measures(
+    observations: Observations, split: str, own: References, script: GeneratedTexts, scope: Scope
+) -> list[Measure]:
     """Measures of what a constant answer, the answers to other samples, the cascade and the target itself write."""
     given = {"majority": constant(script), "other-sample": others(script, scope.seed)}
-    if own.cascade_script is not None:
-        given["cascade"] = own.cascade_script
-    measures = [m for name, written in given.items() for m in script_measures(name, written, script, scope)]
+    if own.cascade_texts is not None:
+        given["cascade"] = own.cascade_texts
+    measures = [m for name, written in given.items() for m in text_measures(name, written, script, scope)]
     if own.true_texts is not None:
         for name, written in {"target": script, **given}.items():
-            measures += truth_script_measures(name, written, own.true_texts, scope)
-    return measures + _hearing_measures(bench.samples[split], own, scope, own.cascade_script is not None)
+            measures += truth_text_measures(name, written, own.true_texts, scope)
+    return measures + _hearing_measures(observations.samples[split], own, scope, own.cascade_texts is not None)

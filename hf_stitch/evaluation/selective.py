@@ -18,7 +18,7 @@ Kind = Literal["agreement", "output_mse", "token_agreement"]  # the measure in w
 
 
 @dataclass(frozen=True)
-class Probed:
+class OodAnswers:
     """What is known of n inputs of one other kind.
 
     Attributes:
@@ -66,12 +66,12 @@ def _by_trust(
     return measures
 
 
-def probe_measures(
-    method: str, probes: dict[str, Probed], trust: np.ndarray, kind: Kind, direction: Any, seed: int
+def ood_measures(
+    method: str, ood_inputs: dict[str, OodAnswers], trust: np.ndarray, kind: Kind, direction: Any, seed: int
 ) -> list[Measure]:
     """Abstentions on inputs of another kind, and how well trust (n,) of the test tells them from it."""
     measures = []
-    for name, odd in probes.items():
+    for name, odd in ood_inputs.items():
         scope = Scope(f"probe/{name}", direction, seed)
         refused = odd.score < ABSTAIN
         share = intervals.wilson(int(refused.sum()), len(refused))
@@ -123,11 +123,11 @@ def error_by_distance(
     return bins
 
 
-def probe_errors(probes: dict[str, Probed], classifier: bool, seed: int) -> list[dict[str, Any]]:
+def ood_errors(ood_inputs: dict[str, OodAnswers], classifier: bool, seed: int) -> list[dict[str, Any]]:
     """Bins of `error_by_distance` of inputs of another kind, which each name as `kind`."""
     return [
         one | {"kind": name}
-        for name, odd in probes.items()
+        for name, odd in ood_inputs.items()
         if odd.errors is not None
         for one in error_by_distance(odd.distance, odd.errors, classifier, seed, PROBE_BINS)
     ]

@@ -1,10 +1,10 @@
-"""Variants tried on one bench against the same references, and which of them is best."""
+"""Variants compared on the same observations, against the same references, and which of them is best."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hf_stitch.activations.observations import Workbench
+from hf_stitch.activations.observations import Observations
 from hf_stitch.evaluation.measure_variant import measure_variant
 from hf_stitch.evaluation.references import make_references, reference_measures
 from hf_stitch.experiments.fit_variant import fit_variant
@@ -13,32 +13,34 @@ from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.measure import Measure
 
 
-class Trial:
-    """A bench with its references: fits variants and measures them on validation and test."""
+class Comparison:
+    """Observations with their references: fits variants and measures them on validation and test."""
 
-    def __init__(self, bench: Workbench) -> None:
-        self.bench = bench
-        self.cutter = Cutter(bench)
-        self.references = {split: make_references(bench, split) for split in bench.frames if split != "fit"}
+    def __init__(self, observations: Observations) -> None:
+        self.observations = observations
+        self.cutter = Cutter(observations)
+        self.references = {
+            split: make_references(observations, split) for split in observations.frames if split != "fit"
+        }
 
     def serves(self, recipe: Recipe) -> bool:
-        """True when a variant runs on this bench's models and data."""
-        own = self.bench.recipe
+        """True when a variant runs on these models and data."""
+        own = self.observations.recipe
         return (recipe.source, recipe.target, recipe.data) == (own.source, own.target, own.data)
 
     def fit(self, label: str, recipe: Recipe) -> Fitted:
-        return fit_variant(label, recipe, self.bench, self.cutter)
+        return fit_variant(label, recipe, self.observations, self.cutter)
 
     def measure(self, fitted: Fitted) -> list[Measure]:
-        return measure_variant(fitted, self.bench, self.references)
+        return measure_variant(fitted, self.observations, self.references)
 
     def reference_measures(self) -> list[Measure]:
         """What the references reach."""
-        return [m for split, own in self.references.items() for m in reference_measures(self.bench, split, own)]
+        return [m for split, own in self.references.items() for m in reference_measures(self.observations, split, own)]
 
-    def swapped(self) -> Trial:
+    def swapped(self) -> Comparison:
         """The same trial from target to source."""
-        return Trial(self.bench.swapped())
+        return Comparison(self.observations.swapped())
 
 
 def choose(measures: Sequence[Measure], labels: Sequence[str]) -> dict[str, str] | None:

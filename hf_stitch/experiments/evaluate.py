@@ -11,14 +11,14 @@ from torch import Tensor
 
 from hf_stitch.activations.collection import output_of, to_device
 from hf_stitch.activations.frames import Answers
-from hf_stitch.activations.observations import Workbench
+from hf_stitch.activations.observations import Observations
 from hf_stitch.errors import ArtifactError, DataError
 from hf_stitch.evaluation.answer_kinds.base import Scope
-from hf_stitch.evaluation.answers import in_order
+from hf_stitch.evaluation.answers import stacked
 from hf_stitch.evaluation.measure_variant import answer_measures
 from hf_stitch.evaluation.references import make_references, reference_measures
-from hf_stitch.evaluation.trust import trust_of
-from hf_stitch.models.answering import write, writer_of
+from hf_stitch.evaluation.trust import trust_measures_of
+from hf_stitch.models.answering import text_output_of, write
 from hf_stitch.models.cost import cost_of
 from hf_stitch.models.hub.repository import local
 from hf_stitch.models.modeling_stitched import StitchedModel
@@ -57,22 +57,22 @@ def evaluate(
     runtime, timings = Runtime.start(device, None, progress), Timings()
     model = model.to(runtime.device).eval()
     with timings.stage("total"):
-        bench = Workbench.open(recipe, runtime, timings, ("test",)).collect()
-        own = make_references(bench, "test")
-        answers = _answers(model, bench)
-        samples = bench.samples["test"]
+        observations = Observations.open(recipe, runtime, timings, ("test",)).collect()
+        own = make_references(observations, "test")
+        answers = _answers(model, observations)
+        samples = observations.samples["test"]
         scope = Scope("test", "forward", recipe.seed, samples.groups)
-        measures = reference_measures(bench, "test", own)
-        measures += answer_measures(recipe.label, answers, own, bench, "test", scope)
+        measures = reference_measures(observations, "test", own)
+        measures += answer_measures(recipe.label, answers, own, observations, "test", scope)
         if model.trust is not None:
-            measures += trust_of(model, recipe, recipe.label, bench, own, answers)[0]
+            measures += trust_measures_of(model, recipe, recipe.label, observations, own, answers)[0]
     return Report(
         recipe={"name": recipe.name, **recipe.plain()},
         fingerprint=recipe.fingerprint(),
         environment=environment(runtime),
         timings=dict(timings),
         memory_peak_bytes=peak_memory(),
-        parameters=cost_of(model, bench.source, bench.target),
+        parameters=cost_of(model, observations.source, observations.target),
         measures=measures,
         verdict=judge(measures, recipe.label, asked=recipe.plain()),
         chosen=None,
@@ -97,17 +97,17 @@ def _with_data(model: StitchedModel, data: Mapping[str, Any] | None) -> Recipe:
     return recipe
 
 
-def _answers(model: StitchedModel, bench: Workbench) -> Answers:
-    samples, frames = bench.samples["test"], bench.frames["test"]
-    preparer = bench.source.preparer
+def _answers(model: StitchedModel, observations: Observations) -> Answers:
+    samples, frames = observations.samples["test"], observations.frames["test"]
+    preparer = observations.source.preparer
     if model.rule.state.length == "spans":
-        preparer = preparer.with_target_tokenizer(bench.target.tokenizer)
+        preparer = preparer.with_target_tokenizer(observations.target.tokenizer)
     rows: dict[int, Tensor] = {}
-    writes = writer_of(model) is not None
-    with bench.runtime.progress.stage("answers", len(samples)) as advance, torch.no_grad():
+    writes = text_output_of(model) is not None
+    with observations.runtime.progress.stage("answers", len(samples)) as advance, torch.no_grad():
         for bucket in frames.buckets:
             said = [samples.said(i) for i in bucket] if model.rule.state.stride else None
-            inputs = to_device(preparer.batch([samples.source(i) for i in bucket], said), bench.runtime)
+            inputs = to_device(preparer.batch([samples.source(i) for i in bucket], said), observations.runtime)
             if model.rule.state.target_length == "oracle":
                 inputs["target_lengths"] = frames.target.lengths[list(bucket)]
             advance(len(bucket))
@@ -117,4 +117,4 @@ def _answers(model: StitchedModel, bench: Workbench) -> Answers:
             answer = output_of(model(**inputs), "target")
             assert answer is not None
             rows.update(zip(bucket, answer.cpu()))
-    return in_order(rows, writes)
+    return stacked(rows, writes)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from hf_stitch.activations.observations import Workbench
+from hf_stitch.activations.observations import Observations
 from hf_stitch.evaluation.answers import trust_distances
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.stitching.layers.diffusion import DiffusionLayer
 from hf_stitch.stitching.pairing import activation_sets
 from hf_stitch.stitching.trust.gauge import TrustGauge
 
-FEWEST = 50  # calibration samples; with fewer no score falls below 0.02
+MIN_CALIBRATION_SAMPLES = 50  # calibration samples; with fewer no score falls below 0.02
 
 
-def give_trust(fitted: Fitted, bench: Workbench) -> dict[str, Any]:
+def fit_trust(fitted: Fitted, observations: Observations) -> dict[str, Any]:
     """Fit a trust gauge for a model and give it to it, as its recipe asks; returns what the report says of it.
 
     The validation samples calibrate it. Where there are fewer than 50 of them, the fit samples do, each compared with
@@ -26,17 +26,23 @@ def give_trust(fitted: Fitted, bench: Workbench) -> dict[str, Any]:
     recipe, model = fitted.recipe, fitted.model
     if recipe.trust == "none":
         return {}
-    with bench.timings.stage("fit.trust"):
+    with observations.timings.stage("fit.trust"):
         mahalanobis = isinstance(model.layer, DiffusionLayer) and recipe.neighborhoods.kind != "none"
-        metric = bench.metric(recipe, "source", fitted.pairing)[0] if mahalanobis else None
+        metric = observations.metric(recipe, "source", fitted.pairing)[0] if mahalanobis else None
         source, target = activation_sets(
-            bench.source, bench.target, bench.frames["fit"], fitted.pairing, (metric, None)
+            observations.source, observations.target, observations.frames["fit"], fitted.pairing, (metric, None)
         )
         draft = TrustGauge.fit(recipe.trust, model.layer, source, target)
-        draft.gauge.to(bench.runtime.device)
-        split = "validation" if _held_out(bench) >= (1 if recipe.trust == "cycle" else FEWEST) else "fit"
-        texts = bench.texts(recipe, split)
-        found = trust_distances(model, draft, bench.frames[split], texts, bench.runtime, own=split == "fit")
+        draft.gauge.to(observations.runtime.device)
+        split = (
+            "validation"
+            if _held_out(observations) >= (1 if recipe.trust == "cycle" else MIN_CALIBRATION_SAMPLES)
+            else "fit"
+        )
+        texts = observations.texts(recipe, split)
+        found = trust_distances(
+            model, draft, observations.frames[split], texts, observations.runtime, own=split == "fit"
+        )
         gauge = draft.calibrated(found)
         model.with_trust(gauge)
     known = gauge.get_buffer("calibration")
@@ -51,5 +57,5 @@ def give_trust(fitted: Fitted, bench: Workbench) -> dict[str, Any]:
     }
 
 
-def _held_out(bench: Workbench) -> int:
-    return len(bench.frames["validation"]) if "validation" in bench.frames else 0
+def _held_out(observations: Observations) -> int:
+    return len(observations.frames["validation"]) if "validation" in observations.frames else 0

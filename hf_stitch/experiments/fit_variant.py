@@ -10,7 +10,7 @@ import torch
 
 from hf_stitch.activations.activation_set import ActivationSet
 from hf_stitch.activations.local_metrics import Role
-from hf_stitch.activations.observations import Workbench
+from hf_stitch.activations.observations import Observations
 from hf_stitch.errors import FitError
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.models.assembly import assemble
@@ -26,25 +26,25 @@ from hf_stitch.stitching.pairing import Pairing, activation_sets
 NEEDS_ROWS = ("rbf", "diffusion")
 
 
-def fit_variant(label: str, recipe: Recipe, bench: Workbench, cutter: Cutter) -> Fitted:
-    """Fit one variant on the bench's fit split.
+def fit_variant(label: str, recipe: Recipe, observations: Observations, cutter: Cutter) -> Fitted:
+    """Fit one variant on the fit split.
 
     Raises:
         FitError: fewer rows than the method needs, before any neighbour is run.
         StitchError: a rule or method that does not suit these models.
     """
-    timings = bench.timings
+    timings = observations.timings
     with timings.stage("pairing"):
-        rule = bench.rule(recipe)
-        pairing = bench.pairing(recipe, rule, "fit")
-    check_rows(recipe, bench, rule, len(pairing), len(pairing.pairs))
+        rule = observations.rule(recipe)
+        pairing = observations.pairing(recipe, rule, "fit")
+    check_rows(recipe, observations, rule, len(pairing), len(pairing.pairs))
     summaries: dict[str, Any] = {}
     metrics: list[LocalMetric | None] = [None, None]
     for side, role in enumerate(mapped_sides(recipe)):
-        metrics[side], summaries[role] = bench.metric(recipe, role, pairing)
+        metrics[side], summaries[role] = observations.metric(recipe, role, pairing)
     with timings.stage(f"fit.{label}"):
         source, target = activation_sets(
-            bench.source, bench.target, bench.frames["fit"], pairing, (metrics[0], metrics[1])
+            observations.source, observations.target, observations.frames["fit"], pairing, (metrics[0], metrics[1])
         )
         if recipe.stitch.shuffle is not None:
             target = shuffled(target, recipe.stitch.shuffle)
@@ -56,20 +56,20 @@ def fit_variant(label: str, recipe: Recipe, bench: Workbench, cutter: Cutter) ->
             fill=recipe.sequence.fill,
             steps=rule.state.slice,
             options=recipe.stitch.options(),
-            rows=bench.runtime.rows,
+            rows=observations.runtime.rows,
         )
-        rule = fit_special(rule, bench.source, bench.frames["fit"], bench.texts(recipe, "fit"))
+        rule = fit_special(rule, observations.source, observations.frames["fit"], observations.texts(recipe, "fit"))
     for mapped in ("source", "target"):  # of the first variant that has maps: the recipe's own, where it is one
         if "seconds" in (notes := layer.diagnostics.get(mapped, {})):
             timings.setdefault(f"diffusion_map.{mapped}", notes["seconds"])
-    _note_inputs(layer.diagnostics, bench, pairing)
+    _note_inputs(layer.diagnostics, observations, pairing)
     model = assemble(recipe, cutter.halves(recipe.sequence.length == "ctc"), layer, rule)
     few = [f"{role}: {one['scarce']}" for role, one in summaries.items() if "scarce" in one]
     layer.diagnostics["warnings"] = [*layer.diagnostics.get("warnings", []), *few]
     found = {**layer.diagnostics, "neighbourhoods": summaries, "rows": len(pairing), "dropped_words": pairing.dropped}
     if rule.predictor is not None:
         found["target_length"] = rule.predictor.spec
-    return Fitted(label, recipe, model.to(bench.runtime.device), pairing, found)
+    return Fitted(label, recipe, model.to(observations.runtime.device), pairing, found)
 
 
 def shuffled(rows: ActivationSet, seed: int) -> ActivationSet:
@@ -80,9 +80,9 @@ def shuffled(rows: ActivationSet, seed: int) -> ActivationSet:
     return replace(rows, values=rows.values[order], metric=metric, full=full)
 
 
-def _note_inputs(diagnostics: dict[str, Any], bench: Workbench, pairing: Pairing) -> None:
+def _note_inputs(diagnostics: dict[str, Any], observations: Observations, pairing: Pairing) -> None:
     """Beside the coordinates of a map: the inputs of the same rows, where they are one or two numbers to draw."""
-    samples = bench.samples["fit"]
+    samples = observations.samples["fit"]
     for side, role in enumerate(("source", "target")):
         if samples.preparers[side].modality == "vector" and "coordinates" in (notes := diagnostics.get(role) or {}):
             inputs = np.stack(samples.batch(pairing.keys[shown(len(pairing)), 0].tolist(), side))
@@ -98,9 +98,9 @@ def mapped_sides(recipe: Recipe) -> list[Role]:
     return ["source", "target"] if sides == "both" else ["source"]
 
 
-def check_rows(recipe: Recipe, bench: Workbench, rule: LengthRule, rows: int, samples: int) -> None:
+def check_rows(recipe: Recipe, observations: Observations, rule: LengthRule, rows: int, samples: int) -> None:
     """FitError when so many rows of so many samples are fewer than the recipe's method needs."""
-    width = len(bench.source.features or range(bench.source.point.width)) * rule.join
+    width = len(observations.source.features or range(observations.source.point.width)) * rule.join
     if recipe.stitch.method in NEEDS_ROWS and rows < width + 1:
         raise FitError(
             f"stitch.method: {recipe.stitch.method} needs more rows than features: {rows} rows came from "

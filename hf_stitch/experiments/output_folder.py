@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from safetensors import SafetensorError
 
-from hf_stitch.activations.hooked_model import End
+from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.errors import ArtifactError, StitchError
 from hf_stitch.loading.processors import TARGET_FOLDER, Preparer
 from hf_stitch.models.modeling_stitched import StitchedModel
@@ -23,7 +23,7 @@ from hf_stitch.report.report import Report
 RECIPE, REPORT, WEIGHTS = "recipe.yaml", "report.json", "model.safetensors"
 
 
-def claim(folder: Path, recipe: Recipe) -> bool:
+def check_output_folder(folder: Path, recipe: Recipe) -> bool:
     """Make sure that the folder may be written; True when it already holds this recipe's finished result.
 
     Raises:
@@ -52,14 +52,14 @@ def claim(folder: Path, recipe: Recipe) -> bool:
 
 def open_folder(folder: Path, recipe: Recipe) -> None:
     """Create the folder with its recipe, which marks it as ours should the run be interrupted."""
-    with room(folder):
+    with report_full_disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RECIPE).write_text(recipe.dump(), encoding="utf-8")
 
 
-def save_model(folder: Path, model: StitchedModel, source: End, target: End) -> None:
+def save_model(folder: Path, model: StitchedModel, source: HookedModel, target: HookedModel) -> None:
     """Weights, config, and what prepares the inputs."""
-    with room(folder):
+    with report_full_disk(folder):
         model.save_pretrained(folder)
         for weights in folder.glob("*.safetensors"):  # safetensors makes files that only their owner may read
             weights.chmod((folder / "config.json").stat().st_mode & 0o666)
@@ -82,7 +82,7 @@ def save_speller(folder: Path, preparer: Preparer, tokenizer: Any) -> None:
 
 
 @contextmanager
-def room(folder: Path) -> Iterator[None]:
+def report_full_disk(folder: Path) -> Iterator[None]:
     """Turn a full disk into an error that says so."""
     try:
         yield

@@ -8,7 +8,7 @@ from torch import Tensor
 from hf_stitch.errors import FitError
 
 
-def spaced(rows: int, pairs: int | None) -> Tensor:
+def evenly_spaced(rows: int, pairs: int | None) -> Tensor:
     """Numbers of `pairs` rows, evenly spread over all `rows` of them (all when None); FitError for other counts."""
     if pairs is None:
         return torch.arange(rows)

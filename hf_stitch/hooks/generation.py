@@ -18,7 +18,7 @@ from hf_stitch.errors import HookError
 from hf_stitch.hooks.points import HookPoint, canonical, uncompiled
 from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.hooks.suffix import run_suffix, starting, whole_plan
-from hf_stitch.hooks.trace import COMBOS, Survey, quiet
+from hf_stitch.hooks.trace import COMBOS, ModelTrace, quiet
 
 Way = Literal["encoder", "prompt"]
 
@@ -70,8 +70,8 @@ def plan_prompt(model: nn.Module, point: HookPoint) -> dict[str, Any] | None:
             return None
     except HookError:
         return None
-    survey = Survey(model, make_inputs_for(model))
-    plan = whole_plan(model, survey.point(canonical(model, point.module), point.output), survey) | {"inject": "kept"}
+    trace = ModelTrace(model, make_inputs_for(model))
+    plan = whole_plan(model, trace.point(canonical(model, point.module), point.output), trace) | {"inject": "kept"}
     with quiet(model):
         batch, length = COMBOS[0]
         generator = torch.Generator().manual_seed(0)

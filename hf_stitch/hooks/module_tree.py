@@ -8,7 +8,7 @@ from torch import nn
 
 from hf_stitch.hooks.points import uncompiled
 from hf_stitch.hooks.probe_inputs import make_inputs_for
-from hf_stitch.hooks.trace import MakeInputs, Survey
+from hf_stitch.hooks.trace import MakeInputs, ModelTrace
 
 
 def module_tree(model: nn.Module, make_inputs: MakeInputs | None = None) -> list[dict[str, Any]]:
@@ -23,20 +23,20 @@ def module_tree(model: nn.Module, make_inputs: MakeInputs | None = None) -> list
         HookError: the model cannot run on the probe inputs.
     """
     model = uncompiled(model)
-    survey = Survey(model, make_inputs or make_inputs_for(model))
+    trace = ModelTrace(model, make_inputs or make_inputs_for(model))
     rows = []
-    for name, module in survey.modules.items():
+    for name, module in trace.modules.items():
         if not name:
             continue
-        point, reason = survey.examine(name)
+        point, reason = trace.examine(name)
         rows.append(
             {
                 "name": name,
                 "class": type(module).__name__,
                 "depth": name.count("."),
                 "parameters": sum(p.numel() for p in module.parameters()),
-                "calls": survey.calls(name),
-                "shape": survey.shape(name),
+                "calls": trace.calls(name),
+                "shape": trace.shape(name),
                 "layout": point.layout if point else None,
                 "width": point.width if point else None,
                 "usable": point is not None,

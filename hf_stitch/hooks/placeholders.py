@@ -71,7 +71,7 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, _PLAIN) or (isinstance(value, tuple | list) and all(map(_is_plain, value)))
 
 
-class Vacant(nn.Module):
+class Placeholder(nn.Module):
     """Keeps the plain attributes of the module it replaces: containers ask for them (ModernBERT's `attention_type`)."""
 
     def __init__(self, name: str, original: nn.Module) -> None:
@@ -91,7 +91,7 @@ class Vacant(nn.Module):
         return f"{self.pruned_name}: {self.pruned_class}"
 
 
-class Absent(Vacant):
+class Absent(Placeholder):
     """Where a module was that a prefix never reaches."""
 
     def forward(self, *_args: Any, **_kwargs: Any) -> Any:
@@ -106,7 +106,7 @@ class Absent(Vacant):
         )
 
 
-class Stub(Vacant):
+class Stub(Placeholder):
     """Gives zeros shaped like the output of the module that was here."""
 
     def __init__(self, name: str, original: nn.Module, spec: Any) -> None:
@@ -176,13 +176,13 @@ def ungate(module: nn.Module) -> None:
     del module.gate_point, module.gate_specs
 
 
-def never_again(model: nn.Module) -> None:
+def disable_checkpointing(model: nn.Module) -> None:
     """Take layers that hold vacant modules (T5's first block) out of gradient checkpointing, in place.
 
     The backward pass would run them a second time, when no suffix run is under way.
     """
     for module in model.modules():
-        if isinstance(module, GradientCheckpointingLayer) and any(isinstance(m, Vacant) for m in module.modules()):
+        if isinstance(module, GradientCheckpointingLayer) and any(isinstance(m, Placeholder) for m in module.modules()):
             module.gradient_checkpointing = False
 
 

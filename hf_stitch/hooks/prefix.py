@@ -22,11 +22,11 @@ from hf_stitch.hooks.pruning import (
     members,
     own_parameters,
     owners,
+    removed,
     same,
     take_out,
-    taken_out,
 )
-from hf_stitch.hooks.trace import COMBOS, MakeInputs, Survey, quiet
+from hf_stitch.hooks.trace import COMBOS, MakeInputs, ModelTrace, quiet
 
 
 def plan_prefix(model: nn.Module, points: Sequence[HookPoint], make_inputs: MakeInputs | None = None) -> dict[str, Any]:
@@ -46,19 +46,19 @@ def plan_prefix(model: nn.Module, points: Sequence[HookPoint], make_inputs: Make
     if not points:
         raise HookError("a prefix needs at least one hook point; got none")
     model = uncompiled(model)
-    survey = Survey(model, make_inputs or make_inputs_for(model))
+    trace = ModelTrace(model, make_inputs or make_inputs_for(model))
     for point in points:
-        survey.point(point.module, point.output)
-    log = survey.traces[0]
+        trace.point(point.module, point.output)
+    log = trace.traces[0]
     names = [canonical(model, point.name) for point in points]
     end = max(log.left[name][point.call] for name, point in zip(names, points))
     reached = {name for name, times in log.entered.items() if times[0] < end}
     with quiet(model):
-        cases = _cases(model, points, survey)
+        cases = _cases(model, points, trace)
 
         def works(absent: list[str], dropped: list[str]) -> bool:
-            vacant = {name: Absent(name, survey.modules[name]) for name in absent}
-            with taken_out(model, vacant, dropped):
+            vacant = {name: Absent(name, trace.modules[name]) for name in absent}
+            with removed(model, vacant, dropped):
                 try:
                     found = [capture(model, points, inputs) for inputs, _ in cases]
                 except Exception:
@@ -66,7 +66,7 @@ def plan_prefix(model: nn.Module, points: Sequence[HookPoint], make_inputs: Make
             return all(same(a, b) for f, (_, e) in zip(found, cases) for a, b in zip(f, e))
 
         absent = largest_working(
-            _unreached(survey, reached), lambda trial: works(trial, []), lambda name: members(survey.modules, name)
+            _unreached(trace, reached), lambda trial: works(trial, []), lambda name: members(trace.modules, name)
         )
         candidates = own_parameters(model, owners([*names, *absent]))
         dropped = largest_working(candidates, lambda trial: works(absent, trial))
@@ -91,17 +91,19 @@ def apply_prefix_plan(model: nn.Module, plan: Mapping[str, Any]) -> nn.Module:
     return model
 
 
-def _unreached(survey: Survey, reached: set[str]) -> list[str]:
+def _unreached(trace: ModelTrace, reached: set[str]) -> list[str]:
     """The largest subtrees with tensors none of whose modules is ever entered before the end."""
     busy = reached | owners(reached)
-    idle = {name for name in survey.modules if name and name not in busy}
-    return [n for n in survey.modules if n in idle and not owners([n]) & idle and holds_tensors(survey.modules[n])]
+    idle = {name for name in trace.modules if name and name not in busy}
+    return [n for n in trace.modules if n in idle and not owners([n]) & idle and holds_tensors(trace.modules[n])]
 
 
-def _cases(model: nn.Module, points: Sequence[HookPoint], survey: Survey) -> list[tuple[dict[str, Any], list[Tensor]]]:
+def _cases(
+    model: nn.Module, points: Sequence[HookPoint], trace: ModelTrace
+) -> list[tuple[dict[str, Any], list[Tensor]]]:
     """Probe inputs with the captures they give."""
-    described = describe_inputs(model, survey.inputs)
-    found = list(survey.inputs)
+    described = describe_inputs(model, trace.inputs)
+    found = list(trace.inputs)
     if described["mask"] is not None:
         batch, length = COMBOS[1]
         device = next(v.device for v in found[1].values() if isinstance(v, Tensor))

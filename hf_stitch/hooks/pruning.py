@@ -62,7 +62,7 @@ def _split(model: nn.Module, name: str) -> tuple[nn.Module, str]:
 
 
 @contextmanager
-def taken_out(model: nn.Module, vacant: Mapping[str, nn.Module], dropped: Iterable[str]) -> Iterator[None]:
+def removed(model: nn.Module, vacant: Mapping[str, nn.Module], dropped: Iterable[str]) -> Iterator[None]:
     """The model with modules and parameters taken out; everything is put back afterwards."""
     swaps = [(places(model, resolve(model, name)), resolve(model, name), new) for name, new in vacant.items()]
     parameters = [(*_split(model, name),) for name in dropped]

@@ -18,11 +18,11 @@ from hf_stitch.errors import HookError
 from hf_stitch.hooks import symbolic_shapes
 from hf_stitch.hooks.capture import replaced
 from hf_stitch.hooks.input_paths import Stream, streams
-from hf_stitch.hooks.placeholders import Absent, Gate, Injection, InjectionHook, Stub, Vacant, gate, injecting
+from hf_stitch.hooks.placeholders import Absent, Gate, Injection, InjectionHook, Placeholder, Stub, gate, injecting
 from hf_stitch.hooks.points import HookPoint, canonical, resolve, uncompiled
 from hf_stitch.hooks.probe_inputs import describe_inputs, dummy_inputs, make_inputs_for
 from hf_stitch.hooks.pruning import PLAN_VERSION, check_plan, take_out
-from hf_stitch.hooks.trace import COMBOS, Survey
+from hf_stitch.hooks.trace import COMBOS, ModelTrace
 
 
 def apply_suffix_plan(model: nn.Module, plan: Mapping[str, Any]) -> nn.Module:
@@ -175,9 +175,9 @@ def growing(plan: Mapping[str, Any]) -> list[symbolic_shapes.Dim]:
     return [dim for dim in _axes(plan) if not isinstance(dim, int)]
 
 
-def vacancies(model: nn.Module, plan: Mapping[str, Any]) -> dict[str, Vacant]:
+def vacancies(model: nn.Module, plan: Mapping[str, Any]) -> dict[str, Placeholder]:
     """The modules that stand where a plan takes others out."""
-    vacant: dict[str, Vacant] = {n: Stub(n, resolve(model, n), spec) for n, spec in plan["stubs"].items()}
+    vacant: dict[str, Placeholder] = {n: Stub(n, resolve(model, n), spec) for n, spec in plan["stubs"].items()}
     vacant |= {n: Absent(n, resolve(model, n)) for n in plan["absent"]}
     if plan["inject"] == "stub":
         point = HookPoint.from_dict(plan["point"])
@@ -186,23 +186,23 @@ def vacancies(model: nn.Module, plan: Mapping[str, Any]) -> dict[str, Vacant]:
 
 
 def whole_plan(
-    model: nn.Module, point: HookPoint, survey: Survey | None = None, stream: Stream | None = None
+    model: nn.Module, point: HookPoint, trace: ModelTrace | None = None, stream: Stream | None = None
 ) -> dict[str, Any]:
     """The plan that takes nothing out of a model."""
     model = uncompiled(model)
     stream = stream or streams(model, point, make_inputs_for(model))[0]
-    survey = survey or Survey(model, stream.make)
+    trace = trace or ModelTrace(model, stream.make)
     name = canonical(model, point.name)
     return {
         "kind": "suffix",
         "version": PLAN_VERSION,
         "transformers": transformers.__version__,
         "point": point.to_dict(),
-        "inputs": describe_inputs(model, survey.inputs, stream.given, stream.mask),
+        "inputs": describe_inputs(model, trace.inputs, stream.given, stream.mask),
         "given": list(stream.given),
         "undetermined": [],
-        "hook_output": survey.output(canonical(model, point.module)),
-        "gated": [survey.output(f"{name}#{number}") for number in range(point.call + 1)],
+        "hook_output": trace.output(canonical(model, point.module)),
+        "gated": [trace.output(f"{name}#{number}") for number in range(point.call + 1)],
         "inject": "hook",
         "stubs": {},
         "absent": [],

@@ -27,12 +27,12 @@ from hf_stitch.hooks.pruning import (
     members,
     own_parameters,
     owners,
+    removed,
     same,
-    taken_out,
     values_for,
 )
 from hf_stitch.hooks.suffix import growing, input_length, input_mask, run_suffix, vacancies, whole_plan
-from hf_stitch.hooks.trace import COMBOS, UNSEEN, MakeInputs, Survey, quiet, run_probe
+from hf_stitch.hooks.trace import COMBOS, UNSEEN, MakeInputs, ModelTrace, quiet, run_probe
 
 
 @dataclass
@@ -61,7 +61,7 @@ def plan_suffix(model: nn.Module, point: HookPoint, make_inputs: MakeInputs | No
     """
     model = uncompiled(model)
     make = make_inputs or make_inputs_for(model)
-    point = replace(Survey(model, make).point(point.module, point.output), features=point.features)
+    point = replace(ModelTrace(model, make).point(point.module, point.output), features=point.features)
     refusals: list[HookError] = []
     for stream in streams(model, point, make):
         try:
@@ -78,45 +78,43 @@ def plan_suffix(model: nn.Module, point: HookPoint, make_inputs: MakeInputs | No
 
 
 def _plan(model: nn.Module, point: HookPoint, stream: Stream) -> dict[str, Any]:
-    survey = Survey(model, stream.make)
-    plan = whole_plan(model, point, survey, stream)
-    cases = _cases(model, plan, replace(point, features=None), survey)
+    trace = ModelTrace(model, stream.make)
+    plan = whole_plan(model, point, trace, stream)
+    cases = _cases(model, plan, replace(point, features=None), trace)
 
     def works(**change: Any) -> bool:
         return _same_with(model, plan | change, cases)
 
-    lean = "stub" if point.module == point.name or survey.calls(point.name) == 1 else "gate"
+    lean = "stub" if point.module == point.name or trace.calls(point.name) == 1 else "gate"
     everything: dict[str, Any] = {"inject": lean}
-    everything["stubs"] = _specs(survey, _largest(_done_before(survey, point, inside=False)))
-    everything["absent"] = _never_run(model, plan | everything, survey)
+    everything["stubs"] = _specs(trace, _largest(_done_before(trace, point, inside=False)))
+    everything["absent"] = _never_run(model, plan | everything, trace)
     everything["dropped"] = own_parameters(model, owners([point.name, *everything["stubs"]]))
     if works(**everything):
         return plan | everything
     plan["inject"] = lean if works(inject=lean) else "hook"
-    done = _done_before(survey, point, inside=plan["inject"] == "hook")
+    done = _done_before(trace, point, inside=plan["inject"] == "hook")
     stubs = largest_working(
         _largest(done),
-        lambda names: works(stubs=_specs(survey, names)),
+        lambda names: works(stubs=_specs(trace, names)),
         lambda top: _largest([other for other in done if other.startswith(f"{top}.")]),
     )
-    plan["stubs"] = _specs(survey, stubs)
-    idle = _never_run(model, plan, survey)
-    plan["absent"] = largest_working(
-        idle, lambda names: works(absent=names), lambda name: members(survey.modules, name)
-    )
+    plan["stubs"] = _specs(trace, stubs)
+    idle = _never_run(model, plan, trace)
+    plan["absent"] = largest_working(idle, lambda names: works(absent=names), lambda name: members(trace.modules, name))
     candidates = own_parameters(model, owners([point.name, *stubs]))
     plan["dropped"] = largest_working(candidates, lambda names: works(dropped=names))
     return plan
 
 
-def _specs(survey: Survey, names: Iterable[str]) -> dict[str, Any]:
-    return {name: survey.output(name) for name in names}
+def _specs(trace: ModelTrace, names: Iterable[str]) -> dict[str, Any]:
+    return {name: trace.output(name) for name in names}
 
 
 def _same_with(model: nn.Module, plan: Mapping[str, Any], cases: list[_Case]) -> bool:
     """Whether all outputs stay the same when a plan is carried out."""
     point = HookPoint.from_dict(plan["point"])
-    with taken_out(model, vacancies(model, plan), plan["dropped"]), _gated(model, point, plan):
+    with removed(model, vacancies(model, plan), plan["dropped"]), _gated(model, point, plan):
         try:
             for case in cases:
                 found = _tensors(run_suffix(model, plan, case.values, case.mask, **case.extras))
@@ -141,15 +139,15 @@ def _gated(model: nn.Module, point: HookPoint, plan: Mapping[str, Any]) -> Itera
         ungate(module)
 
 
-def _done_before(survey: Survey, point: HookPoint, inside: bool) -> list[str]:
+def _done_before(trace: ModelTrace, point: HookPoint, inside: bool) -> list[str]:
     """Modules with tensors and a known output, all of whose calls end before that of the hook point."""
     found = []
     hook = point.name
-    for name, module in survey.modules.items():
-        times = [(log.left.get(name), log.left[hook][point.call]) for log in survey.traces]
+    for name, module in trace.modules.items():
+        times = [(log.left.get(name), log.left[hook][point.call]) for log in trace.traces]
         if name == hook or (name.startswith(f"{hook}.") and not inside) or not holds_tensors(module):
             continue
-        if all(left and max(left) < end for left, end in times) and symbolic_shapes.known(survey.output(name)):
+        if all(left and max(left) < end for left, end in times) and symbolic_shapes.known(trace.output(name)):
             found.append(name)
     return found
 
@@ -160,18 +158,18 @@ def _largest(names: list[str]) -> list[str]:
     return [name for name in names if not owners([name]) & known]
 
 
-def _never_run(model: nn.Module, plan: Mapping[str, Any], survey: Survey) -> list[str]:
+def _never_run(model: nn.Module, plan: Mapping[str, Any], trace: ModelTrace) -> list[str]:
     """An encoder whose states are given, and modules that only hold what they shared with modules taken out."""
-    ties = _ties(model, plan, survey)
+    ties = _ties(model, plan, trace)
     if STATES not in plan["given"]:
         return ties
     encoder = model.get_encoder()  # type: ignore[operator]
     name = next(name for name, module in model.named_modules() if module is encoder)
-    busy = owners(survey.traces[0].entered) | set(survey.traces[0].entered)
+    busy = owners(trace.traces[0].entered) | set(trace.traces[0].entered)
     return [*ties, *([] if name in busy else [name])]
 
 
-def _ties(model: nn.Module, plan: Mapping[str, Any], survey: Survey) -> list[str]:
+def _ties(model: nn.Module, plan: Mapping[str, Any], trace: ModelTrace) -> list[str]:
     """Modules that never run and only hold what they shared with modules taken out (T5's `shared` embedding)."""
 
     def under(key: str, names: Iterable[str]) -> bool:
@@ -179,17 +177,17 @@ def _ties(model: nn.Module, plan: Mapping[str, Any], survey: Survey) -> list[str
 
     gone = set(vacancies(model, plan))
     stay = [(k, id(p)) for k, p in model.named_parameters(remove_duplicate=False) if not under(k, gone)]
-    lost = {id(p) for name in gone for p in survey.modules[name].parameters()}
-    busy = owners(survey.traces[0].entered) | set(survey.traces[0].entered)
+    lost = {id(p) for name in gone for p in trace.modules[name].parameters()}
+    busy = owners(trace.traces[0].entered) | set(trace.traces[0].entered)
     found = []
-    for name in [name for name in survey.modules if name not in busy and not owners([name]) & gone]:
+    for name in [name for name in trace.modules if name not in busy and not owners([name]) & gone]:
         held = {number for key, number in stay if under(key, [name])}
         if held and held <= lost and not held & {number for key, number in stay if not under(key, [name])}:
             found.append(name)
     return found
 
 
-def _cases(model: nn.Module, plan: dict[str, Any], point: HookPoint, survey: Survey) -> list[_Case]:
+def _cases(model: nn.Module, plan: dict[str, Any], point: HookPoint, trace: ModelTrace) -> list[_Case]:
     """The verifications, with those outputs that the activations determine; the others are named in the plan.
 
     Raises:
@@ -198,8 +196,8 @@ def _cases(model: nn.Module, plan: dict[str, Any], point: HookPoint, survey: Sur
     cases: list[_Case] = []
     kept, moved, seen = set[str](), set[str](), set[str]()
     main = "?"
-    for combo, mask in _masks(plan, survey):
-        case, real = _case(model, plan, point, survey, combo, mask)
+    for combo, mask in _masks(plan, trace):
+        case, real = _case(model, plan, point, trace, combo, mask)
         try:
             found = _tensors(run_suffix(model, plan, case.values, case.mask, **case.extras))
         except Exception:  # a branch that looks for something in the input itself
@@ -212,7 +210,7 @@ def _cases(model: nn.Module, plan: dict[str, Any], point: HookPoint, survey: Sur
             moved = {k for k, v in case.expected.items() if not same(plain[k], v)}
             main = next((k for k in ("logits", "last_hidden_state") if k in plain), next(iter(plain), "?"))
         cases.append(case)
-    _check_determined(point, main, kept, moved, survey)
+    _check_determined(point, main, kept, moved, trace)
     plan["undetermined"] = sorted({key.partition(".")[0] for key in seen - kept} - {main})
     for case in cases:
         case.expected = {k: v for k, v in case.expected.items() if k.partition(".")[0] not in plan["undetermined"]}
@@ -223,13 +221,13 @@ def _case(
     model: nn.Module,
     plan: dict[str, Any],
     point: HookPoint,
-    survey: Survey,
+    trace: ModelTrace,
     combo: symbolic_shapes.Combo,
     mask: Tensor | None,
 ) -> tuple[_Case, dict[str, Any]]:
     """Activations like those on real inputs, the whole model's outputs with them; and the inputs."""
     batch, length = combo
-    seen = dict(survey.make_inputs(batch, length))
+    seen = dict(trace.make_inputs(batch, length))
     positions = capture(model, [point], seen)[0].shape[1]
     reached = input_length(plan, positions)
     length = reached or length  # at which nothing is rounded
@@ -238,7 +236,7 @@ def _case(
         counts = [max(1, symbolic_shapes.size(growing(plan)[0], batch, int(count))) for count in mask.sum(1)]
         mask = torch.arange(positions, device=mask.device) < torch.tensor(counts, device=mask.device)[:, None]
         wide = input_mask(plan, mask, length)
-    real = masked(survey.make_inputs(batch, length), plan["inputs"], batch, length, wide, _device(seen))
+    real = masked(trace.make_inputs(batch, length), plan["inputs"], batch, length, wide, _device(seen))
     values = values_for(capture(model, [point], real)[0])
     with replaced(model, point, values):
         expected = _tensors(run_probe(model, real))
@@ -247,24 +245,24 @@ def _case(
     return _Case(values, mask if input_length(plan, values.shape[1]) else None, extras, expected), real
 
 
-def _check_determined(point: HookPoint, main: str, kept: set[str], moved: set[str], survey: Survey) -> None:
+def _check_determined(point: HookPoint, main: str, kept: set[str], moved: set[str], trace: ModelTrace) -> None:
     if not moved:
-        raise HookError(f"no output of the model depends on {point.module}; {survey.alternatives(point.module)}")
+        raise HookError(f"no output of the model depends on {point.module}; {trace.alternatives(point.module)}")
     if main not in kept or not kept & moved:
         raise HookError(
             f"the activations at {point.module} do not determine the output {main!r}: the rest of the model also sees "
             "the input by another way (a residual connection round this point, or another branch); hook a whole block "
-            f"instead. Tried: other inputs, the same activation there. {survey.alternatives(point.module)}"
+            f"instead. Tried: other inputs, the same activation there. {trace.alternatives(point.module)}"
         )
 
 
-def _masks(plan: Mapping[str, Any], survey: Survey) -> list[tuple[symbolic_shapes.Combo, Tensor | None]]:
+def _masks(plan: Mapping[str, Any], trace: ModelTrace) -> list[tuple[symbolic_shapes.Combo, Tensor | None]]:
     """(batch and length, mask): without padding, padded on the right, and on the left where the model can."""
     found: list[tuple[symbolic_shapes.Combo, Tensor | None]] = [(combo, None) for combo in (*COMBOS, UNSEEN)]
     formula = plan["inputs"]["mask"]
     if formula is not None:
         batch, length = COMBOS[1]
-        device = _device(survey.inputs[1])
+        device = _device(trace.inputs[1])
         row, column = torch.arange(batch, device=device)[:, None], torch.arange(length, device=device)
         found.append((COMBOS[1], column < length - 3 * row))
         if formula == [0, 1, 0]:

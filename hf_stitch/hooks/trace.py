@@ -89,7 +89,7 @@ def trace(model: nn.Module, inputs: Mapping[str, Any]) -> Trace:
     return log
 
 
-class Survey:
+class ModelTrace:
     """What two runs at `COMBOS` showed of a model."""
 
     def __init__(self, model: nn.Module, make_inputs: MakeInputs) -> None:
@@ -238,4 +238,4 @@ def probe(
     """
     model = uncompiled(model)
     resolve(model, module)
-    return Survey(model, make_inputs).point(module, output, features)
+    return ModelTrace(model, make_inputs).point(module, output, features)

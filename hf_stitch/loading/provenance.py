@@ -12,7 +12,7 @@ from hf_stitch.recipe.data import Data
 from hf_stitch.recipe.side import Side
 
 
-def described(data: Data) -> dict[str, Any]:
+def data_stamp(data: Data) -> dict[str, Any]:
     """What a collection's cache key must know of its data: the request, and the files' sizes and times."""
     from hf_stitch.zoo.catalogue import resolve_data
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from hf_stitch.activations.hooked_model import End
-from hf_stitch.activations.text_output import settings_of
+from hf_stitch.activations.hooked_model import HookedModel
+from hf_stitch.activations.text_output import generation_settings_of
 from hf_stitch.hooks.generation import plan_prompt
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.hooks.prefix import apply_prefix_plan, plan_prefix
@@ -34,7 +34,7 @@ class Halves:
     suffix_config: dict[str, Any]
 
 
-def cut(source: End, target: End, needs_head: bool) -> Halves:
+def cut(source: HookedModel, target: HookedModel, needs_head: bool) -> Halves:
     """Copies of both models without what a stitched model does not run.
 
     Args:
@@ -53,21 +53,21 @@ def cut(source: End, target: End, needs_head: bool) -> Halves:
         prefix_config["ctc_head"] = source.head.to_dict()
     suffix_config = _described(target, target.point, suffix_plan)
     if suffix.can_generate():
-        suffix_config["generation"] = settings_of(suffix)
+        suffix_config["generation"] = generation_settings_of(suffix)
         if _vocabulary(source) == _vocabulary(target) != {}:
             suffix_config["shares_tokens"] = True
-    if target.writer is not None:
-        suffix_config["writes"] = target.writer.to_dict()
+    if target.text_output is not None:
+        suffix_config["writes"] = target.text_output.to_dict()
     return Halves(prefix, suffix, prefix_config, suffix_config)
 
 
-def _vocabulary(end: End) -> dict[str, int]:
+def _vocabulary(end: HookedModel) -> dict[str, int]:
     """The tokens of a text model with their numbers."""
     tokenizer = getattr(end.preparer, "tokenizer", None)
     return tokenizer.get_vocab() if tokenizer is not None else {}
 
 
-def _described(end: End, point: HookPoint, plan: dict[str, Any]) -> dict[str, Any]:
+def _described(end: HookedModel, point: HookPoint, plan: dict[str, Any]) -> dict[str, Any]:
     return {
         "class": type(end.model).__name__,
         "model": end.side.model,

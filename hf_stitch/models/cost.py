@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from hf_stitch.activations.ctc import CtcAlphabet
-from hf_stitch.activations.hooked_model import End
+from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.errors import HookError
 from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.loading.modality import modality
@@ -87,7 +87,7 @@ def _words(path: Tensor, alphabet: CtcAlphabet) -> Tensor:
     return made
 
 
-def count_parameters(model: StitchedModel, source: End, target: End) -> dict[str, int]:
+def count_parameters(model: StitchedModel, source: HookedModel, target: HookedModel) -> dict[str, int]:
     """Numbers held by each part (parameters and buffers), beside those of the two whole models.
 
     `total` is what an answer needs: prefix, layer and suffix. The trust gauge stands beside it.
@@ -111,7 +111,7 @@ def count_parameters(model: StitchedModel, source: End, target: End) -> dict[str
     }
 
 
-def count_operations(model: StitchedModel, source: End, target: End) -> dict[str, int]:
+def count_operations(model: StitchedModel, source: HookedModel, target: HookedModel) -> dict[str, int]:
     """Multiply-adds of each part and their total, beside those of the two whole models at the same lengths.
 
     Empty for a suffix that does not run on activations alone.
@@ -127,6 +127,6 @@ def count_operations(model: StitchedModel, source: End, target: End) -> dict[str
     }
 
 
-def cost_of(model: StitchedModel, source: End, target: End) -> dict[str, Any]:
+def cost_of(model: StitchedModel, source: HookedModel, target: HookedModel) -> dict[str, Any]:
     """What the report says about size: parameters, and multiply-adds of one input."""
     return {**count_parameters(model, source, target), "multiply_adds": count_operations(model, source, target)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hf_stitch.activations.observations import Workbench
+from hf_stitch.activations.observations import Observations
 from hf_stitch.models.assembly import Halves, cut
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.recipe import Recipe
@@ -26,12 +26,12 @@ class Fitted:
 class Cutter:
     """Cuts the two models once for all variants that need the same ends."""
 
-    def __init__(self, bench: Workbench) -> None:
-        self.bench = bench
+    def __init__(self, observations: Observations) -> None:
+        self.observations = observations
         self._made: dict[bool, Halves] = {}
 
     def halves(self, needs_head: bool) -> Halves:
         if needs_head not in self._made:
-            with self.bench.timings.stage("cut"):
-                self._made[needs_head] = cut(self.bench.source, self.bench.target, needs_head)
+            with self.observations.timings.stage("cut"):
+                self._made[needs_head] = cut(self.observations.source, self.observations.target, needs_head)
         return self._made[needs_head]

@@ -16,11 +16,11 @@ from hf_stitch.errors import ArtifactError, HookError
 from hf_stitch.hooks.capture import capture
 from hf_stitch.hooks.generation import generation_way
 from hf_stitch.hooks.masks import timestep_mask
-from hf_stitch.hooks.placeholders import never_again
+from hf_stitch.hooks.placeholders import disable_checkpointing
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.hooks.suffix import run_suffix
 from hf_stitch.models.configuration_stitched import StitchedConfig, check_config
-from hf_stitch.models.hub.map_only import HALVES, THIN, check_unchanged, empty_half, load_half, thin_weights
+from hf_stitch.models.hub.map_only import HALVES, MAP_ONLY, check_unchanged, empty_half, load_half, map_weights
 from hf_stitch.models.hub.publishing import push_model
 from hf_stitch.models.hub.shim import write_shim
 from hf_stitch.models.routing import MAIN, as_states, for_target, split
@@ -223,7 +223,7 @@ class StitchedModel(PreTrainedModel):
         for half in able:
             newest = getattr(half, "activation_checkpointing_enable", half.gradient_checkpointing_enable)
             newest(gradient_checkpointing_kwargs)
-            never_again(half)
+            disable_checkpointing(half)
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse: a target that generates makes this a `StitchedForGeneration`.
@@ -263,7 +263,7 @@ class StitchedModel(PreTrainedModel):
             raise ArtifactError(
                 f"{where}: weights and config disagree on {len(odd)} tensors ({odd[0]}, ...); fit it again"
             )
-        if model.config.save == THIN:
+        if model.config.save == MAP_ONLY:
             model.complete(kwargs.get("dtype", kwargs.get("torch_dtype")))
         model.trainable("none")  # loading makes parameters anew
         return (model, info) if wants_info else model
@@ -284,9 +284,9 @@ class StitchedModel(PreTrainedModel):
         Raises:
             ArtifactError: the thin form of halves that are no longer those of their checkpoints.
         """
-        if self.config.save == THIN:
+        if self.config.save == MAP_ONLY:
             check_unchanged(self.config, self.prefix, self.suffix)
-            kwargs["state_dict"] = thin_weights(kwargs.get("state_dict") or self.state_dict())
+            kwargs["state_dict"] = map_weights(kwargs.get("state_dict") or self.state_dict())
         super().save_pretrained(save_directory, **kwargs)
         if kwargs.get("is_main_process", True):
             write_shim(Path(save_directory))

@@ -16,7 +16,7 @@ from hf_stitch.loading.audio import read_audio
 from hf_stitch.loading.images import read_picture
 from hf_stitch.loading.processors import Preparer, target_tokenizer
 from hf_stitch.loading.quiet import quiet
-from hf_stitch.models.answering import write, writer_of
+from hf_stitch.models.answering import text_output_of, write
 from hf_stitch.models.hub.repository import local
 from hf_stitch.models.labels import labelled, shares
 from hf_stitch.models.modeling_stitched import StitchedModel
@@ -70,9 +70,9 @@ class Predictor:
             )
         self.abstain = abstain
         self.preparer = replace(Preparer.load(folder, self.model.config), device=self.device)
-        self.writer = writer_of(self.model)
-        self.tokenizer = target_tokenizer(folder) if self.writer is not None else None
-        if self.writer is not None and self.tokenizer is None:
+        self.text_output = text_output_of(self.model)
+        self.tokenizer = target_tokenizer(folder) if self.text_output is not None else None
+        if self.text_output is not None and self.tokenizer is None:
             raise ArtifactError(f"{folder} has no tokenizer of the target to spell its texts with; fit it again")
         self.notes: list[str] = []  # what was done to inputs: resampled, cut
         if self.preparer.modality == "audio" and (broken := trouble()):
@@ -140,10 +140,10 @@ class Predictor:
             return []
         inputs = {key: value.to(self.device) for key, value in self.preparer.batch([raw for _, raw in batch]).items()}
         trusted = self.model.trust is not None
-        if self.writer is not None:
+        if self.text_output is not None:
             with torch.inference_mode():
                 tokens, trust = write(self.model, inputs, trusted)
-            texts = self.writer.texts(tokens, self.tokenizer)
+            texts = self.text_output.texts(tokens, self.tokenizer)
             answers = [{"input": name, "text": text} for (name, _), text in zip(batch, texts)]
             if trust is None:
                 return answers

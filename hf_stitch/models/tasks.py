@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from hf_stitch.activations.hooked_model import End
+from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.errors import ArtifactError
 from hf_stitch.loading.modality import modality
 
@@ -107,7 +107,7 @@ def check_task(config: StitchedConfig, task: str | None) -> None:
 WRITING = {"audio": "automatic-speech-recognition", "image": "image-to-text"}
 
 
-def is_classifier(end: End) -> bool:
+def is_classifier(end: HookedModel) -> bool:
     """True when a model's answer is a class."""
     config = end.model.config
     return (
@@ -115,10 +115,10 @@ def is_classifier(end: End) -> bool:
     )
 
 
-def task_of(source: End, target: End) -> str:
+def task_of(source: HookedModel, target: HookedModel) -> str:
     """The Hub's name for what a stitched model does, from what goes in and what comes out."""
-    if target.writer is not None:
-        texts = "text-generation" if target.writer.way == "prompt" else "text2text-generation"
+    if target.text_output is not None:
+        texts = "text-generation" if target.text_output.mode == "prompt" else "text2text-generation"
         return WRITING.get(source.preparer.modality, texts)
     if source.preparer.modality == "vector":
         return "tabular-classification" if is_classifier(target) else "tabular-regression"

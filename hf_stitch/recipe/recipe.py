@@ -22,7 +22,7 @@ from hf_stitch.recipe.neighborhoods import Neighborhoods
 from hf_stitch.recipe.overrides import apply_overrides, merge
 from hf_stitch.recipe.part import Part
 from hf_stitch.recipe.rehearse import Rehearse
-from hf_stitch.recipe.sequence import RULES, Sequence_
+from hf_stitch.recipe.sequence import RULES, Lengths
 from hf_stitch.recipe.shipped import find
 from hf_stitch.recipe.side import Side
 from hf_stitch.recipe.stitch import Method, Stitch
@@ -42,7 +42,7 @@ class Recipe(Part):
     target: Side = Field(description="the model whose second half runs")
     data: Splits = Field(description="the samples")
     neighborhoods: Neighborhoods = Field(Neighborhoods(), description="for diffusion")
-    sequence: Sequence_ = Field(Sequence_(), description="lengths")
+    sequence: Lengths = Field(Lengths(), description="lengths")
     stitch: Stitch = Field(Stitch(), description="the map")
     generation: Generation = Field(Generation(), description="how a target that writes text does so")
     trust: Literal["none", "distance", "cycle"] = Field(

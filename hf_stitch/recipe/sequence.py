@@ -19,7 +19,7 @@ RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
-class Sequence_(Part):
+class Lengths(Part):
     """How source timesteps become target timesteps."""
 
     length: LengthRuleName = Field("trim", description="the length rule")
@@ -45,7 +45,7 @@ class Sequence_(Part):
     )
 
     @model_validator(mode="after")
-    def _suits_the_rule(self) -> Sequence_:
+    def _suits_the_rule(self) -> Lengths:
         lengths, options = RULES[self.length]
         if self.target_length is not None and self.target_length not in lengths:
             known = f"takes {', '.join(lengths)}" if lengths else "finds the length itself: leave it out"

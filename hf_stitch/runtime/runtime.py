@@ -20,7 +20,7 @@ from hf_stitch.runtime.processes import AcceleratedRows
 from hf_stitch.runtime.progress import Progress, Silent
 from hf_stitch.runtime.sharding import Rows
 
-PATIENCE = timedelta(hours=12)  # one process may factorise or solve for long while the others wait
+BARRIER_TIMEOUT = timedelta(hours=12)  # one process may factorise or solve for long while the others wait
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Runtime:
                 f"device {device!r}: every process takes a {wanted.type} of its own; leave the number out"
             )
         # accelerate joins processes on the CPU only when it is told that there is nothing else.
-        patience = InitProcessGroupKwargs(timeout=PATIENCE)
+        patience = InitProcessGroupKwargs(timeout=BARRIER_TIMEOUT)
         accelerator = Accelerator(cpu=wanted.type == "cpu", kwargs_handlers=[patience])
         own = wanted if device is not None and accelerator.num_processes == 1 else accelerator.device
         shown = progress if progress is not None and accelerator.is_main_process else Silent()

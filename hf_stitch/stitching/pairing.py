@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hf_stitch.activations.activation_set import ActivationSet
 from hf_stitch.activations.frames import Frames
-from hf_stitch.activations.hooked_model import End
+from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.activations.windows import pool_windows
 from hf_stitch.errors import FitError
@@ -21,7 +21,7 @@ from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.stitching.lengths.base import Pairs, SampleShape
 from hf_stitch.stitching.lengths.rule import LengthRule
-from hf_stitch.stitching.lengths.target_texts import Texts
+from hf_stitch.stitching.lengths.target_texts import TargetTexts
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ class Pairing:
         return replace(self, pairs=tuple(replace(p, source=p.target, target=p.source) for p in self.pairs))
 
 
-def pair_rows(recipe: Recipe, rule: LengthRule, frames: Frames, keys: Sequence[str], texts: Texts | None) -> Pairing:
+def pair_rows(
+    recipe: Recipe, rule: LengthRule, frames: Frames, keys: Sequence[str], texts: TargetTexts | None
+) -> Pairing:
     """Corresponding rows of all samples, at most `per_sample` of each.
 
     Raises:
@@ -80,7 +82,7 @@ def pair_rows(recipe: Recipe, rule: LengthRule, frames: Frames, keys: Sequence[s
     return Pairing(tuple(found), torch.tensor(rows), dropped)
 
 
-def _single(frames: Frames, texts: Texts | None) -> bool:
+def _single(frames: Frames, texts: TargetTexts | None) -> bool:
     """True when every sample has one timestep on both sides, as flat activations have: all pair alike."""
     lengths = torch.cat([frames.source.lengths, frames.target.lengths])
     return texts is None and frames.path is None and bool((lengths == 1).all())
@@ -105,7 +107,11 @@ def rows_of(frames: Any, windows: Sequence[np.ndarray]) -> Tensor:
 
 
 def activation_sets(
-    source: End, target: End, frames: Frames, pairing: Pairing, metrics: tuple[LocalMetric | None, LocalMetric | None]
+    source: HookedModel,
+    target: HookedModel,
+    frames: Frames,
+    pairing: Pairing,
+    metrics: tuple[LocalMetric | None, LocalMetric | None],
 ) -> tuple[ActivationSet, ActivationSet]:
     """Both sides of the pairing as activation sets."""
     sides = []
@@ -121,7 +127,7 @@ def activation_sets(
     return replace(first, full=None, selected=None), second
 
 
-def columns_of(end: End, join: int) -> tuple[int, ...] | None:
+def columns_of(end: HookedModel, join: int) -> tuple[int, ...] | None:
     """Columns of a row of `join` windows that hold the selected features."""
     if end.features is None:
         return None

@@ -15,13 +15,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pico_recipes import bench, listening, reading, saved
+from pico_recipes import listening, observations, reading, saved
 from torch import nn
 
 from hf_stitch.activations import collection
 from hf_stitch.activations.collection import buckets_of
 from hf_stitch.activations.frames import Frames
-from hf_stitch.activations.observations import Workbench
+from hf_stitch.activations.observations import Observations
 from hf_stitch.errors import ActivationError
 from hf_stitch.hooks import capture
 from hf_stitch.runtime import part_store
@@ -48,7 +48,7 @@ def same(a: Frames, b: Frames) -> None:
     assert (a.buckets, a.key) == (b.buckets, b.key)
 
 
-def frames(opened: Workbench) -> Frames:
+def frames(opened: Observations) -> Frames:
     return opened.collect().frames["fit"]
 
 
@@ -64,7 +64,7 @@ def speech(pico_listener: Path, pico_xlnet: Path, spoken: Path) -> dict:
 
 @pytest.mark.parametrize("kind", ["text", "speech"])
 def test_every_sample_is_what_it_is_alone(request: pytest.FixtureRequest, kind: str) -> None:
-    opened = bench(request.getfixturevalue(kind))
+    opened = observations(request.getfixturevalue(kind))
     found, samples = frames(opened), opened.samples["fit"]
     assert len(found) == len(samples)
     for i in (0, 7, len(found) - 1):
@@ -109,10 +109,10 @@ class Shares:
 
 
 def test_parts_do_not_depend_on_the_processes(text: dict, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    alone = bench(text)
+    alone = observations(text)
     whole = frames(alone)
     monkeypatch.setenv("HF_STITCH_CACHE", str(tmp_path / "shared"))
-    opened = bench(text)
+    opened = observations(text)
     parts = []
     for index in range(3):
         object.__setattr__(opened.runtime, "accelerator", Shares(index, 3))
@@ -125,10 +125,10 @@ def test_parts_do_not_depend_on_the_processes(text: dict, monkeypatch: pytest.Mo
 
 
 def test_a_second_run_computes_nothing(text: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = frames(bench(text))
+    whole = frames(observations(text))
     assert [entry.name for entry in entries()] == [whole.key]
     monkeypatch.setattr(collection, "_part", lambda *args: pytest.fail("collected again"))
-    same(frames(bench(text)), whole)
+    same(frames(observations(text)), whole)
 
 
 @pytest.mark.parametrize("change", ["model", "hook", "samples", "columns"])
@@ -142,9 +142,9 @@ def test_other_requests_have_caches_of_their_own(text: dict, pico_xlnet: Path, c
         changed["data"]["fit"]["samples"] = 9
     else:
         changed["data"]["fit"]["columns"]["target"] = "group"
-    first = frames(bench({**text, "seed": 5, "stitch": {"method": "rbf"}}))
-    assert frames(bench(text)).key == first.key  # neither the seed nor the method has a part in the activations
-    assert frames(bench(changed)).key != first.key
+    first = frames(observations({**text, "seed": 5, "stitch": {"method": "rbf"}}))
+    assert frames(observations(text)).key == first.key  # neither the seed nor the method has a part in the activations
+    assert frames(observations(changed)).key != first.key
 
 
 def test_changed_data_under_the_same_name_is_collected_anew(text: dict, tmp_path: Path) -> None:
@@ -152,16 +152,16 @@ def test_changed_data_under_the_same_name_is_collected_anew(text: dict, tmp_path
     rows = [{"text": words, "label": i % 2, "id": i, "group": "a"} for i, words in enumerate(["good", "bad"] * 3)]
     path.write_text("\n".join(map(json.dumps, rows)))
     text["data"]["fit"]["dataset"] = str(path)
-    first = frames(bench(text))
+    first = frames(observations(text))
     rows[0]["text"] = "this great film"
     path.write_text("\n".join(map(json.dumps, rows)))
-    second = frames(bench(text))
+    second = frames(observations(text))
     assert first.key != second.key
     assert first.target.lengths[0] != second.target.lengths[0]
 
 
 def test_an_interrupted_run_resumes_where_parts_are_missing(text: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = frames(bench(text))
+    whole = frames(observations(text))
     parts = sorted((cache_folder() / whole.key).iterdir())
     assert len(parts) >= 3
     kept = parts[1].stat().st_mtime_ns
@@ -170,7 +170,7 @@ def test_an_interrupted_run_resumes_where_parts_are_missing(text: dict, monkeypa
     made = []
     once = collection._part
     monkeypatch.setattr(collection, "_part", lambda *args: made.append(args[3]) or once(*args))
-    same(frames(bench(text)), whole)
+    same(frames(observations(text)), whole)
     assert made == [whole.buckets[0], whole.buckets[2]]
     assert parts[1].stat().st_mtime_ns == kept
 
@@ -186,8 +186,8 @@ collection._part = slow
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.timings import Timings
-from hf_stitch.activations.observations import Workbench
-Workbench.open(Recipe.load(sys.argv[1]), Runtime.start("cpu"), Timings(), ("fit",)).collect()
+from hf_stitch.activations.observations import Observations
+Observations.open(Recipe.load(sys.argv[1]), Runtime.start("cpu"), Timings(), ("fit",)).collect()
 """
 
 
@@ -208,15 +208,15 @@ def test_a_killed_run_resumes_to_the_same_activations(
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     left = len(list(cache.glob("*/fit-*.safetensors")))
-    whole = frames(bench(text))
+    whole = frames(observations(text))
     assert 0 < left < len(whole.buckets)
     monkeypatch.setenv("HF_STITCH_CACHE", str(cache))
-    same(frames(bench(text)), whole)
+    same(frames(observations(text)), whole)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_numbers_that_are_none_name_layer_and_sample(text: dict, value: float) -> None:
-    opened = bench(text)
+    opened = observations(text)
     samples = opened.samples["fit"]
     token = opened.source.tokenizer("watch")["input_ids"][1]
     layer = opened.source.model.get_submodule("roberta.encoder.layer.0")
@@ -246,7 +246,7 @@ def test_a_target_that_neither_answers_nor_writes_is_refused(text: dict, tmp_pat
     with pytest.raises(
         ActivationError, match=r"TokenClassifierOutput \(logits \(\d+, \d+, 2\)\).*or a model that writes"
     ):
-        bench(text).collect()
+        observations(text).collect()
 
 
 def test_a_full_disk_keeps_what_was_collected(text: dict, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,11 +262,11 @@ def test_a_full_disk_keeps_what_was_collected(text: dict, monkeypatch: pytest.Mo
     with monkeypatch.context() as patch:
         patch.setattr(part_store, "save_file", full)
         with pytest.raises(ActivationError, match="no space left"):
-            frames(bench(text))
+            frames(observations(text))
     made = []
     part = collection._part
     monkeypatch.setattr(collection, "_part", lambda *args: made.append(1) or part(*args))
-    found = frames(bench(text))
+    found = frames(observations(text))
     assert len(made) == len(found.buckets) - 2
 
 
@@ -281,4 +281,4 @@ def test_silent_samples_are_refused_by_name(speech: dict, tmp_path: Path, spoken
     (tmp_path / "fit.jsonl").write_text(f"{json.dumps(row)}\n{json.dumps(other)}")
     speech["data"]["fit"]["dataset"] = str(tmp_path / "fit.jsonl")
     with pytest.raises(DataError, match="mute"):
-        bench(speech).collect()
+        observations(speech).collect()

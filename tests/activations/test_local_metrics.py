@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 from local_metrics import metric_of, vectors
-from pico_recipes import bench, listening, reading
+from pico_recipes import listening, observations, reading
 from torch import Tensor
 
 from hf_stitch.activations import collection, local_metrics
 from hf_stitch.activations.local_metrics import Role, collect_metric
-from hf_stitch.activations.neighborhoods import moves
+from hf_stitch.activations.neighborhoods import perturbations
 from hf_stitch.geometry.local_metrics.covariance_sketch import CovarianceSketch
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.recipe.overrides import merge
@@ -51,7 +51,7 @@ def speech(pico_listener: Path, pico_xlnet: Path, spoken: Path) -> dict:
 
 
 def test_one_metric_for_each_paired_row_in_their_order(speech: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = bench(speech).collect()
+    opened = observations(speech).collect()
     pairing = opened.pairing(opened.recipe, opened.rule(opened.recipe), "fit")
     whole, facts = metric_of(opened)
     assert len(whole) == len(pairing)
@@ -67,7 +67,7 @@ def test_one_metric_for_each_paired_row_in_their_order(speech: dict, monkeypatch
     windows = [pairing.pairs[lone].source]
     around = local_metrics._neighborhood(opened.recipe, opened.source)
     key, end = [opened.samples["fit"].keys[lone]], opened.source
-    deviations = moves(end.model, end.selected, inputs, key, around, 64)
+    deviations = perturbations(end.model, end.selected, inputs, key, around, 64)
     alone = local_metrics._sketch(end, inputs, windows, deviations, opened.recipe)
     asked = opened.recipe.neighborhoods
     alike(whole.take(rows), LocalMetric.from_spectrum(*alone, asked.eta, asked.rank, around.width))
@@ -75,17 +75,17 @@ def test_one_metric_for_each_paired_row_in_their_order(speech: dict, monkeypatch
 
 @pytest.mark.parametrize("role", ["source", "target"])
 def test_batches_and_chunks_change_nothing(text: dict, role: Role, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, _ = metric_of(bench(text), role)
+    first, _ = metric_of(observations(text), role)
     monkeypatch.setattr(collection, "SEQUENCE_BATCH", 5)  # other neighbours in a batch, other padding
     monkeypatch.setattr(local_metrics, "SAMPLES_AT_ONCE", {"vector": 1, "other": 1})  # one neighbour at a time
     monkeypatch.setenv("HF_STITCH_CACHE", str(cache_folder() / "again"))
-    second, _ = metric_of(bench(text), role)
+    second, _ = metric_of(observations(text), role)
     alike(first, second)
 
 
 @pytest.mark.parametrize(("role", "end"), [("source", "roberta"), ("target", "xlnet")])
 def test_the_side_of_the_padding_changes_nothing(text: dict, role: Role, end: str) -> None:
-    kept, turned = bench(text), bench(text)
+    kept, turned = observations(text), observations(text)
     side = turned.source if role == "source" else turned.target
     sides = {"left": "right", "right": "left"}
     side.preparer.tool.padding_side = sides[side.preparer.tool.padding_side]
@@ -105,8 +105,8 @@ def test_the_side_of_the_padding_changes_nothing(text: dict, role: Role, end: st
 def test_gaussian_metrics_become_exact_ones_in_small_neighbourhoods(request: Any, kind: str) -> None:
     few = {"data": {"fit": {"samples": 4}}, "neighborhoods": {"delta": 4e-4, "size": 24, "max_rank": 48}}
     content = merge(request.getfixturevalue(kind), few)
-    drawn, _ = metric_of(bench(content))
-    exact, _ = metric_of(bench(merge(content, {"neighborhoods": {"kind": "jacobian"}})))
+    drawn, _ = metric_of(observations(content))
+    exact, _ = metric_of(observations(merge(content, {"neighborhoods": {"kind": "jacobian"}})))
     assert drawn.width == exact.width == pytest.approx(1e-4)
     alike(drawn, exact, rtol=0.05)
 
@@ -114,8 +114,8 @@ def test_gaussian_metrics_become_exact_ones_in_small_neighbourhoods(request: Any
 def test_vectors_have_exact_metrics(tmp_path: Path) -> None:
     content = vectors(tmp_path)
     wide = {"neighborhoods": {"kind": "gaussian", "delta": 1e-4, "size": 4000, "max_rank": 2, "rank": 2}}
-    drawn, _ = metric_of(bench(merge(content, wide)))
-    exact, _ = metric_of(bench(merge(content, {"neighborhoods": {"kind": "jacobian", "rank": 2}})))
+    drawn, _ = metric_of(observations(merge(content, wide)))
+    exact, _ = metric_of(observations(merge(content, {"neighborhoods": {"kind": "jacobian", "rank": 2}})))
     # exact neighbourhoods are scaled by their own width: compare the forms in units of the input
     units = drawn.width**2, exact.width**2
     first, second = inverse(drawn) * units[0], inverse(exact) * units[1]
@@ -136,42 +136,42 @@ def test_memory_does_not_grow_with_the_number_of_neighbours(
         blocks.append(deviations.shape[0] * deviations.shape[1])
 
     monkeypatch.setattr(CovarianceSketch, "add", watched)
-    metric_of(bench(merge(text, {"neighborhoods": {"size": size, "max_rank": 3}})))
+    metric_of(observations(merge(text, {"neighborhoods": {"size": size, "max_rank": 3}})))
     assert max(held) <= 2 * 3
     # as many samples run together as are fed to one batch, however many neighbours there are
     assert max(blocks) <= 8 * local_metrics.SAMPLES_AT_ONCE["other"]  # no sample has more than 8 tokens
 
 
 def test_selected_features_have_metrics_of_their_own(text: dict) -> None:
-    whole, _ = metric_of(bench(text))
-    some, _ = metric_of(bench(merge(text, {"source": {"features": {"every": 4}}})))
+    whole, _ = metric_of(observations(text))
+    some, _ = metric_of(observations(merge(text, {"source": {"features": {"every": 4}}})))
     assert (whole.features, some.features) == (16, 4)
 
 
 def test_a_second_variant_asks_for_nothing_new(text: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = bench(text)
+    opened = observations(text)
     first, _ = metric_of(opened)
     assert metric_of(opened)[0] is first
     monkeypatch.setattr(local_metrics, "_sketch", lambda *args: pytest.fail("neighbours were run again"))
-    again, _ = metric_of(bench(text))
+    again, _ = metric_of(observations(text))
     assert torch.equal(again.factors, first.factors)
-    other = bench(merge(text, {"neighborhoods": {"eta": 0.1}}))
+    other = observations(merge(text, {"neighborhoods": {"eta": 0.1}}))
     assert metric_of(other)[0].sign == -1  # another inverse of the same covariances
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"neighborhoods": {"delta": 0.1}}, {"sequence": {"per_sample": 2}}])
 def test_other_neighbours_are_drawn_for_other_requests(text: dict, change: dict) -> None:
-    metric_of(bench(text))
+    metric_of(observations(text))
     before = len(list(cache_folder().glob("*/metric-*")))
-    metric_of(bench(merge(text, change)))
+    metric_of(observations(merge(text, change)))
     assert len(list(cache_folder().glob("*/metric-*"))) == 2 * before
 
 
 def test_missing_parts_are_made_again(text: dict) -> None:
-    first, _ = metric_of(bench(text))
+    first, _ = metric_of(observations(text))
     parts = sorted(cache_folder().glob("*/metric-*"))
     parts[0].unlink()
-    again, _ = metric_of(bench(text))
+    again, _ = metric_of(observations(text))
     assert torch.equal(again.factors, first.factors)
     assert sorted(cache_folder().glob("*/metric-*")) == parts
 
@@ -179,7 +179,7 @@ def test_missing_parts_are_made_again(text: dict) -> None:
 def test_batches_without_any_row_are_left_out(speech: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples in which no word was recognised: a whole batch of them has no rows."""
     monkeypatch.setattr(collection, "SEQUENCE_BATCH", 2)
-    opened = bench(speech).collect()
+    opened = observations(speech).collect()
     pairing = opened.pairing(opened.recipe, opened.rule(opened.recipe), "fit")
     frames = opened.frames["fit"]
     bucket = frames.buckets[1]

@@ -11,7 +11,7 @@ import torch
 import transformers as tf
 from torch import Tensor
 
-from hf_stitch.activations.neighborhoods import BLOCK, SMALL, Neighborhood, embedding_point, moves, noise
+from hf_stitch.activations.neighborhoods import BLOCK, SMALL, Neighborhood, embedding_point, noise, perturbations
 from hf_stitch.errors import HookError
 from hf_stitch.hooks.capture import capture
 from hf_stitch.hooks.masks import timestep_mask
@@ -83,7 +83,7 @@ def gathered(found: Iterator[Tensor]) -> Tensor:
 def test_moves_are_the_change_of_the_activation(tanh: tf.PreTrainedModel) -> None:
     point, x = point_of(tanh, "activations.1"), torch.randn(3, 2, dtype=torch.float64)
     around = Neighborhood("gaussian", 5, 0.1, seed=3)
-    found = gathered(moves(tanh, point, {"inputs": x}, KEYS, around, chunk=2))
+    found = gathered(perturbations(tanh, point, {"inputs": x}, KEYS, around, chunk=2))
     assert found.shape == (3, 5, 1, 8)
     with torch.no_grad():
         centre = capture(tanh, [point], {"inputs": x})[0]
@@ -99,9 +99,9 @@ def test_moves_are_the_change_of_the_activation(tanh: tf.PreTrainedModel) -> Non
 def test_chunks_change_nothing(tanh: tf.PreTrainedModel, kind: str, chunk: int) -> None:
     point, x = point_of(tanh, "activations.0"), torch.randn(3, 2, dtype=torch.float64)
     around = Neighborhood(kind, 7, 0.1, 0)
-    found = list(moves(tanh, point, {"inputs": x}, KEYS, around, chunk))
+    found = list(perturbations(tanh, point, {"inputs": x}, KEYS, around, chunk))
     assert all(part.shape[1] <= chunk for part in found)
-    whole = gathered(moves(tanh, point, {"inputs": x}, KEYS, around, 7))
+    whole = gathered(perturbations(tanh, point, {"inputs": x}, KEYS, around, 7))
     torch.testing.assert_close(torch.cat(found, 1), whole, rtol=0, atol=1e-14)
 
 
@@ -109,7 +109,7 @@ def test_chunks_change_nothing(tanh: tf.PreTrainedModel, kind: str, chunk: int) 
 def test_exact_moves_have_the_covariance_of_the_jacobian(tanh: tf.PreTrainedModel, size: int) -> None:
     point, x = point_of(tanh, "activations.1"), torch.randn(3, 2, dtype=torch.float64)
     around = Neighborhood("jacobian", size, 0.1, 0)
-    found = gathered(moves(tanh, point, {"inputs": x}, KEYS, around, chunk=1))[:, :, 0]
+    found = gathered(perturbations(tanh, point, {"inputs": x}, KEYS, around, chunk=1))[:, :, 0]
     assert (
         found.shape[1] == 3
     )  # the input has two numbers: two tangents say everything, and a third that nothing is left
@@ -126,8 +126,8 @@ def test_small_gaussian_moves_are_the_tangents_of_the_same_draws(speech: tf.PreT
     model.load_state_dict(speech.state_dict())
     point, width = point_of(model, "wav2vec2.encoder.layers.0"), 1e-6
     inputs = {"input_values": torch.randn(2, 1600, dtype=torch.float64)}
-    exact = gathered(moves(model, point, inputs, KEYS[:2], Neighborhood("jacobian", 3, width, 0), 1))
-    drawn = gathered(moves(model, point, inputs, KEYS[:2], Neighborhood("gaussian", 3, width, 0), 3))
+    exact = gathered(perturbations(model, point, inputs, KEYS[:2], Neighborhood("jacobian", 3, width, 0), 1))
+    drawn = gathered(perturbations(model, point, inputs, KEYS[:2], Neighborhood("gaussian", 3, width, 0), 3))
     torch.testing.assert_close(drawn, exact, rtol=1e-3, atol=1e-4 * float(exact.abs().max()))
 
 
@@ -148,11 +148,11 @@ def test_padding_does_not_move_and_does_not_change_a_samples_moves(speech: tf.Pr
     around = Neighborhood(kind, 3, 0.01, 0)
     values, mask = padded(rows, "right")
     inputs = {"input_values": values, "attention_mask": mask}
-    together = gathered(moves(speech, point, inputs, KEYS[:2], around, 2))
+    together = gathered(perturbations(speech, point, inputs, KEYS[:2], around, 2))
     real = timestep_mask(speech, mask, together[:, 0])
     for i, row in enumerate(rows):
         one = {"input_values": row[None], "attention_mask": torch.ones(1, len(row)).long()}
-        alone = gathered(moves(speech, point, one, KEYS[i : i + 1], around, 3))
+        alone = gathered(perturbations(speech, point, one, KEYS[i : i + 1], around, 3))
         torch.testing.assert_close(together[i][:, real[i]], alone[0], rtol=1e-3, atol=1e-5)
 
 
@@ -165,11 +165,11 @@ def test_text_moves_behind_its_embedding_whatever_the_padding(text: tf.PreTraine
     assert embedding.module == "transformer.word_embedding"
     around = Neighborhood(kind, 3, 0.01, 0, embedding)
     point = point_of(text, "transformer.layer.0")
-    together = gathered(moves(text, point, {"input_ids": ids, "attention_mask": mask}, KEYS[:2], around, 3))
+    together = gathered(perturbations(text, point, {"input_ids": ids, "attention_mask": mask}, KEYS[:2], around, 3))
     assert together.abs().max() > 1e-3
     for i, row in enumerate(rows):
         one = {"input_ids": row[None], "attention_mask": torch.ones(1, len(row)).long()}
-        alone = gathered(moves(text, point, one, KEYS[i : i + 1], around, 1))
+        alone = gathered(perturbations(text, point, one, KEYS[i : i + 1], around, 1))
         torch.testing.assert_close(together[i][:, mask[i].bool()], alone[0], rtol=1e-3, atol=1e-5)
 
 
@@ -177,7 +177,7 @@ def test_moves_at_the_embedding_itself_are_the_draws(text: tf.PreTrainedModel) -
     embedding = embedding_point(text, lambda module: point_of(text, module))
     ids, mask = padded([torch.tensor([7, 8, 2, 3]), torch.tensor([9, 3])], "left")
     around = Neighborhood("gaussian", 2, 0.1, 5, embedding)
-    found = gathered(moves(text, embedding, {"input_ids": ids, "attention_mask": mask}, KEYS[:2], around, 2))
+    found = gathered(perturbations(text, embedding, {"input_ids": ids, "attention_mask": mask}, KEYS[:2], around, 2))
     torch.testing.assert_close(found[0, 1], 0.1 * noise(5, "one", 1, (4, 16)), rtol=0, atol=1e-6)
     torch.testing.assert_close(found[1, 0, 2:], 0.1 * noise(5, "two", 0, (2, 16)), rtol=0, atol=1e-6)
     assert not found[1, :, :2].any()
@@ -188,12 +188,12 @@ def test_no_hook_stays_behind(text: tf.PreTrainedModel, kind: str) -> None:
     embedding = embedding_point(text, lambda module: point_of(text, module))
     inputs = {"input_ids": torch.tensor([[7, 8, 2, 3]]), "attention_mask": torch.ones(1, 4).long()}
     before = text(**inputs).logits
-    for _ in moves(
+    for _ in perturbations(
         text, point_of(text, "transformer.layer.1"), inputs, KEYS[:1], Neighborhood(kind, 2, 1.0, 0, embedding), 1
     ):
         break
     list(
-        moves(
+        perturbations(
             text, point_of(text, "transformer.layer.1"), inputs, KEYS[:1], Neighborhood(kind, 2, 1.0, 0, embedding), 1
         )
     )
@@ -207,7 +207,7 @@ def test_a_layer_that_the_input_does_not_reach_does_not_move(text: tf.PreTrained
     point = point_of(text, "transformer.word_embedding")
     around = Neighborhood("jacobian", 2, 1.0, 0, point_of(text, "transformer.layer.0"))
     assert embedding.module == point.module
-    assert not gathered(moves(text, point, inputs, KEYS[:1], around, 1)).any()
+    assert not gathered(perturbations(text, point, inputs, KEYS[:1], around, 1)).any()
 
 
 def test_token_ids_cannot_be_perturbed(text: tf.PreTrainedModel) -> None:
@@ -216,7 +216,7 @@ def test_token_ids_cannot_be_perturbed(text: tf.PreTrainedModel) -> None:
     with pytest.raises(
         HookError, match=r"no continuous input \(it was given input_ids\); set neighborhoods.where: emb"
     ):
-        next(moves(text, point_of(text, "transformer.layer.0"), inputs, KEYS[:1], around, 1))
+        next(perturbations(text, point_of(text, "transformer.layer.0"), inputs, KEYS[:1], around, 1))
 
 
 def test_a_model_without_an_embedding_is_told_so(tanh: tf.PreTrainedModel) -> None:

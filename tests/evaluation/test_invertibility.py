@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_stitch.activations.observations import Workbench
-from hf_stitch.evaluation.invertibility_grid import singular_places
-from hf_stitch.experiments.comparison import Trial
+from hf_stitch.activations.observations import Observations
+from hf_stitch.evaluation.invertibility_grid import invertibility_over_grid
+from hf_stitch.experiments.comparison import Comparison
 from hf_stitch.experiments.fit import fit
 from hf_stitch.geometry.invertibility import jacobians as conditioning
 from hf_stitch.geometry.invertibility.jacobians import (
@@ -219,12 +219,14 @@ def test_inputs_without_a_grid_are_asked_at_held_out_activations(
     from pico_recipes import reading
 
     content = Recipe.parse(reading(pico_roberta, pico_xlnet, written))
-    bench = Workbench.open(content, Runtime.start("cpu"), Timings()).collect()
-    trial = Trial(bench)
-    fitted = trial.fit("affine", content)
-    measures, found = singular_places(fitted, bench)
+    observations = Observations.open(content, Runtime.start("cpu"), Timings()).collect()
+    comparison = Comparison(observations)
+    fitted = comparison.fit("affine", content)
+    measures, found = invertibility_over_grid(fitted, observations)
     rows = found["jacobian"]["rows"]
-    source, _ = activation_sets(bench.source, bench.target, bench.frames["fit"], fitted.pairing, (None, None))
+    source, _ = activation_sets(
+        observations.source, observations.target, observations.frames["fit"], fitted.pairing, (None, None)
+    )
     directions, held = leading(source.values)
     stretches = torch.linalg.svdvals(
         fitted.model.layer.predict(directions.T) - fitted.model.layer.predict(0 * directions.T)

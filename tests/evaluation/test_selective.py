@@ -10,11 +10,11 @@ from hf_stitch.evaluation.answer_kinds.base import Scope
 from hf_stitch.evaluation.ood_inputs import COUNT, OUTSIDE, probes
 from hf_stitch.evaluation.selective import (
     ABSTAIN,
-    Probed,
+    OodAnswers,
     auroc,
     error_by_distance,
-    probe_errors,
-    probe_measures,
+    ood_errors,
+    ood_measures,
     risk_coverage,
     trust_measures,
 )
@@ -75,20 +75,20 @@ def test_auroc_is_a_chance_of_pairs() -> None:
     assert found == auroc(usual, odd, 0)
     assert found.low < wins < found.high
     assert auroc(usual + 5, odd, 0).value == auroc(usual + 5, odd, 0).low == 1
-    kinds = {"tones": Probed(odd, odd)}
-    names = {(m.name, m.split) for m in probe_measures("rbf", kinds, usual, "agreement", "forward", 0)}
+    kinds = {"tones": OodAnswers(odd, odd)}
+    names = {(m.name, m.split) for m in ood_measures("rbf", kinds, usual, "agreement", "forward", 0)}
     assert names == {("abstained", "probe/tones"), ("trust_auroc", "probe/tones")}
 
 
 def test_errors_on_inputs_of_another_kind() -> None:
     trust, distance = np.repeat([0.001, 0.5], [6, 4]), np.arange(10.0)[::-1]
-    known = {"outside": Probed(trust, distance, distance**2), "tones": Probed(trust, distance)}
-    found = {(m.name, m.split): m for m in probe_measures("rbf", known, np.ones(5), "output_mse", "forward", 0)}
+    known = {"outside": OodAnswers(trust, distance, distance**2), "tones": OodAnswers(trust, distance)}
+    found = {(m.name, m.split): m for m in ood_measures("rbf", known, np.ones(5), "output_mse", "forward", 0)}
     assert found["abstained", "probe/outside"].value == 0.6
     assert found["output_mse_abstained", "probe/outside"].value == pytest.approx(np.mean(distance[:6] ** 2))
     assert found["output_mse_kept", "probe/outside"].value == pytest.approx(np.mean(distance[6:] ** 2))
     assert ("output_mse_kept", "probe/tones") not in found
-    bins = probe_errors(known, False, 0)
+    bins = ood_errors(known, False, 0)
     assert [(one["kind"], one["from"], one["to"]) for one in bins] == [("outside", 0, 4), ("outside", 5, 9)]
 
 
@@ -138,9 +138,9 @@ def test_probes_of_sound_text_and_numbers() -> None:
 def test_the_page_draws_what_trust_is_worth() -> None:
     trust = np.linspace(0, 1, 100)
     wrong = trust < 0.1
-    probed = {"silence": Probed(np.zeros(9), np.full(9, 2.0), np.ones(9, bool))}
+    probed = {"silence": OodAnswers(np.zeros(9), np.full(9, 2.0), np.ones(9, bool))}
     measures = trust_measures("rbf+nearest", trust, wrong, "agreement", SCOPE)
-    measures += probe_measures("rbf+nearest", probed, trust, "agreement", "forward", 0)
+    measures += ood_measures("rbf+nearest", probed, trust, "agreement", "forward", 0)
     facts = {"method": "distance", "ingredients": ["distance", "image"], "samples": 99, "calibrated_on": "validation"}
     report = reports.speech_report()
     plain = report.to_dict()
@@ -148,7 +148,7 @@ def test_the_page_draws_what_trust_is_worth() -> None:
     plain["diagnostics"] |= {
         "trust": facts,
         "risk_coverage": risk_coverage(trust, wrong),
-        "error_by_distance": error_by_distance(1 - trust, wrong, True, 0) + probe_errors(probed, True, 0),
+        "error_by_distance": error_by_distance(1 - trust, wrong, True, 0) + ood_errors(probed, True, 0),
     }
     page = page_for(Report.from_dict(plain))
     said = ["Where it can be trusted", "Risk and coverage", "Error against distance", "of another kind"]

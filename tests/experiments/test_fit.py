@@ -210,10 +210,10 @@ def test_both_directions(text: dict) -> None:
 def test_what_only_fails_backward_is_told(text: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     once = fit_variant.fit_variant
 
-    def forward_only(label: str, recipe: Recipe, bench: Any, cutter: Any) -> Any:
-        if bench.direction == "backward" and label == "affine":
+    def forward_only(label: str, recipe: Recipe, observations: Any, cutter: Any) -> Any:
+        if observations.direction == "backward" and label == "affine":
             raise FitError("no way back")
-        return once(label, recipe, bench, cutter)
+        return once(label, recipe, observations, cutter)
 
     monkeypatch.setattr(trial, "fit_variant", forward_only)
     _, report = run({**text, "directions": "both", "compare": ["orthogonal"]})
@@ -286,7 +286,7 @@ def test_the_same_recipe_twice_writes_the_same_bytes(
 def test_a_finished_folder_is_returned_at_once(text: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, report = run(text, tmp_path / "out")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
-    monkeypatch.setattr(observations.Workbench, "open", lambda *args: pytest.fail("fitted again"))
+    monkeypatch.setattr(observations.Observations, "open", lambda *args: pytest.fail("fitted again"))
     again, same = run({**text, "name": "another name", "description": "does not matter"}, tmp_path / "out")
     assert same.measures == report.measures
     assert not again.training
@@ -306,7 +306,7 @@ def test_an_unfinished_folder_is_finished(text: dict, tmp_path: Path, lost: str)
 
 def test_folders_with_something_else_are_refused(text: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(text, tmp_path / "taken")
-    monkeypatch.setattr(observations.Workbench, "open", lambda *args: pytest.fail("went to work"))
+    monkeypatch.setattr(observations.Observations, "open", lambda *args: pytest.fail("went to work"))
     with pytest.raises(ArtifactError, match=r"taken holds the result of another recipe \(fingerprint \w+, asked \w+\)"):
         run({**text, "seed": 1}, tmp_path / "taken")
     (tmp_path / "mine").mkdir()
@@ -351,9 +351,9 @@ def test_a_full_disk_is_told_and_the_run_resumes(
 
 
 def test_other_faults_of_the_disk_stay_what_they_are(tmp_path: Path) -> None:
-    with pytest.raises(PermissionError), output_folder.room(tmp_path):
+    with pytest.raises(PermissionError), output_folder.report_full_disk(tmp_path):
         raise PermissionError(errno.EACCES, "Permission denied")
-    with pytest.raises(SafetensorError), output_folder.room(tmp_path):
+    with pytest.raises(SafetensorError), output_folder.report_full_disk(tmp_path):
         raise SafetensorError("Error while serializing: invalid shape")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pico_recipes import bench, listening, reading
+from pico_recipes import listening, observations, reading
 from pico_speech import FRAMES, RATE, STEP, say, sentences
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import WordLevel, WordPiece
@@ -198,7 +198,7 @@ def by_times(listener: Path, target: Path, folder: Path) -> dict:
 def test_words_with_times_meet_the_frames_in_which_they_are_said(
     pico_listener: Path, pico_xlnet: Path, spoken: Path, tmp_path: Path, as_mappings: bool
 ) -> None:
-    opened = bench(by_times(pico_listener, pico_xlnet, timed(spoken, tmp_path, as_mappings))).collect()
+    opened = observations(by_times(pico_listener, pico_xlnet, timed(spoken, tmp_path, as_mappings))).collect()
     rule = opened.rule(opened.recipe)
     assert rule.state.stride == STEP
     pairing = opened.pairing(opened.recipe, rule, "fit")
@@ -251,13 +251,13 @@ def test_times_that_cannot_be_used_are_refused(
     content["data"].pop("test")
     for key in ("label", "group", "text"):
         content["data"]["fit"]["columns"].pop(key)
-    opened = bench(content)
+    opened = observations(content)
     with pytest.raises(DataError, match=message):
         opened.texts(opened.recipe, "fit")
 
 
 def test_spans_from_sound_need_times(pico_listener: Path, pico_xlnet: Path, spoken: Path) -> None:
-    opened = bench({**listening(pico_listener, pico_xlnet, spoken), "sequence": {"length": "spans"}})
+    opened = observations({**listening(pico_listener, pico_xlnet, spoken), "sequence": {"length": "spans"}})
     with pytest.raises(DataError, match=r"data.fit.columns.times is missing: .* or use length: ctc"):
         opened.texts(opened.recipe, "fit")
 

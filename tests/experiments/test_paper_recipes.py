@@ -13,7 +13,7 @@ from benchmarks.square import NETWORKS, inputs, observed
 from scipy.spatial import cKDTree
 
 from hf_stitch.activations.activation_set import ActivationSet
-from hf_stitch.activations.observations import Workbench
+from hf_stitch.activations.observations import Observations
 from hf_stitch.errors import DataError, FitError, RecipeError
 from hf_stitch.experiments.fit import fit
 from hf_stitch.geometry.diffusion.diffusion_map import DiffusionMap
@@ -110,13 +110,13 @@ def test_mahalanobis_maps_agree_up_to_a_sign_and_euclidean_maps_do_not(make: Any
 
 def test_given_neighbours_are_what_jacobians_say() -> None:
     content = Recipe.load("paper/warped_inputs", ["compare=[]", "data.fit.samples=40"])
-    bench = Workbench.open(content, Runtime.start("cpu"), Timings(), ("fit",)).collect()
-    pairing = bench.pairing(content, bench.rule(content), "fit")
+    observations = Observations.open(content, Runtime.start("cpu"), Timings(), ("fit",)).collect()
+    pairing = observations.pairing(content, observations.rule(content), "fit")
     exact = content.model_copy(update={"neighborhoods": content.neighborhoods.model_copy(update={"kind": "jacobian"})})
-    given, _ = bench.metric(content, "source", pairing)
-    jacobian, _ = bench.metric(exact, "source", pairing)
+    given, _ = observations.metric(content, "source", pairing)
+    jacobian, _ = observations.metric(exact, "source", pairing)
     torch.testing.assert_close(given.factors.abs(), jacobian.factors.abs(), rtol=0.01, atol=0)
-    assert bench.swapped().samples["fit"].near == ("near_s", "near_x")
+    assert observations.swapped().samples["fit"].near == ("near_s", "near_x")
 
 
 def test_given_neighbours_must_be_there() -> None:
@@ -140,10 +140,10 @@ def test_all_samples_have_the_same_number_of_neighbours(tmp_path: Path) -> None:
 
 def test_neighbours_are_of_numbers_only() -> None:
     recipe = Recipe.load("paper/warped_inputs")
-    bench = Workbench.open(recipe, Runtime.start("cpu"), Timings(), ("test",))
+    observations = Observations.open(recipe, Runtime.start("cpu"), Timings(), ("test",))
     with pytest.raises(DataError, match="given needs a column"):
-        bench.samples["test"].neighbours(0, 0)
-    again = load_samples(recipe.data.fit, bench.source.preparer, bench.target.preparer, "fit")
+        observations.samples["test"].neighbours(0, 0)
+    again = load_samples(recipe.data.fit, observations.source.preparer, observations.target.preparer, "fit")
     assert [len(again.neighbours(3, side)) for side in (0, 1)] == [11, 11]
 
 
@@ -290,22 +290,22 @@ def test_a_fold_is_refused_only_below_whitneys_bound() -> None:
 # --- many flat samples ---
 def test_flat_samples_pair_as_any_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = Recipe.load("paper/vector_fields", ["compare=[]", "data.fit.samples=5000"])
-    bench = Workbench.open(recipe, Runtime.start("cpu"), Timings(), ("fit",)).collect()
-    frames, rule = bench.frames["fit"], bench.rule(recipe)
-    quick = bench.pairing(recipe, rule, "fit")
-    rows = activation_sets(bench.source, bench.target, frames, quick, (None, None))
+    observations = Observations.open(recipe, Runtime.start("cpu"), Timings(), ("fit",)).collect()
+    frames, rule = observations.frames["fit"], observations.rule(recipe)
+    quick = observations.pairing(recipe, rule, "fit")
+    rows = activation_sets(observations.source, observations.target, frames, quick, (None, None))
     monkeypatch.setattr(pairing, "_single", lambda frames, texts: False)
-    slow = bench.pairing(recipe, rule, "fit")
+    slow = observations.pairing(recipe, rule, "fit")
     assert torch.equal(quick.keys, slow.keys)
     assert [p.source.tolist() for p in quick.pairs] == [p.source.tolist() for p in slow.pairs]
-    for one, other in zip(rows, activation_sets(bench.source, bench.target, frames, slow, (None, None))):
+    for one, other in zip(rows, activation_sets(observations.source, observations.target, frames, slow, (None, None))):
         assert torch.equal(one.values, other.values)
-    samples = bench.samples["fit"]
+    samples = observations.samples["fit"]
     assert len(frames.buckets) == 3
     inputs = torch.tensor(np.stack(samples.batch(range(5000), 0)))
     assert inputs[4321].tolist() == samples.source(4321).tolist()
     with torch.no_grad():
-        torch.testing.assert_close(bench.source.model(inputs).logits, frames.source_output)
+        torch.testing.assert_close(observations.source.model(inputs).logits, frames.source_output)
 
 
 def test_a_bad_sample_among_many_is_named(tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def test_a_bad_sample_among_many_is_named(tmp_path: Path) -> None:
         data = {"fit": {"dataset": str(tmp_path / "rows.jsonl"), "columns": {"source": "x", "id": "k"}}}
         recipe = Recipe.parse({**Recipe.load("paper/vector_fields", ["compare=[]"]).plain(), "data": data})
         with pytest.raises(DataError, match=f"fit sample 'bad': .*{message}"):
-            Workbench.open(recipe, Runtime.start("cpu"), Timings(), ("fit",)).collect()
+            Observations.open(recipe, Runtime.start("cpu"), Timings(), ("fit",)).collect()
 
 
 # --- few pairs ---

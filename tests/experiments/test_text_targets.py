@@ -11,22 +11,22 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pico_recipes import SPEECH_HOOK, bench, split
+from pico_recipes import SPEECH_HOOK, observations, split
 from pico_writers import bart, gpt2
 
-from hf_stitch.activations.hooked_model import open_end
+from hf_stitch.activations.hooked_model import open_hooked_model
 from hf_stitch.activations.ragged import Ragged
-from hf_stitch.activations.text_output import Writer
+from hf_stitch.activations.text_output import TextOutput
 from hf_stitch.errors import ActivationError, HookError, RecipeError
 from hf_stitch.evaluation.answer_kinds.base import Scope
 from hf_stitch.evaluation.answer_kinds.texts import (
-    Script,
+    GeneratedTexts,
     constant,
     likeness,
     others,
     same,
-    script_measures,
-    truth_script_measures,
+    text_measures,
+    truth_text_measures,
 )
 from hf_stitch.experiments import comparison as trial
 from hf_stitch.experiments.evaluate import evaluate
@@ -129,7 +129,7 @@ def test_an_encoder_decoder_stitched_into_itself(writer: Path, written: Path, tm
 
 
 def test_the_targets_own_texts_are_its_own(writer: Path, written: Path) -> None:
-    found = bench(reading(writer, written), "test").collect()
+    found = observations(reading(writer, written), "test").collect()
     output = found.frames["test"].output
     assert isinstance(output, Ragged)
     model: Any = found.target.model
@@ -192,12 +192,12 @@ def test_what_cannot_be_written_is_refused(
     writer: Path, written: Path, changes: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
-        bench(reading(writer, written, **changes))
+        observations(reading(writer, written, **changes))
 
 
 def test_settings_for_what_generates_nothing_are_refused(pico_listener: Path, spoken: Path) -> None:
     with pytest.raises(RecipeError, match="generates no tokens"):
-        bench(hearing(pico_listener, spoken, generation={"num_beams": 2}))
+        observations(hearing(pico_listener, spoken, generation={"num_beams": 2}))
 
 
 def test_both_ways_need_an_answer_both_ways(
@@ -213,8 +213,8 @@ def test_both_ways_need_an_answer_both_ways(
         run(hearing(pico_wav2vec2, spoken, directions="both", **ends))
 
 
-def script(*rows: str) -> Script:
-    return Script([tuple(map(ord, row)) for row in rows], [" ".join(row) for row in rows])
+def script(*rows: str) -> GeneratedTexts:
+    return GeneratedTexts([tuple(map(ord, row)) for row in rows], [" ".join(row) for row in rows])
 
 
 SCOPE = Scope("test", "forward", 0)
@@ -224,15 +224,15 @@ def test_measures_of_texts_in_closed_form() -> None:
     own, given = script("abcd", "ab", "", "ab"), script("abxd", "ab", "", "cab")
     assert same(given, own).tolist() == [False, True, True, False]
     assert likeness(given, own) == pytest.approx([3 / 4, 1, 1, 2 / 3])
-    found = {m.name: m for m in script_measures("m", given, own, SCOPE)}
+    found = {m.name: m for m in text_measures("m", given, own, SCOPE)}
     assert found["exact_match"].value == 0.5
     assert found["token_agreement"].value == pytest.approx((3 / 4 + 1 + 1 + 2 / 3) / 4)
     assert found["text_wer"].value == pytest.approx(2 / 8)  # one word of eight exchanged, one added
     assert found["text_cer"].value == pytest.approx(3 / (7 + 3 + 3))  # "x" for "c", and "c " before "a b"
-    truth = {m.name: m.value for m in truth_script_measures("m", given, ["a b x d", "a  b", "", "b"], SCOPE)}
+    truth = {m.name: m.value for m in truth_text_measures("m", given, ["a b x d", "a  b", "", "b"], SCOPE)}
     assert truth == pytest.approx({"answer_exact_match": 0.75, "answer_wer": 2 / 7, "answer_cer": 4 / 11})
     nothing = script("", "")
-    assert {m.name for m in script_measures("m", nothing, nothing, SCOPE)} == {"exact_match", "token_agreement"}
+    assert {m.name for m in text_measures("m", nothing, nothing, SCOPE)} == {"exact_match", "token_agreement"}
 
 
 @given(st.lists(st.text("ab", max_size=4), min_size=1, max_size=12))
@@ -250,7 +250,7 @@ def test_references_of_texts(rows: list[str]) -> None:
 
 
 def test_ctc_paths_are_collapsed() -> None:
-    writer = Writer("ctc", (0,))
+    writer = TextOutput("ctc", (0,))
     logits = torch.eye(4)[torch.tensor([[0, 1, 1, 0, 1, 2, 2, 3], [3, 3, 0, 3, 1, 1, 1, 1]])]
     mask = torch.tensor([[True] * 8, [True] * 4 + [False] * 4])
     assert [row.tolist() for row in writer.path(logits, mask)] == [[1, 1, 2, 3], [3, 3]]
@@ -288,8 +288,8 @@ def test_verdicts_on_texts() -> None:
 def test_a_reader_of_texts_has_a_writer_only_where_it_can(writer: Path, pico_roberta: Path, written: Path) -> None:
     asked = Recipe.parse(reading(writer, written))
     runtime = Runtime.start("cpu")
-    assert open_end(asked.target, runtime).writer is None, "nobody asked"
-    found = open_end(asked.target, runtime, asked.generation).writer
+    assert open_hooked_model(asked.target, runtime).writer is None, "nobody asked"
+    found = open_hooked_model(asked.target, runtime, asked.generation).writer
     assert found is not None
-    assert (found.way, found.silent) == ("encoder", (0, 1, 2))
-    assert Writer.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    assert (found.mode, found.skipped) == ("encoder", (0, 1, 2))
+    assert TextOutput.from_dict(json.loads(json.dumps(found.to_dict()))) == found

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from hf_stitch.activations.text_output import Writer, settle
+from hf_stitch.activations.text_output import TextOutput, configure_generation
 from hf_stitch.experiments.rehearsal.known_configurations import KNOWN, configuration
 from hf_stitch.hooks.capture import capture
 from hf_stitch.hooks.generation import generate_from
@@ -64,14 +64,14 @@ def test_hook_points_exist_at_the_published_depth(name: str) -> None:
         assert frames.shape[:2] == (2, 12)
         values = torch.randn(2, 9, there.width)
         mask = torch.arange(9) < torch.tensor([[9], [6]])
-        writer = Writer.of(target, there)
-        if writer is None:
+        text_output = TextOutput.of(target, there)
+        if text_output is None:
             assert run_suffix(target, plan, values, mask).logits.shape == (2, 2)
             return
-        if writer.way == "encoder":
-            settle(target, writer.way, {**recipe.generation.settings(), "max_new_tokens": 5})
+        if text_output.mode == "encoder":
+            configure_generation(target, text_output.mode, {**recipe.generation.settings(), "max_new_tokens": 5})
             assert generate_from(target, plan, values, mask).shape[1] <= 6
-        found = writer.from_middle(target, plan, values, mask)
+        found = text_output.from_middle(target, plan, values, mask)
     assert len(found) == 2
 
 
@@ -79,7 +79,7 @@ def test_the_translation_writes_with_beams() -> None:
     recipe = Recipe.load("thesis/translation")
     assert recipe.generation.settings() == {"max_new_tokens": 200, "num_beams": 5}
     target = made(recipe.target)
-    writer = Writer.of(target, probe(target, recipe.target.hook, make_inputs_for(target)))
-    assert writer is not None
-    assert (writer.way, writer.silent) == ("encoder", (0, 1, 2))
+    text_output = TextOutput.of(target, probe(target, recipe.target.hook, make_inputs_for(target)))
+    assert text_output is not None
+    assert (text_output.mode, text_output.skipped) == ("encoder", (0, 1, 2))
     assert type(target.decoder).__name__ == "Speech2Text2ForCausalLM"

@@ -247,7 +247,7 @@ def test_a_missing_extra_is_told_before_any_work(
     monkeypatch: pytest.MonkeyPatch,
     place: str,
 ) -> None:
-    monkeypatch.setattr(observations.Workbench, "open", lambda *args: pytest.fail("went to work"))
+    monkeypatch.setattr(observations.Observations, "open", lambda *args: pytest.fail("went to work"))
     asked = content(pico_roberta, pico_xlnet, written, "datafold" if place == "recipe" else "torch")
     if place == "comparison":
         asked["compare"] = [{"name": "thesis", "stitch": {"engine": "datafold"}}]

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from hf_stitch.activations.local_metrics import Role
-from hf_stitch.activations.observations import Workbench
+from hf_stitch.activations.observations import Observations
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 
 
-def metric_of(opened: Workbench, role: Role = "source") -> tuple[LocalMetric, dict[str, Any]]:
+def metric_of(opened: Observations, role: Role = "source") -> tuple[LocalMetric, dict[str, Any]]:
     if not opened.frames:
         opened.collect()
     pairing = opened.pairing(opened.recipe, opened.rule(opened.recipe), "fit")

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from hf_stitch.activations.observations import Workbench
+from hf_stitch.activations.observations import Observations
 from hf_stitch.recipe.overrides import merge
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.runtime.runtime import Runtime
@@ -47,9 +47,9 @@ def listening(source: Path, target: Path, spoken: Path, **changes: Any) -> dict[
     return merge(base, changes)
 
 
-def bench(content: dict[str, Any], *splits: str) -> Workbench:
-    """An opened bench on the CPU; nothing is collected yet."""
-    return Workbench.open(Recipe.parse(content), Runtime.start("cpu"), Timings(), splits or ("fit",))
+def observations(content: dict[str, Any], *splits: str) -> Observations:
+    """Opened observations on the CPU; nothing is collected yet."""
+    return Observations.open(Recipe.parse(content), Runtime.start("cpu"), Timings(), splits or ("fit",))
 
 
 def saved(content: dict[str, Any], folder: Path) -> Path:

@@ -10,7 +10,7 @@ import transformers as tf
 from tiny_models import tiny
 
 from hf_stitch.activations.activation_set import ActivationSet
-from hf_stitch.activations.hooked_model import End
+from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.experiments.output_folder import save_model
 from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.hooks.trace import probe
@@ -64,13 +64,15 @@ def preparer(model: Any, tokenizer: Any = None) -> Preparer:
     return Preparer(kind, input_name(model), tool, tool if kind == "text" else tokenizer)
 
 
-def end(model: Any, hook: str, prepares: Preparer | None = None) -> End:
+def end(model: Any, hook: str, prepares: Preparer | None = None) -> HookedModel:
     point = probe(model, hook, make_inputs_for(model))
     side = Side(model="by-hand", revision="main", hook=hook)
-    return End(side, model, prepares, point, None, None, {})  # type: ignore[arg-type]
+    return HookedModel(side, model, prepares, point, None, None, {})  # type: ignore[arg-type]
 
 
-def stitched(source: End, target: End, rule: dict[str, Any] | None = None, scale: float = 1) -> StitchedModel:
+def stitched(
+    source: HookedModel, target: HookedModel, rule: dict[str, Any] | None = None, scale: float = 1
+) -> StitchedModel:
     """A random affine map; three frames for two positions unless another rule is given."""
     torch.manual_seed(4)
     keys = torch.stack([torch.arange(80), torch.zeros(80, dtype=torch.long)], 1)
@@ -87,13 +89,15 @@ def stitched(source: End, target: End, rule: dict[str, Any] | None = None, scale
     return StitchedModel(config, halves.prefix, layer, halves.suffix, made).eval()
 
 
-def saved(folder: Path, source: End, target: End, rule: dict[str, Any] | None = None, scale: float = 1) -> Path:
+def saved(
+    folder: Path, source: HookedModel, target: HookedModel, rule: dict[str, Any] | None = None, scale: float = 1
+) -> Path:
     """The folder of such a model, with its processors."""
     save_model(folder, stitched(source, target, rule, scale), source, target)
     return folder
 
 
-def ears(layer: int = 1) -> End:
+def ears(layer: int = 1) -> HookedModel:
     """A tiny Wav2Vec2 with its feature extractor, 20 samples a frame; its norms do not see padding."""
     model = tiny("wav2vec2_stable")
     return end(model, f"wav2vec2.encoder.layers.{layer}", preparer(model))

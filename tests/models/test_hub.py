@@ -216,7 +216,7 @@ print(json.dumps(found))
     assert "weights.bin" not in hub.repositories["me/clean"].at("main")[1]
 
 
-THIN = """
+MAP_ONLY = """
 import json, torch
 from huggingface_hub import HfApi
 import hf_stitch
@@ -227,7 +227,7 @@ for name, folder in BASES.items():
     commits[name] = api.upload_folder(repo_id=name, folder_path=folder).oid
 model, report = hf_stitch.fit(hf_stitch.Recipe.parse(RECIPE), OUT, device="cpu")
 again = hf_stitch.StitchedModel.from_pretrained(OUT)
-from hf_stitch.models.hub.map_only import thin_weights
+from hf_stitch.models.hub.map_only import map_weights
 again.push_to_hub("me/thin")
 there = hf_stitch.StitchedModel.from_pretrained("me/thin").eval()
 ids = torch.tensor([[4, 5, 6, 7]])
@@ -236,7 +236,7 @@ with torch.no_grad():
 half = hf_stitch.StitchedModel.from_pretrained("me/thin", dtype=torch.bfloat16)
 print(json.dumps({"commits": commits, "same": [torch.equal(logits[0], one) for one in logits],
                   "half": str(half.prefix.dtype), "pinned": there.config.ends["prefix"]["revision"],
-                  "names": sorted({n.split(".")[0] for n in thin_weights(there.state_dict())})}))
+                  "names": sorted({n.split(".")[0] for n in map_weights(there.state_dict())})}))
 """
 
 
@@ -246,7 +246,7 @@ def test_the_thin_form_takes_the_halves_from_their_own_repositories(
     content = reading(pico_roberta, pico_xlnet, written, sequence={"length": "resample"}, save="map", trust="none")
     content["source"]["model"], content["target"]["model"] = "me/base", "me/other"
     bases = {"me/base": str(pico_roberta), "me/other": str(pico_xlnet)}
-    code = f"BASES, RECIPE, OUT = {bases!r}, {content!r}, {str(tmp_path / 'out')!r}\n{THIN}"
+    code = f"BASES, RECIPE, OUT = {bases!r}, {content!r}, {str(tmp_path / 'out')!r}\n{MAP_ONLY}"
     told = json.loads(python(hub, tmp_path, code).splitlines()[-1])
     assert told["same"] == [True] * 3
     assert told["half"] == "torch.bfloat16"

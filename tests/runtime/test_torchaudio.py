@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pico_recipes import bench, listening, saved
+from pico_recipes import listening, observations, saved
 from pico_speech import say
 
 from hf_stitch.activations.ctc import CtcAlphabet, words_of
@@ -81,7 +81,7 @@ def test_forced_alignment_finds_every_word_of_the_fit(
 ) -> None:
     """Of a recogniser that hears nothing right."""
     content = merge(listening(pico_wav2vec2, pico_xlnet, spoken), {"sequence": {"align": "forced"}})
-    opened = bench(content, "fit", "test").collect()
+    opened = observations(content, "fit", "test").collect()
     frames, letters = opened.frames["fit"], alphabet_of(opened.source)
     assert frames.forced is not None
     assert opened.frames["test"].forced is None
@@ -102,7 +102,7 @@ def test_forced_alignment_needs_a_head(pico_roberta: Path, pico_xlnet: Path, wri
 
     content = merge(reading(pico_roberta, pico_xlnet, written), {"sequence": {"length": "ctc", "align": "forced"}})
     with pytest.raises(RecipeError, match="ctc needs a source with a CTC head"):
-        bench(content).collect()
+        observations(content).collect()
 
 
 # where torchaudio is

@@ -13,7 +13,7 @@ from clouds import normal
 from hf_stitch.activations.activation_set import ActivationSet
 from hf_stitch.errors import FitError, RecipeError
 from hf_stitch.geometry.diffusion.engine import TORCH
-from hf_stitch.geometry.subsets import spaced
+from hf_stitch.geometry.subsets import evenly_spaced
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.stitching.layers.diffusion_alignment import align
 from hf_stitch.stitching.layers.fit_layer import fit_layer
@@ -75,7 +75,7 @@ def test_ten_pairs_with_noise_are_aligned_better_block_by_block() -> None:
         a = normal(300, 5, seed=seed)
         first, second = (made(coordinates=x, laplace=spectrum) for x in (a, a @ turn))
         second.coordinates = second.coordinates + 0.03 * normal(300, 5, seed=100 + seed)
-        found = [align(first, second, spaced(300, 10), kind, few=True) for kind in (None, "procrustes")]
+        found = [align(first, second, evenly_spaced(300, 10), kind, few=True) for kind in (None, "procrustes")]
         assert [one.notes["kind"] for one in found] == ["blocks", "procrustes"]
         errors.append([one.notes["residual_of_all_pairs"] for one in found])
     ours, whole = torch.tensor(errors).mean(0).tolist()

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 from clouds import normal
-from pico_recipes import XLNET_EMBEDDING, bench, listening, reading
+from pico_recipes import XLNET_EMBEDDING, listening, observations, reading
 
 from hf_stitch.activations.ctc import words_of
 from hf_stitch.activations.hooked_model import alphabet_of
-from hf_stitch.activations.observations import Workbench
+from hf_stitch.activations.observations import Observations
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.errors import FitError, RecipeError
 from hf_stitch.recipe.overrides import merge
-from hf_stitch.recipe.sequence import Sequence_
+from hf_stitch.recipe.sequence import Lengths
 from hf_stitch.stitching.lengths.base import RuleState
 from hf_stitch.stitching.lengths.learn import fit_special, make_rule
 from hf_stitch.stitching.lengths.rule import LengthRule
-from hf_stitch.stitching.lengths.target_texts import Texts
+from hf_stitch.stitching.lengths.target_texts import TargetTexts
 from hf_stitch.stitching.pairing import Pairing, activation_sets, columns_of, pair_rows
 
 
@@ -34,7 +34,7 @@ def speech(pico_listener: Path, pico_xlnet: Path, spoken: Path) -> dict:
     return listening(pico_listener, pico_xlnet, spoken)
 
 
-def paired(opened: Workbench) -> tuple[LengthRule, Pairing]:
+def paired(opened: Observations) -> tuple[LengthRule, Pairing]:
     if not opened.frames:
         opened.collect()
     rule = opened.rule(opened.recipe)
@@ -42,7 +42,7 @@ def paired(opened: Workbench) -> tuple[LengthRule, Pairing]:
 
 
 def test_keys_are_sample_and_position(text: dict) -> None:
-    opened = bench(text)
+    opened = observations(text)
     _, pairing = paired(opened)
     assert len(pairing) == len(pairing.keys) == sum(len(pairs.position) for pairs in pairing.pairs)
     wanted = [[i, int(place)] for i, pairs in enumerate(pairing.pairs) for place in pairs.position]
@@ -53,7 +53,7 @@ def test_keys_are_sample_and_position(text: dict) -> None:
 
 
 def test_tokens_pair_with_the_pieces_of_the_same_word(text: dict) -> None:
-    opened = bench(text)
+    opened = observations(text)
     _, pairing = paired(opened)
     pieces, words = opened.source.tokenizer, opened.target.tokenizer
     for i in range(16):
@@ -68,7 +68,7 @@ def test_tokens_pair_with_the_pieces_of_the_same_word(text: dict) -> None:
 
 
 def test_rows_are_the_means_of_their_windows(text: dict) -> None:
-    opened = bench(text)
+    opened = observations(text)
     _, pairing = paired(opened)
     frames = opened.frames["fit"]
     source, target = activation_sets(opened.source, opened.target, frames, pairing, (None, None))
@@ -85,10 +85,10 @@ def test_rows_are_the_means_of_their_windows(text: dict) -> None:
 
 def test_selected_features_of_joined_windows(speech: dict) -> None:
     changed = merge(speech, {"source": {"features": [3, 1]}, "target": {"features": {"every": 8}}})
-    opened = bench(changed)
+    opened = observations(changed)
     _, pairing = paired(opened)
     assert columns_of(opened.source, 2) == (3, 1, 16 + 3, 16 + 1)
-    whole = bench(speech)
+    whole = observations(speech)
     paired(whole)
     frames = opened.frames["fit"]
     source, target = activation_sets(opened.source, opened.target, frames, pairing, (None, None))
@@ -101,7 +101,7 @@ def test_selected_features_of_joined_windows(speech: dict) -> None:
 
 
 def test_ctc_learns_alphabet_and_frame(speech: dict) -> None:
-    opened = bench(speech)
+    opened = observations(speech)
     rule, pairing = paired(opened)
     ids = opened.target.tokenizer("a")["input_ids"]
     assert (rule.state.before, rule.state.after) == ([], ids[1:])
@@ -126,19 +126,19 @@ def test_ctc_learns_alphabet_and_frame(speech: dict) -> None:
 
 
 def test_ctc_needs_a_head_and_a_text(text: dict, speech: dict) -> None:
-    opened = bench(merge(text, {"sequence": {"length": "ctc"}})).collect()
+    opened = observations(merge(text, {"sequence": {"length": "ctc"}})).collect()
     with pytest.raises(RecipeError, match=r"ctc needs a source with a CTC head and its tokenizer; got .*pico-roberta"):
         paired(opened)
     turned = dict(speech["target"], hook=XLNET_EMBEDDING)
-    opened = bench({**speech, "source": turned, "sequence": {"length": "spans"}}).collect()
-    texts = Texts.of(opened.source, opened.target, opened.samples["fit"], Sequence_(length="spans"))
+    opened = observations({**speech, "source": turned, "sequence": {"length": "spans"}}).collect()
+    texts = TargetTexts.of(opened.source, opened.target, opened.samples["fit"], Lengths(length="spans"))
     assert texts.spans is not None
     with pytest.raises(RecipeError, match=r"spans needs a target that reads text; .*pico-listener.* does not"):
-        Texts.of(opened.source, bench(speech).source, opened.samples["fit"], Sequence_(length="spans"))
+        TargetTexts.of(opened.source, observations(speech).source, opened.samples["fit"], Lengths(length="spans"))
 
 
 def test_texts_framed_differently_have_no_place_for_words(speech: dict) -> None:
-    opened = bench(speech).collect()
+    opened = observations(speech).collect()
     texts = opened.texts(opened.recipe, "fit")
     assert texts is not None
     texts.ids[3].insert(0, 2)
@@ -149,7 +149,7 @@ def test_texts_framed_differently_have_no_place_for_words(speech: dict) -> None:
 
 
 def test_the_ratio_of_lengths_is_learned(text: dict) -> None:
-    opened = bench(merge(text, {"sequence": {"length": "resample"}}))
+    opened = observations(merge(text, {"sequence": {"length": "resample"}}))
     rule, pairing = paired(opened)
     s, t = opened.frames["fit"].source.lengths.double(), opened.frames["fit"].target.lengths.double()
     best = torch.linalg.lstsq(s[:, None], t[:, None]).solution.item()
@@ -159,12 +159,12 @@ def test_the_ratio_of_lengths_is_learned(text: dict) -> None:
 
 
 def test_long_samples_give_at_most_per_sample_rows(text: dict) -> None:
-    opened = bench(text)
+    opened = observations(text)
     rule, every = paired(opened)
     keys, frames, texts = opened.samples["fit"].keys, opened.frames["fit"], opened.texts(opened.recipe, "fit")
 
     def some(seed: int) -> Pairing:
-        recipe = bench(merge(text, {"sequence": {"per_sample": 2}, "seed": seed})).recipe
+        recipe = observations(merge(text, {"sequence": {"per_sample": 2}, "seed": seed})).recipe
         return pair_rows(recipe, rule, frames, keys, texts)
 
     few = some(0)
@@ -176,7 +176,7 @@ def test_long_samples_give_at_most_per_sample_rows(text: dict) -> None:
 
 
 def test_nothing_in_common_is_told(speech: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = bench(speech).collect()
+    opened = observations(speech).collect()
     rule = opened.rule(opened.recipe)
     frames = opened.frames["fit"]
     assert frames.path is not None
@@ -186,7 +186,7 @@ def test_nothing_in_common_is_told(speech: dict, monkeypatch: pytest.MonkeyPatch
 
 
 def test_special_tokens_are_learned_where_the_target_has_them(speech: dict) -> None:
-    opened = bench(speech)
+    opened = observations(speech)
     rule, _ = paired(opened)
     frames, texts = opened.frames["fit"], opened.texts(opened.recipe, "fit")
     found = fit_special(rule, opened.source, frames, texts)
@@ -201,7 +201,7 @@ def test_special_tokens_are_learned_where_the_target_has_them(speech: dict) -> N
 
 def test_special_tokens_pair_with_the_source_of_their_own_sample(text: dict) -> None:
     """A token outside words that only some texts have must not shift the others against their samples."""
-    opened = bench(text).collect()
+    opened = observations(text).collect()
     rule, frames, texts = opened.rule(opened.recipe), opened.frames["fit"], opened.texts(opened.recipe, "fit")
     assert texts is not None
     sources, targets = [], []

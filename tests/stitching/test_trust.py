@@ -23,15 +23,17 @@ from hf_stitch.models.predictor import Predictor
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.stitching.layers.fit_layer import fit_layer
 from hf_stitch.stitching.layers.layer import StitchingLayer
-from hf_stitch.stitching.trust.gauge import Draft, TrustGauge
-from hf_stitch.stitching.trust.reference_set import LeftOut
+from hf_stitch.stitching.trust.gauge import TrustGauge, Uncalibrated
+from hf_stitch.stitching.trust.reference_set import LeaveOneOut
 
 
 def bent(x: Tensor) -> Tensor:
     return torch.cat([x, x[:, :1] ** 2, x[:, 1:2] * x[:, :1]], 1)
 
 
-def draft_of(x: Tensor, method: str = "distance", layer: str = "rbf", **options: Any) -> tuple[Draft, StitchingLayer]:
+def draft_of(
+    x: Tensor, method: str = "distance", layer: str = "rbf", **options: Any
+) -> tuple[Uncalibrated, StitchingLayer]:
     source, target = rows(x), rows(bent(x))
     if layer == "diffusion":
         metric = LocalMetric.euclidean(*x.shape)
@@ -40,7 +42,7 @@ def draft_of(x: Tensor, method: str = "distance", layer: str = "rbf", **options:
     return TrustGauge.fit(method, made, source, target), made
 
 
-def distances(draft: Draft, layer: StitchingLayer, x: Tensor, left_out: LeftOut | None = None) -> Tensor:
+def distances(draft: Uncalibrated, layer: StitchingLayer, x: Tensor, left_out: LeaveOneOut | None = None) -> Tensor:
     return draft.gauge.distances(layer, x, all_used(x), left_out)
 
 

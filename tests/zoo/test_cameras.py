@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from hf_stitch.activations.activation_set import ActivationSet
-from hf_stitch.activations.observations import Workbench
+from hf_stitch.activations.observations import Observations
 from hf_stitch.errors import DataError, RecipeError, ZooError
 from hf_stitch.evaluation.answer_kinds.base import Scope
 from hf_stitch.evaluation.answer_kinds.numbers import truth_measures
@@ -181,27 +181,27 @@ def test_the_shipped_autoencoders_reach_their_figures(name: str) -> None:
 
 
 # --- neighbours by id ---
-def small_bench(*overrides: str) -> Workbench:
+def small_bench(*overrides: str) -> Observations:
     recipe = Recipe.load("paper/two_cameras", ["compare=[]", "data.fit.samples=40", *overrides])
-    return Workbench.open(recipe, Runtime.start("cpu"), Timings(), ("fit",)).collect()
+    return Observations.open(recipe, Runtime.start("cpu"), Timings(), ("fit",)).collect()
 
 
 def test_neighbours_by_id_give_the_covariance_of_their_codes() -> None:
-    bench = small_bench("neighborhoods.size=5")
-    pairing = bench.pairing(bench.recipe, bench.rule(bench.recipe), "fit")
-    metric, summary = bench.metric(bench.recipe, "target", pairing)
-    samples = bench.samples["fit"]
+    observations = small_bench("neighborhoods.size=5")
+    pairing = observations.pairing(observations.recipe, observations.rule(observations.recipe), "fit")
+    metric, summary = observations.metric(observations.recipe, "target", pairing)
+    samples = observations.samples["fit"]
     rows = samples.neighbour_rows([5])[0, :5]
     assert samples.whole is not None
     assert samples.whole.keys[rows[0]] == samples.keys[5]
     with torch.no_grad():
-        codes = bench.target.model.encoder(torch.tensor(np.stack(samples.whole.batch(rows.tolist(), 1))).float())
+        codes = observations.target.model.encoder(torch.tensor(np.stack(samples.whole.batch(rows.tolist(), 1))).float())
     moves = (codes - codes[0]).double()
     values, vectors = torch.linalg.eigh(moves.mT @ moves / 5)
     expected = vectors[:, -1] / values[-1].sqrt()
     torch.testing.assert_close(metric.factors[5, 0].double().abs(), expected.abs(), rtol=1e-3, atol=1e-3)
     assert summary["rank"] == 1
-    assert bench.swapped().samples["fit"].true_answers(1) is not None
+    assert observations.swapped().samples["fit"].true_answers(1) is not None
 
 
 def test_ids_of_neighbours_must_be_known_and_as_many_everywhere(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_ids_of_neighbours_must_be_known_and_as_many_everywhere(tmp_path: Path) 
         data = {"fit": {"dataset": str(tmp_path / "rows.jsonl"), "columns": columns, "samples": 3}}
         asked = {"source": side, "target": side, "data": data, "neighborhoods": {"kind": "given"}}
         recipe = Recipe.parse({**asked, "stitch": {"method": "diffusion"}})
-        return Workbench.open(recipe, Runtime.start("cpu"), Timings(), ("fit",)).samples["fit"]
+        return Observations.open(recipe, Runtime.start("cpu"), Timings(), ("fit",)).samples["fit"]
 
     assert opened([[0, 4], [1, 2], [2, 3], [3, 4], [4, 0]]).neighbour_rows([0, 2]).tolist() == [[0, 4], [2, 3]]
     with pytest.raises(DataError, match="the id '9', which no row has"):
@@ -259,8 +259,8 @@ def test_the_nearest_view_is_found_among_the_pairs_that_are_known(report: Report
     assert report.value("answer_mse", "nearest") == pytest.approx((copied - true).square().mean().item(), rel=1e-4)
     assert (report.value("answer_mse", "nearest") or 1) < (report.value("answer_mse", "nearest-pair") or 0)
     recipe = Recipe.load("paper/two_cameras", SMALL)
-    bench = Workbench.open(recipe, Runtime.start("cpu"), Timings())
-    fit_views, test_views = (np.stack(bench.samples[s].batch(range(40), 0)) for s in ("fit", "test"))
+    observations = Observations.open(recipe, Runtime.start("cpu"), Timings())
+    fit_views, test_views = (np.stack(observations.samples[s].batch(range(40), 0)) for s in ("fit", "test"))
     assert fit_views.shape == test_views.shape == (40, 1024)
 
 

@@ -14,42 +14,42 @@ from dataclasses import dataclass
 import numpy as np
 
 from hf_stitch.activations.edit_distance import edit_distance
-from hf_stitch.activations.hooked_model import End
+from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.evaluation.answer_kinds.base import Better, Scope
 from hf_stitch.evaluation.statistics import classes, intervals
 from hf_stitch.evaluation.statistics.intervals import Interval
 from hf_stitch.report.measure import Measure
 
-CANDIDATES, COMPANY = 64, 32  # sequences tried as the constant answer, and those that each is compared with
+CANDIDATES, COMPARED = 64, 32  # sequences tried as the constant answer, and those that each is compared with
 
 
 @dataclass(frozen=True)
-class Script:
+class GeneratedTexts:
     """What was written on n samples: token sequences, and the texts that they spell."""
 
     tokens: list[tuple[int, ...]]
     texts: list[str]
 
     @classmethod
-    def of(cls, target: End, tokens: Ragged) -> Script:
+    def of(cls, target: HookedModel, tokens: Ragged) -> GeneratedTexts:
         """Of tokens that the target wrote, alone or stitched."""
-        assert target.writer is not None
-        return cls([tuple(row.tolist()) for row in tokens], target.writer.texts(tokens, target.tokenizer))
+        assert target.text_output is not None
+        return cls([tuple(row.tolist()) for row in tokens], target.text_output.texts(tokens, target.tokenizer))
 
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def take(self, places: Sequence[int]) -> Script:
-        return Script([self.tokens[i] for i in places], [self.texts[i] for i in places])
+    def take(self, places: Sequence[int]) -> GeneratedTexts:
+        return GeneratedTexts([self.tokens[i] for i in places], [self.texts[i] for i in places])
 
 
-def same(given: Script, own: Script) -> np.ndarray:
+def same(given: GeneratedTexts, own: GeneratedTexts) -> np.ndarray:
     """(n,) bool, where both wrote the same tokens."""
     return np.array([a == b for a, b in zip(given.tokens, own.tokens)])
 
 
-def likeness(given: Script, own: Script) -> np.ndarray:
+def likeness(given: GeneratedTexts, own: GeneratedTexts) -> np.ndarray:
     """(n,) token agreement of each sample."""
     return np.array([_alike(a, b) for a, b in zip(given.tokens, own.tokens)])
 
@@ -58,19 +58,19 @@ def _alike(a: Sequence[int], b: Sequence[int]) -> float:
     return 1.0 if a == b else 1 - edit_distance(a, b) / max(len(a), len(b))
 
 
-def constant(own: Script) -> Script:
+def constant(own: GeneratedTexts) -> GeneratedTexts:
     """The commonest sequence as the answer to all; of equally common ones that which is most like the others."""
     counts = Counter(own.tokens)
     most = max(counts.values())
     tied = [i for i, row in enumerate(own.tokens) if counts[row] == most]
     places = list({own.tokens[i]: i for i in tied[::-1]}.values())  # the first of each
     places = sorted(places)[:: max(1, len(places) // CANDIDATES)]
-    company = own.tokens[:: max(1, len(own) // COMPANY)]
+    company = own.tokens[:: max(1, len(own) // COMPARED)]
     best = max(places, key=lambda i: sum(_alike(own.tokens[i], other) for other in company))
     return own.take([best] * len(own))
 
 
-def others(own: Script, seed: int) -> Script:
+def others(own: GeneratedTexts, seed: int) -> GeneratedTexts:
     """To each sample the answer to another one: what agreement comes of texts being alike at all."""
     order = np.random.default_rng(seed).permutation(len(own))
     place = np.empty(len(own), dtype=np.int64)
@@ -78,7 +78,7 @@ def others(own: Script, seed: int) -> Script:
     return own.take(place.tolist())
 
 
-def script_measures(method: str, given: Script, own: Script, scope: Scope) -> list[Measure]:
+def text_measures(method: str, given: GeneratedTexts, own: GeneratedTexts, scope: Scope) -> list[Measure]:
     """Of what was written against what the target itself writes: exact matches, token agreement, word errors."""
     equal, alike = same(given, own), likeness(given, own)
     measures = []
@@ -89,7 +89,7 @@ def script_measures(method: str, given: Script, own: Script, scope: Scope) -> li
     return measures + _error_rates("text_", method, given.texts, own.texts, scope)
 
 
-def truth_script_measures(method: str, given: Script, truth: Sequence[str], scope: Scope) -> list[Measure]:
+def truth_text_measures(method: str, given: GeneratedTexts, truth: Sequence[str], scope: Scope) -> list[Measure]:
     """Of what was written against the reference texts in the data."""
     equal = np.array([a.split() == b.split() for a, b in zip(given.texts, truth)])
     measures = [
@@ -99,7 +99,9 @@ def truth_script_measures(method: str, given: Script, truth: Sequence[str], scop
     return measures + _error_rates("answer_", method, given.texts, truth, scope)
 
 
-def script_differences(method: str, given: Script, cascade: Script, own: Script, scope: Scope) -> list[Measure]:
+def text_differences(
+    method: str, given: GeneratedTexts, cascade: GeneratedTexts, own: GeneratedTexts, scope: Scope
+) -> list[Measure]:
     """Exact matches and token agreement of the method minus those of the cascade, paired on the same samples."""
     hits = [same(one, own) for one in (given, cascade)]
     alike = likeness(given, own) - likeness(cascade, own)

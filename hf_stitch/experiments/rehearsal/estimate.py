@@ -39,7 +39,7 @@ def stages(seen: Rehearsed) -> list[Stage]:
     length = "" if longer == 1 else f" x {longer:.3g} in length"
     found = []
     for split, real in sizes.real.items():
-        took, few = watch[f"activations.{split}"].seconds, len(seen.bench.samples[split])
+        took, few = watch[f"activations.{split}"].seconds, len(seen.observations.samples[split])
         found.append(Stage(f"activations.{split}", took, took / few * real * longer, _times(real, few) + length))
     for role in ("source", "target"):
         if cost := watch.get(f"neighbourhoods.{role}"):
@@ -54,7 +54,7 @@ def stages(seen: Rehearsed) -> list[Stage]:
     tested = sum(count for split, count in sizes.real.items() if split != "fit")
     for name, times in (("references", 1), ("evaluate", asked)):
         if cost := watch.get(name):
-            rehearsed = sum(len(one) for split, one in seen.bench.samples.items() if split != "fit")
+            rehearsed = sum(len(one) for split, one in seen.observations.samples.items() if split != "fit")
             rule = _times(tested, rehearsed) + length + (f", {times} methods" if times > 1 else "")
             found.append(Stage(name, cost.seconds, cost.seconds / rehearsed * tested * longer * times, rule))
     return found
@@ -91,7 +91,7 @@ def memory(seen: Rehearsed) -> dict[str, float]:
     base = float(seen.start + watch["models"].memory)
     per_row = watch["activations.fit"].memory / sizes.samples * sizes.stretch
     found = {"models": base, "activations": base + per_row * sizes.bucket}
-    frames = seen.bench.frames["fit"]
+    frames = seen.observations.frames["fit"]
     for role, end, ragged in zip(("source", "target"), seen.ends, (frames.source, frames.target)):
         if cost := watch.get(f"neighbourhoods.{role}"):
             kind, steps = end.preparer.modality, int(ragged.lengths.max())
@@ -107,7 +107,7 @@ def memory(seen: Rehearsed) -> dict[str, float]:
 def disk(seen: Rehearsed) -> dict[str, float]:
     """Bytes in the cache and of the saved model."""
     sizes = seen.sizes
-    splits = sum(sizes.real.values()) / sum(len(samples) for samples in seen.bench.samples.values())
+    splits = sum(sizes.real.values()) / sum(len(samples) for samples in seen.observations.samples.values())
     found = {"activations": seen.disk["activations"] * splits * sizes.stretch}
     if seen.disk["neighbourhoods"]:
         most = seen.recipe.neighborhoods.max_rank

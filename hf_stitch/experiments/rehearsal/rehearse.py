@@ -79,7 +79,7 @@ def _existing(path: Path) -> Path:
 
 def _content(asked: Recipe, seen: Rehearsed, runtime: Runtime, free: int, took: float) -> dict[str, Any]:
     found, peaks, space, fetched = stages(seen), memory(seen), disk(seen), download(seen)
-    sizes, frames = seen.sizes, seen.bench.frames["fit"]
+    sizes, frames = seen.sizes, seen.observations.frames["fit"]
     expected = {
         "seconds": sum(stage.expected for stage in found),
         "download_bytes": {name: int(count) for name, count in fetched.items()},

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hf_stitch.activations.collection import batch_size
-from hf_stitch.activations.hooked_model import End
+from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.activations.local_metrics import at_once
 from hf_stitch.errors import RecipeError
 from hf_stitch.experiments.rehearsal.synthetic import write_samples
@@ -42,7 +42,7 @@ class Sizes:
     bucket: int
 
     @classmethod
-    def of(cls, recipe: Recipe, ends: tuple[End, End]) -> Sizes:
+    def of(cls, recipe: Recipe, ends: tuple[HookedModel, HookedModel]) -> Sizes:
         kinds = {end.preparer.modality for end in ends}
         vectors = kinds == {"vector"}
         real, counted = {}, {}
@@ -78,7 +78,7 @@ class Sizes:
         return self.bucket * min(self.real_neighbours, at_once(modality, self.bucket, steps))
 
 
-def small_recipe(recipe: Recipe, sizes: Sizes, ends: tuple[End, End], scratch: Path) -> Recipe:
+def small_recipe(recipe: Recipe, sizes: Sizes, ends: tuple[HookedModel, HookedModel], scratch: Path) -> Recipe:
     """The recipe on a few samples: those of local data, synthetic ones in place of data of the Hub."""
     asked = recipe.rehearse
     parts = {}
@@ -99,7 +99,7 @@ def small_recipe(recipe: Recipe, sizes: Sizes, ends: tuple[End, End], scratch: P
     )
 
 
-def load_all(recipe: Recipe, ends: tuple[End, End]) -> dict[str, Samples]:
+def load_all(recipe: Recipe, ends: tuple[HookedModel, HookedModel]) -> dict[str, Samples]:
     """The samples of every split; a handful may well be of one class."""
     source, target = (end.preparer for end in ends)
     parts = {split: getattr(recipe.data, split) for split in SPLITS}

@@ -12,18 +12,18 @@ from typing import Any
 import torch
 
 from hf_stitch.activations.activation_set import ActivationSet
-from hf_stitch.activations.hooked_model import End
+from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.activations.local_metrics import Role
-from hf_stitch.activations.observations import Workbench, check_writer
+from hf_stitch.activations.observations import Observations, check_writer
 from hf_stitch.errors import FitError, ManifoldError, StitchError
-from hf_stitch.experiments.comparison import Trial
-from hf_stitch.experiments.fit_trust import give_trust
+from hf_stitch.experiments.comparison import Comparison
+from hf_stitch.experiments.fit_trust import fit_trust
 from hf_stitch.experiments.fit_variant import check_rows, mapped_sides
 from hf_stitch.experiments.rehearsal.cost_meter import Watch
 from hf_stitch.experiments.rehearsal.known_configurations import configuration
 from hf_stitch.experiments.rehearsal.sizes import Sizes, load_all, small_recipe
 from hf_stitch.experiments.rehearsal.stand_ins import stand_in
-from hf_stitch.experiments.rehearsal.synthetic import spelt
+from hf_stitch.experiments.rehearsal.synthetic import with_spelled_paths
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.models.assembly import assemble
 from hf_stitch.models.fitted import Cutter, Fitted
@@ -56,9 +56,9 @@ class Rehearsed:
     recipe: Recipe
     sizes: Sizes
     watch: Watch
-    ends: tuple[End, End]
+    ends: tuple[HookedModel, HookedModel]
     origins: tuple[str, str]
-    bench: Workbench
+    observations: Observations
     start: int
     model: Any = None
     paired: int = 0
@@ -86,50 +86,50 @@ def run_small(recipe: Recipe, runtime: Runtime, scratch: Path) -> Rehearsed:
     ends = (source, target)
     sizes = Sizes.of(recipe, ends)
     small = small_recipe(recipe, sizes, ends, scratch)
-    bench = Workbench(small, runtime, Timings(), *ends, load_all(small, ends))
-    seen = Rehearsed(recipe, sizes, watch, ends, (found[0][1], found[1][1]), bench, start)
+    observations = Observations(small, runtime, Timings(), *ends, load_all(small, ends))
+    seen = Rehearsed(recipe, sizes, watch, ends, (found[0][1], found[1][1]), observations, start)
     _collect(seen, scratch)
     if recipe.directions == "both":
-        bench.swapped()
-    cutter = Cutter(bench)
+        observations.swapped()
+    cutter = Cutter(observations)
     fitted = _fit(seen, cutter)
     if recipe.trust != "none":
         with watch.stage("trust"):
-            give_trust(fitted, bench)
+            fit_trust(fitted, observations)
     seen.disk = _disk(scratch)
-    if "test" in bench.frames:
+    if "test" in observations.frames:
         with watch.stage("references"):
-            trial = Trial(bench)
-            trial.reference_measures()
+            comparison = Comparison(observations)
+            comparison.reference_measures()
         with watch.stage("evaluate"):
-            trial.measure(fitted)
-        _compare(seen, trial, cutter)
+            comparison.measure(fitted)
+        _compare(seen, comparison, cutter)
     seen.model = fitted.model
     return seen
 
 
 def _collect(seen: Rehearsed, scratch: Path) -> None:
-    bench = seen.bench
-    whole, bench.samples = bench.samples, {}
+    observations = seen.observations
+    whole, observations.samples = observations.samples, {}
     for split, samples in whole.items():
-        bench.samples = {split: samples}
+        observations.samples = {split: samples}
         with seen.watch.stage(f"activations.{split}"):
-            bench.collect()
-        texts = samples.texts or [str(text) for text in _target_texts(bench, split)]
-        bench.frames[split] = spelt(bench.frames[split], bench.source, texts)
-    bench.samples = whole
+            observations.collect()
+        texts = samples.texts or [str(text) for text in _target_texts(observations, split)]
+        observations.frames[split] = with_spelled_paths(observations.frames[split], observations.source, texts)
+    observations.samples = whole
 
 
-def _target_texts(bench: Workbench, split: str) -> list[Any]:
-    samples = bench.samples[split]
-    if bench.target.preparer.modality != "text":
+def _target_texts(observations: Observations, split: str) -> list[Any]:
+    samples = observations.samples[split]
+    if observations.target.preparer.modality != "text":
         return [""] * len(samples)
     return [samples.target(i) for i in range(len(samples))]
 
 
 def _fit(seen: Rehearsed, cutter: Cutter) -> Fitted:
     """The recipe's own method, everything watched."""
-    recipe = seen.bench.recipe
+    recipe = seen.observations.recipe
     rule, pairing = _paired(seen, recipe)
     seen.paired, seen.real_rows = len(pairing), _real_rows(seen, recipe, pairing)
     layer = _fit_twice(seen, recipe, *_sets(seen, recipe, pairing, watched=True))
@@ -138,22 +138,22 @@ def _fit(seen: Rehearsed, cutter: Cutter) -> Fitted:
     return _put_together(seen, recipe, cutter, layer, rule, pairing)
 
 
-def _compare(seen: Rehearsed, trial: Trial, cutter: Cutter) -> None:
+def _compare(seen: Rehearsed, comparison: Comparison, cutter: Cutter) -> None:
     """Every comparison on the same models and data, for what it would refuse; the real run only tells of that."""
-    bench = seen.bench
-    shared = {"data": bench.recipe.data}
+    observations = seen.observations
+    shared = {"data": observations.recipe.data}
     for label, variant in seen.recipe.variants()[1:]:
         if (variant.source, variant.target, variant.data) != (seen.recipe.source, seen.recipe.target, seen.recipe.data):
             seen.notes.append(f"the comparison {label} has models or data of its own and was not rehearsed")
             continue
-        around = variant.neighborhoods.model_copy(update={"size": bench.recipe.neighborhoods.size})
+        around = variant.neighborhoods.model_copy(update={"size": observations.recipe.neighborhoods.size})
         small = variant.model_copy(update={**shared, "neighborhoods": around})
         try:
             rule, pairing = _paired(seen, small)
             source, target = _sets(seen, small, pairing)
             count = min(_real_rows(seen, small, pairing), _fewest(small, source))
             layer = _any_layer(seen, small, source, target, count)
-            trial.measure(_put_together(seen, small, cutter, layer, rule, pairing))
+            comparison.measure(_put_together(seen, small, cutter, layer, rule, pairing))
         except StitchError as error:
             seen.notes.append(f"the comparison {label} would fail: {error}")
 
@@ -167,9 +167,9 @@ def _any_layer(seen: Rehearsed, recipe: Recipe, *rest: Any) -> StitchingLayer:
 
 
 def _paired(seen: Rehearsed, recipe: Recipe) -> tuple[LengthRule, Pairing]:
-    rule = seen.bench.rule(recipe)
-    pairing = seen.bench.pairing(recipe, rule, "fit")
-    check_rows(recipe, seen.bench, rule, _real_rows(seen, recipe, pairing), seen.sizes.real["fit"])
+    rule = seen.observations.rule(recipe)
+    pairing = seen.observations.pairing(recipe, rule, "fit")
+    check_rows(recipe, seen.observations, rule, _real_rows(seen, recipe, pairing), seen.sizes.real["fit"])
     return rule, pairing
 
 
@@ -179,17 +179,19 @@ def _sets(
     metrics: dict[Role, LocalMetric | None] = {"source": None, "target": None}
     for role in mapped_sides(recipe):
         with seen.watch.stage(f"neighbourhoods.{role}") if watched else nullcontext():
-            metrics[role], _ = seen.bench.metric(recipe, role, pairing)
-    frames = seen.bench.frames["fit"]
+            metrics[role], _ = seen.observations.metric(recipe, role, pairing)
+    frames = seen.observations.frames["fit"]
     return activation_sets(*seen.ends, frames, pairing, (metrics["source"], metrics["target"]))
 
 
 def _put_together(
     seen: Rehearsed, recipe: Recipe, cutter: Cutter, layer: StitchingLayer, rule: LengthRule, pairing: Pairing
 ) -> Fitted:
-    bench = seen.bench
-    rule = fit_special(rule, bench.source, bench.frames["fit"], bench.texts(recipe, "fit"))
-    model = assemble(recipe, cutter.halves(recipe.sequence.length == "ctc"), layer, rule).to(bench.runtime.device)
+    observations = seen.observations
+    rule = fit_special(rule, observations.source, observations.frames["fit"], observations.texts(recipe, "fit"))
+    model = assemble(recipe, cutter.halves(recipe.sequence.length == "ctc"), layer, rule).to(
+        observations.runtime.device
+    )
     return Fitted(recipe.label, recipe, model, pairing, layer.diagnostics)
 
 
@@ -235,7 +237,7 @@ def _layer(seen: Rehearsed, recipe: Recipe, source: ActivationSet, target: Activ
         landing=recipe.stitch.landing,
         fill=recipe.sequence.fill,
         options=recipe.stitch.options(),
-        rows=seen.bench.runtime.rows,
+        rows=seen.observations.runtime.rows,
     )
 
 

@@ -12,7 +12,7 @@ import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 from transformers import PretrainedConfig, PreTrainedModel
 
-from hf_stitch.activations.hooked_model import End, end_of
+from hf_stitch.activations.hooked_model import HookedModel, hooked_model_of
 from hf_stitch.errors import ArtifactError, RecipeError, StitchError
 from hf_stitch.experiments.rehearsal.synthetic import WORDS
 from hf_stitch.loading.modality import input_name, modality
@@ -33,11 +33,11 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 def stand_in(
     side: Side, config: PretrainedConfig, runtime: Runtime, seed: int, scratch: Path, generation: Generation | None
-) -> End:
+) -> HookedModel:
     """The end of a model of this configuration with random weights.
 
     Args:
-        scratch: folder for what tokenizers read. generation: as `open_end`.
+        scratch: folder for what tokenizers read. generation: as `open_hooked_model`.
 
     Its own tokenizer or feature extractor serves where it is at hand, else a synthetic one.
 
@@ -59,7 +59,9 @@ def stand_in(
     model = uniform(model, runtime.dtype).to(runtime.device).eval()
     if runtime.dtype is not None:
         model = model.to(runtime.dtype)
-    return end_of(side, model, _preparer(side, model, scratch), digest([config.to_dict(), seed]), runtime, generation)
+    return hooked_model_of(
+        side, model, _preparer(side, model, scratch), digest([config.to_dict(), seed]), runtime, generation
+    )
 
 
 def _preparer(side: Side, model: PreTrainedModel, scratch: Path) -> Preparer:

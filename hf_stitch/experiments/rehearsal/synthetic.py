@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from hf_stitch.activations.frames import Frames
-from hf_stitch.activations.hooked_model import End, alphabet_of
+from hf_stitch.activations.hooked_model import HookedModel, alphabet_of
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.recipe.data import Data
@@ -23,7 +23,9 @@ WORDS = tuple(
 )
 
 
-def write_samples(data: Data, ends: tuple[End, End], count: int, seconds: float, words: int, path: Path) -> Data:
+def write_samples(
+    data: Data, ends: tuple[HookedModel, HookedModel], count: int, seconds: float, words: int, path: Path
+) -> Data:
     """Write `count` rows and return the request that reads them.
 
     Sounds are `seconds` long and texts have `words` words, up to a tenth more or less.
@@ -55,7 +57,7 @@ def write_samples(data: Data, ends: tuple[End, End], count: int, seconds: float,
     return Data.model_validate({"dataset": str(path), "columns": known})
 
 
-def _sample(end: End, text: str, seconds: float, draw: np.random.Generator) -> Any:
+def _sample(end: HookedModel, text: str, seconds: float, draw: np.random.Generator) -> Any:
     preparer = end.preparer
     if preparer.modality == "text":
         return text
@@ -67,8 +69,8 @@ def _sample(end: End, text: str, seconds: float, draw: np.random.Generator) -> A
     return draw.standard_normal(shape[-1]).tolist()
 
 
-def _answers(end: End, texts: list[str], draw: np.random.Generator) -> list[Any]:
-    if end.writer is not None or end.head is not None:
+def _answers(end: HookedModel, texts: list[str], draw: np.random.Generator) -> list[Any]:
+    if end.text_output is not None or end.head is not None:
         return texts
     return draw.standard_normal((len(texts), end.model.config.num_labels)).tolist()
 
@@ -95,7 +97,7 @@ def _picture(draw: np.random.Generator) -> bytes:
     return file.getvalue()
 
 
-def spelt(frames: Frames, source: End, texts: list[str]) -> Frames:
+def with_spelled_paths(frames: Frames, source: HookedModel, texts: list[str]) -> Frames:
     """The same frames with a CTC path that spells each sample's text: random weights recognise nothing."""
     if frames.path is None or source.tokenizer is None:
         return frames

@@ -20,7 +20,7 @@ from torch import Tensor
 from hf_stitch.errors import FitError
 from hf_stitch.geometry.alignment.orthogonal import Alignment, checked, finished
 from hf_stitch.geometry.diffusion.kernel import Kernel, SparseKernel
-from hf_stitch.geometry.diffusion.markov import Eigenpairs, weighed
+from hf_stitch.geometry.diffusion.markov import Eigenpairs, density_normalised
 from hf_stitch.geometry.diffusion.spectrum import signs
 from hf_stitch.geometry.interpolation.fit_interpolator import interpolator
 from hf_stitch.geometry.interpolation.geometric_harmonics import GeometricHarmonics
@@ -53,7 +53,7 @@ class DatafoldEngine:
 
     def eigenpairs(self, kernel: Kernel, count: int) -> Eigenpairs:
         """As ours; where there are several processes the first one solves for all."""
-        density, degree, _ = weighed(kernel)
+        density, degree, _ = density_normalised(kernel)
         share = (degree / degree.sum())[:, None]
         whole = kernel.matrix if isinstance(kernel, SparseKernel) else kernel.whole()
         spectrum, functions = kernel.rows.by_first(lambda: _diffusion_map(whole, count, share))

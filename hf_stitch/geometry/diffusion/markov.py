@@ -29,7 +29,7 @@ class Eigenpairs:
 
 def eigenpairs(kernel: Kernel, count: int) -> Eigenpairs:
     """The `count` leading eigenpairs of a symmetric kernel (n, n), by the solver that suits its size and shape."""
-    density, degree, weights = weighed(kernel)
+    density, degree, weights = density_normalised(kernel)
     root = np.sqrt(degree)
     known = root / np.sqrt(degree.sum())
     symmetric = weights.scaled(1 / root)
@@ -38,7 +38,7 @@ def eigenpairs(kernel: Kernel, count: int) -> Eigenpairs:
     return Eigenpairs(spectrum, vectors / known[:, None], density, solver)
 
 
-def weighed(kernel: Kernel) -> tuple[np.ndarray, np.ndarray, Kernel]:
+def density_normalised(kernel: Kernel) -> tuple[np.ndarray, np.ndarray, Kernel]:
     """Row sums of the kernel (n,), row sums (n,) of the kernel divided by them on both sides, and that kernel."""
     density = kernel.sums()
     weights = kernel.scaled(1 / density)

@@ -9,7 +9,7 @@ from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.models.tasks import Answer, answer_of, continues, tasks_of
 
 
-class Door(StitchedModel):
+class TaskClass(StitchedModel):
     """Loads a `StitchedModel` or `StitchedForGeneration`; never made itself."""
 
     answers: ClassVar[tuple[Answer, ...]] = ("labels", "text", "frames", "vector")
@@ -40,19 +40,19 @@ class Door(StitchedModel):
             )
 
 
-class ForClassification(Door):
+class ForClassification(TaskClass):
     """Of sounds, pictures or sequences."""
 
     answers = ("labels",)
 
 
-class ForSpeechRecognition(Door):
+class ForSpeechRecognition(TaskClass):
     """`ForCTC` and `ForSpeechSeq2Seq`: speech recognition tries both, and reads from the model's class what it is."""
 
     answers = ("text", "frames")
 
 
-class ForCausalLM(Door):
+class ForCausalLM(TaskClass):
     """What is generated has to continue the source's own tokens."""
 
     answers = ("text",)

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from hf_stitch.models.configuration_stitched import StitchedConfig
 
 HALVES = {"prefix": apply_prefix_plan, "suffix": apply_suffix_plan}
-FULL, THIN = "full", "map"
+FULL, MAP_ONLY = "full", "map"
 
 
-class Elsewhere(nn.Module):
+class RemoteHalf(nn.Module):
     """Stands for a half whose weights are not loaded yet."""
 
     main_input_name = "inputs"
@@ -40,7 +40,7 @@ class Elsewhere(nn.Module):
         )
 
 
-def thin_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def map_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Of a state dict what the thin form keeps."""
     return {name: one for name, one in state.items() if name.split(".")[0] not in HALVES}
 
@@ -54,7 +54,7 @@ def digest_of(half: nn.Module) -> str:
     return found.hexdigest()
 
 
-def pin(config: StitchedConfig, prefix: nn.Module, suffix: nn.Module) -> None:
+def pin_revisions(config: StitchedConfig, prefix: nn.Module, suffix: nn.Module) -> None:
     """Make `config` one of the thin form.
 
     Raises:
@@ -66,7 +66,7 @@ def pin(config: StitchedConfig, prefix: nn.Module, suffix: nn.Module) -> None:
             raise ArtifactError(f"save: map pins {end['model']} to a commit, and none is known: give its `revision`")
         end["digest"] = digest_of(half)
         end["dtype"] = str(next((p.dtype for p in half.parameters()), torch.float32)).removeprefix("torch.")
-    config.save = THIN
+    config.save = MAP_ONLY
 
 
 def check_unchanged(config: StitchedConfig, prefix: nn.Module, suffix: nn.Module) -> None:
@@ -105,8 +105,8 @@ def load_half(config: StitchedConfig, name: str, dtype: torch.dtype | None = Non
 
 def empty_half(config: StitchedConfig, name: str) -> Any:
     """An empty model of one half, already cut; of the thin form a mere place for it."""
-    if config.save == THIN:
-        return Elsewhere()
+    if config.save == MAP_ONLY:
+        return RemoteHalf()
     end = config.ends[name]
     own: Any = config.source if name == "prefix" else config.target
     half = HALVES[name](uniform(class_of(own, end["class"])._from_config(own), own.dtype), end["plan"])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_stitch.errors import ArtifactError
-from hf_stitch.models.hub.map_only import THIN, portable
+from hf_stitch.models.hub.map_only import MAP_ONLY, portable
 from hf_stitch.models.hub.repository import KEPT, WEIGHTS, explained, local
 from hf_stitch.models.hub.shim import FILE
 
@@ -107,7 +107,7 @@ def check_folder(folder: Path) -> None:
             f"{folder}: {', '.join(missing)} missing; expected a folder that `hf-stitch fit` wrote to the end"
         )
     config = StitchedConfig.from_pretrained(folder)
-    if config.save == THIN and (place := portable(config)):
+    if config.save == MAP_ONLY and (place := portable(config)):
         raise ArtifactError(
             f"{folder} holds the map alone, and its base model {place} is a folder of this machine, which nobody else "
             "has: push the full form (`--form full`)"

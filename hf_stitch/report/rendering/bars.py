@@ -48,7 +48,7 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Cell:
+class BarCell:
     """A measure drawn: positions in percent, and those of the references beside it."""
 
     measure: Measure
@@ -59,7 +59,7 @@ class Cell:
     marks: list[tuple[str, float]]
 
     @classmethod
-    def of(cls, m: Measure, scale: Scale, marks: list[tuple[str, float]]) -> Cell:
+    def of(cls, m: Measure, scale: Scale, marks: list[tuple[str, float]]) -> BarCell:
         point = None if m.value is None else scale.at(m.value)
         left, right = (point or 0.0 if end is None else scale.at(end) for end in (m.low, m.high))
         zero = scale.at(0.0) if scale.low < 0 < scale.high else None

@@ -22,7 +22,7 @@ from hf_stitch.report.verdict.evidence import (
     percent,
 )
 from hf_stitch.report.verdict.numbers import _regression
-from hf_stitch.report.verdict.texts import weigh_texts
+from hf_stitch.report.verdict.texts import judge_texts
 from hf_stitch.report.verdict.verdict import Verdict
 
 SHARES = ("agreement", "token_agreement")  # more is better; of the other measures that decide less is
@@ -50,7 +50,7 @@ def judge(
         found = find(measures, name, of, split, direction)
         return found if found is not None and found.value is not None else None
 
-    for name, weigh in (("agreement", _classes), ("output_mse", _regression), ("token_agreement", weigh_texts)):
+    for name, weigh in (("agreement", _classes), ("output_mse", _regression), ("token_agreement", judge_texts)):
         if (found := get(name, method)) is not None:
             rival = _rival(found, [m for m in measures if rivals is None or m.method in rivals])
             verdict = weigh(found, get, asked or {})

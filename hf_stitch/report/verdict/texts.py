@@ -33,7 +33,7 @@ PENALTY = 0.05  # word errors against the reference that a stitch that holds may
 CHANCE = ("majority", "other-sample")
 
 
-def weigh_texts(agreement: Measure, get: Lookup, asked: Mapping[str, Any]) -> Verdict:
+def judge_texts(agreement: Measure, get: Lookup, asked: Mapping[str, Any]) -> Verdict:
     """The verdict from the token agreement of a method and what else was measured.
 
     See `hf_stitch.report.verdict.judge`."""

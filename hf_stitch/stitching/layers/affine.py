@@ -10,7 +10,7 @@ from torch import Tensor
 from hf_stitch.activations.activation_set import ActivationSet
 from hf_stitch.errors import FitError
 from hf_stitch.geometry.ridge import NormalEquations
-from hf_stitch.geometry.subsets import spaced
+from hf_stitch.geometry.subsets import evenly_spaced
 from hf_stitch.stitching.layers.layer import StitchingLayer, outputs
 
 
@@ -40,7 +40,7 @@ class AffineLayer(StitchingLayer):
         Raises:
             FitError: fewer than two rows, constant features, or a ridge of 0 that leaves the map undetermined.
         """
-        chosen = spaced(len(source), pairs).to(source.values.device)
+        chosen = evenly_spaced(len(source), pairs).to(source.values.device)
         x, y = source.values[chosen], outputs(target)[chosen]
         if len(x) < 2:
             raise FitError(f"an affine map needs at least two rows; got {len(x)}: take more samples")

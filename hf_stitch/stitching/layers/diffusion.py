@@ -21,7 +21,7 @@ from hf_stitch.geometry.invertibility.folds import TOLERATED, folded
 from hf_stitch.geometry.local_metrics.dimension import whitney
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.geometry.neighbours.neighbour_rules import ALL_ROWS, Rule
-from hf_stitch.geometry.subsets import spaced
+from hf_stitch.geometry.subsets import evenly_spaced
 from hf_stitch.runtime.sharding import ALONE, Rows
 from hf_stitch.runtime.timings import Timings
 from hf_stitch.stitching.layers.diffusion_alignment import Aligned, Kind, align
@@ -104,7 +104,7 @@ class DiffusionLayer(StitchingLayer):
         _check_unfolded("source", source, target)
         if sides == "both":
             _check_unfolded("target", target, source)
-        chosen = spaced(len(source), pairs).to(source.values.device)
+        chosen = evenly_spaced(len(source), pairs).to(source.values.device)
         asked = (count, neighbours, bandwidth, harmonics, by)
         first, first_notes = _mapped("source", source, rows, *asked)
         second, second_notes = _mapped("target", target, rows, *asked) if sides == "both" else (None, {})

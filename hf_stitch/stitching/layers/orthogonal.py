@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hf_stitch.activations.activation_set import ActivationSet
 from hf_stitch.errors import FitError
-from hf_stitch.geometry.subsets import spaced
+from hf_stitch.geometry.subsets import evenly_spaced
 from hf_stitch.stitching.layers.affine import linear_tensors
 from hf_stitch.stitching.layers.layer import StitchingLayer, outputs
 
@@ -30,7 +30,7 @@ class OrthogonalLayer(StitchingLayer):
         Args:
             pairs: only so many pairs, evenly spread, are used; absent: all.
         """
-        chosen = spaced(len(source), pairs).to(source.values.device)
+        chosen = evenly_spaced(len(source), pairs).to(source.values.device)
         x, y = source.values[chosen].double(), outputs(target)[chosen].double()
         if len(x) < 2:
             raise FitError(f"an orthogonal map needs at least two rows; got {len(x)}: take more samples")

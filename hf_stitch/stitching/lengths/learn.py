@@ -6,18 +6,20 @@ import torch
 from torch import Tensor
 
 from hf_stitch.activations.frames import Frames
-from hf_stitch.activations.hooked_model import End, alphabet_of
+from hf_stitch.activations.hooked_model import HookedModel, alphabet_of
 from hf_stitch.errors import RecipeError
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.stitching.lengths.base import RuleState
 from hf_stitch.stitching.lengths.length_predictor import LengthPredictor
 from hf_stitch.stitching.lengths.rule import LengthRule
 from hf_stitch.stitching.lengths.special_tokens import SpecialTokens
-from hf_stitch.stitching.lengths.target_texts import Texts, samples_per_frame
+from hf_stitch.stitching.lengths.target_texts import TargetTexts, samples_per_frame
 from hf_stitch.stitching.lengths.words import learn_pieces
 
 
-def make_rule(recipe: Recipe, source: End, target: End, frames: Frames, texts: Texts | None) -> LengthRule:
+def make_rule(
+    recipe: Recipe, source: HookedModel, target: HookedModel, frames: Frames, texts: TargetTexts | None
+) -> LengthRule:
     """The length rule of a recipe, with what it learns from the lengths of the fit samples.
 
     Raises:
@@ -51,13 +53,13 @@ def make_rule(recipe: Recipe, source: End, target: End, frames: Frames, texts: T
     return rule.with_predictor(LengthPredictor.fit(s, _pooled(source, frames), t))
 
 
-def _pooled(source: End, frames: Frames) -> Tensor:
+def _pooled(source: HookedModel, frames: Frames) -> Tensor:
     """(n, features) mean activation of each sample on the source's selected features."""
     features = slice(None) if source.features is None else list(source.features)
     return torch.stack([frames.source[i].mean(0)[features] for i in range(len(frames))])
 
 
-def _frame_of(texts: Texts) -> tuple[list[int], list[int]]:
+def _frame_of(texts: TargetTexts) -> tuple[list[int], list[int]]:
     """Ids of the special tokens before and after the words; the same for every text, or ctc cannot place them."""
     found = set()
     for i, ids in enumerate(texts.ids):
@@ -70,7 +72,7 @@ def _frame_of(texts: Texts) -> tuple[list[int], list[int]]:
     return list(before), list(after)
 
 
-def fit_special(rule: LengthRule, source: End, frames: Frames, texts: Texts | None) -> LengthRule:
+def fit_special(rule: LengthRule, source: HookedModel, frames: Frames, texts: TargetTexts | None) -> LengthRule:
     """Give the rule the activations of the target's special tokens."""
     if texts is None or rule.state.length not in ("ctc", "spans"):
         return rule

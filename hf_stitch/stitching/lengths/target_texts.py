@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from hf_stitch.activations.hooked_model import End
+from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.errors import RecipeError
 from hf_stitch.hooks.capture import capture
 from hf_stitch.loading.samples import Samples
 from hf_stitch.loading.token_offsets import Offsets, offsets, said_spans, token_spans, tokens_within, word_offsets
-from hf_stitch.recipe.sequence import Sequence_
+from hf_stitch.recipe.sequence import Lengths
 
 
 @dataclass(frozen=True)
-class Texts:
+class TargetTexts:
     """What the rules for tokens need of the target's texts.
 
     Attributes:
@@ -38,7 +38,7 @@ class Texts:
     spans: list[np.ndarray] | None
 
     @classmethod
-    def of(cls, source: End, target: End, samples: Samples, asked: Sequence_) -> Texts:
+    def of(cls, source: HookedModel, target: HookedModel, samples: Samples, asked: Lengths) -> TargetTexts:
         """Read the target's texts.
 
         Raises:
@@ -74,20 +74,22 @@ class Texts:
         return [place for place in range(len(self.ids[i])) if place not in inside]
 
 
-def _said(source: End, target: End, samples: Samples) -> list[np.ndarray]:
+def _said(source: HookedModel, target: HookedModel, samples: Samples) -> list[np.ndarray]:
     """Spans in audio samples, from the times of the words."""
     rate, longest = source.preparer.rate, target.preparer.max_length
     return [said_spans(target.tokenizer, samples.said(i), rate, longest) for i in range(len(samples))]
 
 
-def _shared(source: End, samples: Samples, places: Sequence[Offsets], ids: Sequence[Sequence[int]]) -> list[np.ndarray]:
+def _shared(
+    source: HookedModel, samples: Samples, places: Sequence[Offsets], ids: Sequence[Sequence[int]]
+) -> list[np.ndarray]:
     """Spans in source tokens, from the characters that they share with the target's."""
     own = [str(samples.source(i)) for i in range(len(samples))]
     seen = offsets(source.tokenizer, own, source.preparer.max_length)
     return [_spans(*sample) for sample in zip(seen, places, ids)]
 
 
-def samples_per_frame(source: End) -> float:
+def samples_per_frame(source: HookedModel) -> float:
     """Audio samples from one timestep of the source's hook point to the next, found by running it on noise.
 
     Raises:
@@ -135,7 +137,7 @@ def _blanks(words: Sequence[tuple[int, int]], places: Offsets) -> list[int | Non
     return found
 
 
-def _check_characters(target: End, cuts: Sequence[Sequence[Sequence[tuple[int, int]]]]) -> None:
+def _check_characters(target: HookedModel, cuts: Sequence[Sequence[Sequence[tuple[int, int]]]]) -> None:
     longest = max((end - start for text in cuts for word in text for start, end in word), default=0)
     if longest > 1:
         raise RecipeError(

@@ -23,13 +23,13 @@ from hf_stitch.runtime.sharding import BLOCK
 from hf_stitch.stitching.layers.diffusion import DiffusionLayer
 from hf_stitch.stitching.layers.layer import StitchingLayer, keep_dtype, outputs
 from hf_stitch.stitching.trust.reference_set import (
-    LeftOut,
+    LeaveOneOut,
     Owners,
     distinct,
     kept,
-    oddness,
+    nonconformity,
+    p_value,
     pooled,
-    share,
     way_back,
     without_own,
 )
@@ -86,8 +86,10 @@ class TrustGauge(nn.Module):
     _apply = keep_dtype
 
     @classmethod
-    def fit(cls, method: TrustMethod, layer: StitchingLayer, source: ActivationSet, target: ActivationSet) -> Draft:
-        """Take in the paired rows on which a layer was fitted; the gauge works once `Draft.calibrated` has made it.
+    def fit(
+        cls, method: TrustMethod, layer: StitchingLayer, source: ActivationSet, target: ActivationSet
+    ) -> Uncalibrated:
+        """Take in the paired rows on which a layer was fitted; `Uncalibrated.calibrated` makes a gauge of them.
 
         Raises:
             RecipeError: an unknown method, or `none`.
@@ -113,9 +115,11 @@ class TrustGauge(nn.Module):
             ingredients.append("cycle")
             tensors |= way_back(outputs(target), rows)
         spec["ingredients"] = sorted(ingredients, key=INGREDIENTS.index)
-        return Draft(cls(tensors, spec), source.keys[places, 0], target_owners)
+        return Uncalibrated(cls(tensors, spec), source.keys[places, 0], target_owners)
 
-    def distances(self, layer: StitchingLayer, rows: Tensor, used: Tensor, left_out: LeftOut | None = None) -> Tensor:
+    def distances(
+        self, layer: StitchingLayer, rows: Tensor, used: Tensor, left_out: LeaveOneOut | None = None
+    ) -> Tensor:
         """(b, ingredients) distances of samples with rows (b, r, m), of which those `used` (b, r) bool count."""
         b, r, _ = rows.shape
         found = rows.new_zeros(b, r, len(self.ingredients), dtype=torch.float64)
@@ -135,10 +139,10 @@ class TrustGauge(nn.Module):
             raise ArtifactError("this trust gauge was never calibrated; expected one that a fit made: fit again")
         with torch.no_grad(), torch.autocast(rows.device.type, enabled=False):
             found = self.distances(layer, rows.detach(), used)
-        score = share(oddness(found, known), oddness(known, known))
+        score = p_value(nonconformity(found, known), nonconformity(known, known))
         return Trust(
             score,
-            {name: share(found[:, k], known[:, k]) for k, name in enumerate(self.ingredients)},
+            {name: p_value(found[:, k], known[:, k]) for k, name in enumerate(self.ingredients)},
             {name: found[:, k] for k, name in enumerate(self.ingredients)},
         )
 
@@ -240,16 +244,16 @@ class TrustGauge(nn.Module):
 
 
 @dataclass(frozen=True)
-class Draft:
+class Uncalibrated:
     """A gauge without calibration, and the samples (k,) to which its reference rows belong."""
 
     gauge: TrustGauge
     source_owners: Tensor
     target_owners: Tensor
 
-    def left_out(self, samples: Tensor) -> LeftOut:
+    def left_out(self, samples: Tensor) -> LeaveOneOut:
         """Leave a batch's own samples (b,), numbers of the fit split, out of what it is compared with."""
-        return LeftOut(samples, self.source_owners.to(samples.device), self.target_owners.to(samples.device))
+        return LeaveOneOut(samples, self.source_owners.to(samples.device), self.target_owners.to(samples.device))
 
     def calibrated(self, distances: Tensor) -> TrustGauge:
         """The gauge that compares with these samples (c, ingredients); at most ROWS of them, evenly spread, are kept.

@@ -28,7 +28,7 @@ class Owners:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class LeaveOneOut:
     """Sample numbers (b,) of a batch, whose own reference rows do not count, beside those of the reference rows."""
 
     samples: Tensor
@@ -81,7 +81,7 @@ def without_own(squared: Tensor, rows: Tensor, points: Tensor) -> Tensor:
     return squared.masked_fill((rows[:, None] == points) & (points != SHARED), torch.inf)
 
 
-def oddness(found: Tensor, known: Tensor) -> Tensor:
+def nonconformity(found: Tensor, known: Tensor) -> Tensor:
     """(b,) the largest over the ingredients of (distance - median) / (95 % quantile - median) of the known (c, k)."""
     whole = known[known.isfinite().all(1)]
     middle, high = whole.quantile(0.5, dim=0), whole.quantile(0.95, dim=0)
@@ -90,7 +90,7 @@ def oddness(found: Tensor, known: Tensor) -> Tensor:
     return ((found - middle) / spread).amax(1)
 
 
-def share(found: Tensor, known: Tensor) -> Tensor:
+def p_value(found: Tensor, known: Tensor) -> Tensor:
     """(b,) share of the known (c,) and of the sample itself that are at least as large."""
     order = known.sort().values
     below = torch.searchsorted(order, found.contiguous(), right=False)

@@ -22,7 +22,7 @@ class Group:
     direction: str
     scale: bars.Scale
     splits: list[tuple[str, int | None]]  # with the number of samples where it is the same for all methods
-    rows: list[tuple[str, str, list[bars.Cell | None]]]  # (method, "own" | "reference" | "", one cell a split)
+    rows: list[tuple[str, str, list[bars.BarCell | None]]]  # (method, "own" | "reference" | "", one cell a split)
     unfolded: bool
 
 
@@ -43,12 +43,12 @@ def _group(report: Report, name: str, direction: str, measures: list[Measure]) -
     splits = sorted({m.split for m in measures}, key=lambda split: (not split.startswith("test"), split))
     present = dict.fromkeys(m.method for m in measures)
     order = sorted(present, key=lambda method: (method in REFERENCES, method != report.method))
-    rows: list[tuple[str, str, list[bars.Cell | None]]] = []
+    rows: list[tuple[str, str, list[bars.BarCell | None]]] = []
     for method in order:
-        cells: list[bars.Cell | None] = []
+        cells: list[bars.BarCell | None] = []
         for split in splits:
             m = find(measures, name, method, split, direction)
-            cells.append(None if m is None else bars.Cell.of(m, scale, bars.marks(measures, m, scale)))
+            cells.append(None if m is None else bars.BarCell.of(m, scale, bars.marks(measures, m, scale)))
         rank = "reference" if method in REFERENCES else "own" if method == report.method else ""
         rows.append((method, rank, cells))
     title, meaning, _ = catalogue.MEASURES.get(name, (catalogue.title_of(name), "", ""))

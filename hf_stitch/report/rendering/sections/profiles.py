@@ -16,7 +16,7 @@ def profiles(report: Report) -> Section | None:
     return Section("profiles", content) if any(content.values()) else None
 
 
-def _profile(report: Report, key: str) -> list[tuple[str, bars.Cell]]:
+def _profile(report: Report, key: str) -> list[tuple[str, bars.BarCell]]:
     """Bars of `error_by_length` or `error_by_class`: share of answers other than the target's, a bar a bin."""
     rows = part(report.diagnostics, key)
     ends = ("value", "low", "high", "n")
@@ -26,4 +26,4 @@ def _profile(report: Report, key: str) -> list[tuple[str, bars.Cell]]:
         for name, row in found
     ]
     scale = bars.Scale.around(measures, "share")
-    return [(m.method, bars.Cell.of(m, scale, [])) for m in measures]
+    return [(m.method, bars.BarCell.of(m, scale, [])) for m in measures]

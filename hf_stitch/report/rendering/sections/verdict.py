@@ -14,7 +14,7 @@ def verdict(report: Report) -> Section:
     return Section("verdict", {"headline": headline, "tone": tone, "keys": _keys(report)})
 
 
-def _keys(report: Report) -> list[tuple[str, bars.Cell]]:
+def _keys(report: Report) -> list[tuple[str, bars.BarCell]]:
     """The two or three numbers above everything else: those of the saved method on the test."""
     found = [find(report.measures, name, report.method) for name in catalogue.PRIMARY]
     if not any(m is not None and m.name == "agreement" for m in found):
@@ -24,5 +24,5 @@ def _keys(report: Report) -> list[tuple[str, bars.Cell]]:
         if m is not None and m.value is not None:
             same = [other for other in report.measures if other.name == m.name and other.split == m.split]
             scale = bars.Scale.around(same, bars.kind(m.name))
-            result.append((catalogue.title_of(m.name), bars.Cell.of(m, scale, bars.marks(same, m, scale))))
+            result.append((catalogue.title_of(m.name), bars.BarCell.of(m, scale, bars.marks(same, m, scale))))
     return result[:3]
