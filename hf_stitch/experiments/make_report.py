@@ -10,6 +10,7 @@ from hf_stitch.experiments.comparison import choose
 from hf_stitch.models.cost import cost_of
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.report.diagnostics import Diagnostics
 from hf_stitch.report.measure import Measure
 from hf_stitch.report.report import Report
 from hf_stitch.report.verdict.judge import judge
@@ -41,7 +42,7 @@ def _report(
         measures=measures,
         verdict=judge(measures, main.label, asked=asked.plain(), rivals=rivals),
         chosen=chosen or {"method": main.label, "split": "none", "measure": "the recipe's own"},
-        diagnostics=diagnostics,
+        diagnostics=Diagnostics.from_plain(diagnostics),
         notes=notes,
     )
 
