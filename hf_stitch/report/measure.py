@@ -97,8 +97,8 @@ def ranges_apart(measures: Iterable[Any], fitted: Collection[str] = ()) -> list[
 
 
 def _of_group(plain: Any, fitted: Collection[str]) -> bool:
-    """Whether a measure is of a group: a median of its members, or that of one group over another's."""
-    if not isinstance(plain, Mapping):
+    """Whether a measure without a range is of a group: a median of its members, or that of a group over another's."""
+    if not isinstance(plain, Mapping) or "range_low" in plain:
         return False
     method = str(plain.get("method"))
     return plain.get("name") == "misalignment_ratio" or (method.endswith("/median") and method not in fitted)

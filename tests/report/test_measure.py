@@ -67,9 +67,11 @@ def test_ranges_that_were_held_as_intervals_are_read_as_ranges() -> None:
 def test_a_method_that_is_called_so_has_an_interval() -> None:
     plain = _grouped().to_dict()
     own = {**plain["measures"][0], "method": "mine/median"}
-    plain["measures"] = [own]
+    both = {**own, "method": "seeds/median", "range_low": 0.0, "range_high": 1.0}
+    plain["measures"] = [own, both]
     plain["diagnostics"]["fits"]["mine/median"] = {}
-    assert Report.from_dict(plain).measures[0].interval == (own["low"], own["high"])
+    for m in Report.from_dict(plain).measures:
+        assert m.interval == (own["low"], own["high"]), "nor is one touched that has both"
 
 
 def test_a_range_is_told_from_an_interval_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
