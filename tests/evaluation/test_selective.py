@@ -7,7 +7,7 @@ import pytest
 import reports
 
 from hf_stitch.evaluation.answer_kinds.base import Scope
-from hf_stitch.evaluation.ood_inputs import COUNT, OUTSIDE, probes
+from hf_stitch.evaluation.ood_inputs import COUNT, OUTSIDE, ood_inputs
 from hf_stitch.evaluation.selective import (
     ABSTAIN,
     OodAnswers,
@@ -113,26 +113,26 @@ def test_error_in_bins_of_distance() -> None:
 
 def test_probes_of_sound_text_and_numbers() -> None:
     sounds = FakeSamples([0.1 * np.sin(np.arange(8000 + i)) for i in range(40)])
-    made = probes(FakePreparer("audio"), sounds, sounds, 0)  # type: ignore[arg-type]
+    made = ood_inputs(FakePreparer("audio"), sounds, sounds, 0)  # type: ignore[arg-type]
     assert {name: len(raws) for name, raws in made.items()} == dict.fromkeys(
         ("white noise", "silence", "tones", "backwards"), COUNT
     )
     assert [len(raw) for raw in made["tones"]] == [8000 + i for i in range(COUNT)]
     for name in ("white noise", "tones"):
         assert np.std(made[name][0]) == pytest.approx(0.0707, rel=0.05), "as loud as the samples"
-    again = probes(FakePreparer("audio"), sounds, sounds, 0)["white noise"]  # type: ignore[arg-type]
+    again = ood_inputs(FakePreparer("audio"), sounds, sounds, 0)["white noise"]  # type: ignore[arg-type]
     assert np.array_equal(again[3], made["white noise"][3])
     texts = FakeSamples(["good film!"])
-    (words,) = probes(FakePreparer("text"), texts, texts, 0)["random letters"]  # type: ignore[arg-type]
+    (words,) = ood_inputs(FakePreparer("text"), texts, texts, 0)["random letters"]  # type: ignore[arg-type]
     assert words != "good film!"
     assert (len(words), words[4], words[-1]) == (10, " ", "!")
     box = FakeSamples([np.array([x, y]) for x in (-1.0, 3.0) for y in (0.0, 1.0)])
     assert np.array_equal(made["backwards"][5][::-1], np.float32(sounds.raws[5]))
-    for name, points in probes(FakePreparer("vector"), box, box, 0).items():  # type: ignore[arg-type]
+    for name, points in ood_inputs(FakePreparer("vector"), box, box, 0).items():  # type: ignore[arg-type]
         out = np.abs((np.stack(points) - [1, 0.5]) / [2, 0.5]).max(1)
         assert OUTSIDE[name][0] <= out.min() <= out.max() <= OUTSIDE[name][1]
         assert np.ptp(out) > 0.5
-    assert probes(FakePreparer("image"), box, box, 0) == {}  # type: ignore[arg-type]
+    assert ood_inputs(FakePreparer("image"), box, box, 0) == {}  # type: ignore[arg-type]
 
 
 def test_the_page_draws_what_trust_is_worth() -> None:
