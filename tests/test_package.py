@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from locked import ROOT, named
 
 import hf_stitch
 
@@ -84,8 +87,7 @@ def test_every_module_stands_on_a_floor_and_imports_only_from_below() -> None:
     program = shutil.which("lint-imports", path=Path(sys.executable).parent)
     if program is None:
         pytest.skip("import-linter is not installed")
-    root = Path(__file__).parents[1]
-    done = subprocess.run([program, "--no-cache", "--no-logo"], cwd=root, capture_output=True, text=True)
+    done = subprocess.run([program, "--no-cache", "--no-logo"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
@@ -95,3 +97,28 @@ def test_no_module_unpickles() -> None:
     wrong = re.compile(r"\bimport pickle\b|\btorch\.load\(|allow_pickle=True|trust_remote_code=True|weights_only=False")
     found = [str(path) for path in folder.rglob("*.py") if wrong.search(path.read_text(encoding="utf-8"))]
     assert found == []
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level modules that a file imports anywhere, relative imports apart."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module or "")
+    return {name.split(".")[0] for name in found}
+
+
+def test_every_package_imported_is_asked_for_by_name() -> None:
+    """None is there only because another asks for it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = {
+        named(one) for part in (project["dependencies"], *project["optional-dependencies"].values()) for one in part
+    }
+    modules = set[str]().union(*(imported(path) for path in (ROOT / "hf_stitch").rglob("*.py")))
+    others = modules - set(sys.stdlib_module_names) - {"hf_stitch"}
+    assert {"torch", "yaml", "PIL"} <= others
+    whose = importlib.metadata.packages_distributions()  # what is not installed may have its module's name
+    missing = {module for module in others if not asked & {named(one) for one in whose.get(module, [module])}}
+    assert missing == set()
