@@ -10,6 +10,7 @@ import numpy as np
 from hf_stitch.evaluation.answer_kinds.base import Better, Scope
 from hf_stitch.evaluation.statistics import intervals
 from hf_stitch.evaluation.statistics.intervals import LEVEL, RESAMPLES, Interval
+from hf_stitch.geometry.subsets import evenly_spaced
 from hf_stitch.report.measure import Measure
 
 ABSTAIN = 0.02  # what the measures abstain below
@@ -98,7 +99,7 @@ def risk_coverage(trust: np.ndarray, errors: np.ndarray) -> dict[str, list[float
     order = np.argsort(-trust, kind="stable")
     total = np.cumsum(errors[order].astype(float))
     ends = np.flatnonzero(np.diff(-trust[order], append=np.inf))  # the last of each run of equal scores
-    chosen = ends[np.unique(np.linspace(0, len(ends) - 1, min(POINTS, len(ends))).round().astype(int))]
+    chosen = ends[evenly_spaced(len(ends), min(POINTS, len(ends))).numpy()]
     return {
         "coverage": ((chosen + 1) / len(trust)).tolist(),
         "risk": (total[chosen] / (chosen + 1)).tolist(),
