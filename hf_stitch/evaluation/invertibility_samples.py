@@ -11,7 +11,6 @@ from torch import Tensor
 from hf_stitch.evaluation.answer_kinds.base import Scope
 from hf_stitch.evaluation.answers import planned
 from hf_stitch.evaluation.statistics import intervals
-from hf_stitch.evaluation.statistics.intervals import LEVEL, RESAMPLES, Interval
 from hf_stitch.geometry.invertibility.jacobians import condition, jacobians, leading, singular
 from hf_stitch.geometry.subsets import evenly_spaced
 from hf_stitch.models.fitted import Fitted
@@ -49,8 +48,8 @@ def invertibility_at_samples(fitted: Fitted) -> tuple[list[Measure], dict[str, A
     scope = Scope(SPLIT, observations.direction, fitted.recipe.seed)
     numbers = values.cpu().numpy()
     bounds = {
-        "condition_median": _quantile(numbers, 0.5, scope.seed),
-        "condition_95": _quantile(numbers, 0.95, scope.seed),
+        "condition_median": intervals.quantile(numbers, 0.5, scope.seed),
+        "condition_95": intervals.quantile(numbers, 0.95, scope.seed),
         "singular_share": intervals.wilson(int(odd.sum()), len(odd)),
     }
     measures = [scope.measure(name, fitted.label, SPLIT, one, "lower") for name, one in bounds.items()]
@@ -79,11 +78,3 @@ def _held_out_rows(fitted: Fitted) -> Tensor:
                 if sample in chosen and len(own):
                     found[sample] = own[int(draw.integers(len(own)))]
     return torch.stack([found[sample] for sample in sorted(found)]).double() if found else rows.new_zeros(0)
-
-
-def _quantile(values: np.ndarray, share: float, seed: int) -> Interval:
-    draw = np.random.default_rng(seed)
-    drawn = np.quantile(values[draw.integers(0, len(values), (RESAMPLES, len(values)))], share, axis=1)
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    value = float(np.quantile(values, share))
-    return Interval(value, min(float(low), value), max(float(high), value), len(values))

@@ -21,6 +21,7 @@ from hf_stitch.errors import ArtifactError, DataError, RecipeError, nearest
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.measure import REFERENCES, STRICT, Measure, find
 from hf_stitch.report.verdict.verdict import Verdict
+from hf_stitch.runtime.files import write_text
 
 SCHEMA: Final = 1
 
@@ -106,9 +107,7 @@ class Report:
         """Write the JSON file in one step: a reader sees the old file or the new one, never half of it."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        scratch.write_text(self.to_json(), encoding="utf-8")
-        os.replace(scratch, path)
+        write_text(path, self.to_json())
 
     @classmethod
     def load(cls, path: str | Path) -> Report:

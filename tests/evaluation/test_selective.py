@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reports
+from scipy import stats
 
 from hf_stitch.evaluation.answer_kinds.base import Scope
 from hf_stitch.evaluation.ood_inputs import COUNT, OUTSIDE, ood_inputs
@@ -78,6 +79,21 @@ def test_auroc_is_a_chance_of_pairs() -> None:
     kinds = {"tones": OodAnswers(odd, odd)}
     names = {(m.name, m.split) for m in ood_measures("rbf", kinds, usual, "agreement", "forward", 0)}
     assert names == {("abstained", "probe/tones"), ("trust_auroc", "probe/tones")}
+
+
+@pytest.mark.parametrize(("n", "k", "levels"), [(80, 30, 9), (1, 1, 2), (7, 200, 3), (60, 90, 10**6)])
+def test_auroc_and_its_bootstrap_are_those_of_all_pairs(n: int, k: int, levels: int) -> None:
+    draw = np.random.default_rng(n)
+    usual, odd = draw.integers(0, levels, n) / levels, draw.integers(0, levels, k) / levels
+    wins = (usual[:, None] > odd) + 0.5 * (usual[:, None] == odd)
+    again = np.random.default_rng(5)
+    first, second = (again.multinomial(m, np.full(m, 1 / m), 2000) for m in (n, k))
+    drawn = np.einsum("bi,ij,bj->b", first, wins, second, optimize=True) / (n * k)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    found = auroc(usual, odd, 5)
+    assert (found.value, found.n) == (wins.sum() / (n * k), n + k)
+    assert found.value == pytest.approx(stats.mannwhitneyu(usual, odd).statistic / (n * k), rel=1e-15)
+    assert (found.low, found.high) == pytest.approx((low, min(high, 1)), abs=1e-12)
 
 
 def test_errors_on_inputs_of_another_kind() -> None:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from hf_stitch.activations import observations
 from hf_stitch.errors import ArtifactError, FitError, HookError, RecipeError
-from hf_stitch.experiments import comparison, fit_variant, output_folder
+from hf_stitch.experiments import comparison, fit_variant
 from hf_stitch.experiments.comparison import choose
 from hf_stitch.experiments.evaluate import evaluate
 from hf_stitch.experiments.fit import fit
@@ -347,13 +347,6 @@ def test_a_full_disk_is_told_and_the_run_resumes(
     monkeypatch.setattr("hf_stitch.activations.collection._part", lambda *args: pytest.fail("collected again"))
     _, report = run(text, tmp_path / "out")
     assert measured(report, "affine") == OWN
-
-
-def test_other_faults_of_the_disk_stay_what_they_are(tmp_path: Path) -> None:
-    with pytest.raises(PermissionError), output_folder.report_full_disk(tmp_path):
-        raise PermissionError(errno.EACCES, "Permission denied")
-    with pytest.raises(SafetensorError), output_folder.report_full_disk(tmp_path):
-        raise SafetensorError("Error while serializing: invalid shape")
 
 
 def test_a_recipe_by_its_path_with_overrides(text: dict, tmp_path: Path) -> None:

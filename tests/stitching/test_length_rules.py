@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hf_stitch.activations.ctc import CtcAlphabet, Word, match_words, words_of
-from hf_stitch.activations.edit_distance import edit_distance
 from hf_stitch.activations.windows import pool_windows, single_steps, split_evenly
 from hf_stitch.errors import ActivationError
 from hf_stitch.stitching.lengths.base import RuleState, SampleShape
@@ -161,15 +160,6 @@ def test_silence_has_no_words() -> None:
 
 def test_an_alphabet_survives_json() -> None:
     assert CtcAlphabet.from_dict(ALPHABET.to_dict()) == ALPHABET
-
-
-@given(st.text(alphabet="ab", max_size=6), st.text(alphabet="ab", max_size=6), st.text(alphabet="ab", max_size=6))
-@settings(deadline=None, max_examples=100)
-def test_edit_distance_is_a_metric(a: str, b: str, c: str) -> None:
-    assert edit_distance(a, b) == edit_distance(b, a)
-    assert (edit_distance(a, b) == 0) == (a == b)
-    assert edit_distance(a, c) <= edit_distance(a, b) + edit_distance(b, c)
-    assert edit_distance(a, "") == len(a)
 
 
 def test_matching_words() -> None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from rapidfuzz.distance import Levenshtein
 
-from hf_stitch.activations.edit_distance import edit_distance
 from hf_stitch.activations.frames import Answers
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.activations.text_output import TextOutput
@@ -110,7 +110,7 @@ def likeness(given: GeneratedTexts, own: GeneratedTexts) -> np.ndarray:
 
 
 def _alike(a: Sequence[int], b: Sequence[int]) -> float:
-    return 1.0 if a == b else 1 - edit_distance(a, b) / max(len(a), len(b))
+    return 1.0 if a == b else 1 - Levenshtein.distance(a, b) / max(len(a), len(b))
 
 
 def constant(own: GeneratedTexts) -> GeneratedTexts:
@@ -176,7 +176,7 @@ def _error_rates(prefix: str, method: str, given: Sequence[str], true: Sequence[
     measures = []
     for name, cut in parts.items():
         pairs = [(cut(a), cut(b)) for a, b in zip(given, true)]
-        errors = np.array([0 if a == b else edit_distance(a, b) for a, b in pairs], float)
+        errors = np.array([0 if a == b else Levenshtein.distance(a, b) for a, b in pairs], float)
         lengths = np.array([len(b) for _, b in pairs], float)
         better: Better = "lower"
         for split, rows in scope.parts(len(true)):

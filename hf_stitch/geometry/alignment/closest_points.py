@@ -19,6 +19,7 @@ from torch import Tensor
 
 from hf_stitch.errors import FitError
 from hf_stitch.geometry.alignment.orthogonal import Alignment, blocks, clusters, procrustes
+from hf_stitch.geometry.subsets import evenly_spaced
 
 POINTS = 800  # rows compared, evenly spaced
 COORDINATES = 8  # leading coordinates in which points are compared; later ones follow from the pairs found
@@ -63,8 +64,8 @@ def closest_points(a: Tensor, b: Tensor, eigenvalues: Tensor) -> ClosestPoints:
 
 
 def _thinned(rows: Tensor) -> np.ndarray:
-    kept = torch.linspace(0, len(rows) - 1, min(len(rows), POINTS), device=rows.device).round().long()
-    return rows[kept].detach().double().cpu().numpy()
+    kept = evenly_spaced(len(rows), min(len(rows), POINTS), torch.float32)
+    return rows[kept.to(rows.device)].detach().double().cpu().numpy()
 
 
 def _candidates(a: np.ndarray, b: np.ndarray, groups: list[list[int]]) -> list[np.ndarray]:

@@ -168,7 +168,7 @@ class DiffusionLayer(StitchingLayer):
 
 def shown(n: int) -> Tensor:
     """Numbers of the rows, of n, whose coordinates are in the diagnostics."""
-    return torch.linspace(0, n - 1, min(n, SHOWN)).round().long()
+    return evenly_spaced(n, min(n, SHOWN), torch.float32)
 
 
 def _check_alignment(alignment: str | None, sides: str, inverse: str, pairs: int | None) -> None:

@@ -19,6 +19,7 @@ from hf_stitch.activations.activation_set import ActivationSet
 from hf_stitch.errors import ArtifactError, FitError, RecipeError, nearest
 from hf_stitch.geometry.distances import squared_euclidean
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
+from hf_stitch.geometry.subsets import evenly_spaced
 from hf_stitch.runtime.sharding import BLOCK
 from hf_stitch.stitching.layers.diffusion import DiffusionLayer
 from hf_stitch.stitching.layers.layer import StitchingLayer, keep_dtype, outputs
@@ -263,7 +264,7 @@ class Uncalibrated:
         """
         if not bool(distances.isfinite().all(1).any()):
             raise FitError(f"trust: none of {len(distances)} samples can be compared with others: give more, or none")
-        place = torch.linspace(0, len(distances) - 1, min(len(distances), ROWS), dtype=torch.float64).round().long()
+        place = evenly_spaced(len(distances), min(len(distances), ROWS))
         self.gauge.register_buffer("calibration", distances[place.to(distances.device)].double())
         return self.gauge
 

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hf_stitch.activations.edit_distance import edit_distance
+from rapidfuzz.distance import Levenshtein
+
 from hf_stitch.zoo.speech import augmentation, synthesis
 from hf_stitch.zoo.training_loop import Progress, seeded, train
 
@@ -189,5 +190,5 @@ def transcribe(
 
 def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:
     """Return word substitutions, insertions and deletions over the number of reference words."""
-    edits = sum(edit_distance(r.split(), h.split()) for r, h in zip(references, hypotheses, strict=True))
+    edits = sum(Levenshtein.distance(r.split(), h.split()) for r, h in zip(references, hypotheses, strict=True))
     return edits / sum(len(reference.split()) for reference in references)
