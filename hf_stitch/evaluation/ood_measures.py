@@ -22,7 +22,7 @@ AT_ONCE = 8  # inputs run together
 def ood_answers(model: StitchedModel, recipe: Recipe, observations: Observations) -> dict[str, OodAnswers]:
     """Trust by kind of probe, through the model's own prefix; errors where the target
     reads the source's own input and answers by classes or numbers."""
-    if model.rule.state.target_length == "oracle" or model.rule.state.stride:
+    if model.rule.state.target_length == "oracle" or model.rule.needs_times:
         return {}  # nobody knows how long noise is in the target, or when its words are said
     shared = observations.target.text_output is None and _one_input(recipe)
     found = {}
@@ -47,7 +47,7 @@ def _run(
 ) -> Iterator[tuple[Tensor, ...]]:
     """Scores and distances of a batch, and with `shared` the answers of the model and of the target itself."""
     preparer = observations.source.preparer
-    if model.rule.state.length == "spans":
+    if model.rule.facts.needs_target_spans:
         preparer = preparer.with_target_tokenizer(observations.target.tokenizer)
     with torch.no_grad():
         for first in range(0, len(raws), AT_ONCE):

@@ -100,13 +100,13 @@ def _with_data(model: StitchedModel, data: Mapping[str, Any] | None) -> Recipe:
 def _answers(model: StitchedModel, observations: Observations) -> Answers:
     samples, frames = observations.samples["test"], observations.frames["test"]
     preparer = observations.source.preparer
-    if model.rule.state.length == "spans":
+    if model.rule.facts.needs_target_spans:
         preparer = preparer.with_target_tokenizer(observations.target.tokenizer)
     rows: dict[int, Tensor] = {}
     writes = text_output_of(model) is not None
     with observations.runtime.progress.stage("answers", len(samples)) as advance, torch.no_grad():
         for bucket in frames.buckets:
-            said = [samples.said(i) for i in bucket] if model.rule.state.stride else None
+            said = [samples.said(i) for i in bucket] if model.rule.needs_times else None
             inputs = to_device(preparer.batch([samples.source(i) for i in bucket], said), observations.runtime)
             if model.rule.state.target_length == "oracle":
                 inputs["target_lengths"] = frames.target.lengths[list(bucket)]

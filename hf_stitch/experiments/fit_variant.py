@@ -54,7 +54,7 @@ def fit_variant(label: str, recipe: Recipe, observations: Observations, cutter: 
             target,
             landing=recipe.stitch.landing,
             fill=recipe.sequence.fill,
-            steps=rule.state.slice,
+            steps=rule.steps,
             options=recipe.stitch.options(),
             rows=observations.runtime.rows,
         )
@@ -63,7 +63,7 @@ def fit_variant(label: str, recipe: Recipe, observations: Observations, cutter: 
         if "seconds" in (notes := layer.diagnostics.get(mapped, {})):
             timings.setdefault(f"diffusion_map.{mapped}", notes["seconds"])
     _note_inputs(layer.diagnostics, observations, pairing)
-    model = assemble(recipe, cutter.halves(recipe.sequence.length == "ctc"), layer, rule)
+    model = assemble(recipe, cutter.halves(recipe.sequence.facts.needs_ctc_head), layer, rule)
     few = [f"{role}: {one['scarce']}" for role, one in summaries.items() if "scarce" in one]
     layer.diagnostics["warnings"] = [*layer.diagnostics.get("warnings", []), *few]
     found = {**layer.diagnostics, "neighbourhoods": summaries, "rows": len(pairing), "dropped_words": pairing.dropped}

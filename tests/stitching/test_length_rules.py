@@ -19,13 +19,13 @@ from hf_stitch.activations.ctc import CtcAlphabet, Word, match_words, words_of
 from hf_stitch.activations.edit_distance import edit_distance
 from hf_stitch.activations.windows import pool_windows, single_steps, split_evenly
 from hf_stitch.errors import ActivationError
-from hf_stitch.stitching.lengths.base import RuleState, SampleShape
+from hf_stitch.stitching.lengths.base import SampleShape
+from hf_stitch.stitching.lengths.ctc import learn_pieces
 from hf_stitch.stitching.lengths.length_predictor import LengthPredictor
 from hf_stitch.stitching.lengths.position_plan import MAPPED, MEAN, PADDING, SPECIAL, Plan
 from hf_stitch.stitching.lengths.rule import LengthRule, masked_mean
 from hf_stitch.stitching.lengths.slicing import places, slices
 from hf_stitch.stitching.lengths.special_tokens import SpecialTokens
-from hf_stitch.stitching.lengths.words import learn_pieces
 
 BLANK, DELIMITER = 0, 4
 ALPHABET = CtcAlphabet(BLANK, DELIMITER, {5: "a", 6: "b", 7: "c"})
@@ -40,7 +40,7 @@ def rule(length: str, target_length: str = "", **more: Any) -> LengthRule:
     default = {"trim": "ratio", "resample": "ratio", "pool": "constant"}.get(length, length)
     if length == "ctc":
         more["alphabet"] = ALPHABET.to_dict()
-    return LengthRule(RuleState(length, target_length or default, **more))
+    return LengthRule.from_spec({"length": length, "target_length": target_length or default, **more})
 
 
 def masks(lengths: list[int], side: str = "right") -> Tensor:
@@ -497,7 +497,7 @@ def test_a_padded_batch_is_what_its_samples_are_alone(
 ) -> None:
     made = made_of(length, state, target_side)
     paths, mask = heard(TEXTS, source_side)
-    weight = normal(2 * made.join, 3 * made.state.slice, seed=3)
+    weight = normal(2 * made.join, 3 * made.steps, seed=3)
     frames = torch.where(mask[..., None], normal(*mask.shape, 2), 7.0)
     out, plan = layered(made, frames, mask, weight, path=paths)
     assert torch.equal(plan.mask, masks(plan.mask.sum(1).tolist(), target_side))
@@ -513,7 +513,7 @@ def test_a_padded_batch_is_what_its_samples_are_alone(
 def test_rules_are_differentiable(length: str, state: dict) -> None:
     made = made_of(length, state)
     paths, mask = heard(TEXTS[:2], "right")
-    weight = normal(2 * made.join, 3 * made.state.slice, seed=3)
+    weight = normal(2 * made.join, 3 * made.steps, seed=3)
     frames = normal(*mask.shape, 2).requires_grad_()
     layered(made, frames, mask, weight, path=paths)[0].square().sum().backward()
     assert frames.grad is not None
@@ -529,7 +529,7 @@ def test_a_rule_survives_its_spec(length: str, state: dict) -> None:
     again.load_state_dict(made.state_dict())
     assert again.state == made.state
     paths, mask = heard(TEXTS, "right")
-    frames, weight = normal(*mask.shape, 2), normal(2 * made.join, 3 * made.state.slice, seed=3)
+    frames, weight = normal(*mask.shape, 2), normal(2 * made.join, 3 * made.steps, seed=3)
     assert torch.equal(*(layered(one, frames, mask, weight, path=paths)[0] for one in (again, made)))
 
 

@@ -134,7 +134,7 @@ def _fit(seen: Rehearsed, cutter: Cutter) -> Fitted:
     seen.paired, seen.real_rows = len(pairing), _real_rows(seen, recipe, pairing)
     layer = _fit_twice(seen, recipe, *_sets(seen, recipe, pairing, watched=True))
     with seen.watch.stage("cut"):
-        cutter.halves(recipe.sequence.length == "ctc")
+        cutter.halves(recipe.sequence.facts.needs_ctc_head)
     return _put_together(seen, recipe, cutter, layer, rule, pairing)
 
 
@@ -189,7 +189,7 @@ def _put_together(
 ) -> Fitted:
     observations = seen.observations
     rule = fit_special(rule, observations.source, observations.frames["fit"], observations.texts(recipe, "fit"))
-    model = assemble(recipe, cutter.halves(recipe.sequence.length == "ctc"), layer, rule).to(
+    model = assemble(recipe, cutter.halves(recipe.sequence.facts.needs_ctc_head), layer, rule).to(
         observations.runtime.device
     )
     return Fitted(recipe.label, recipe, model, pairing, layer.diagnostics)
