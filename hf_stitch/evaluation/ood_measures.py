@@ -35,11 +35,11 @@ def ood_answers(
         one_input: the target reads the source's own input, so that its own answer to any input can be had; errors are
             then told where it answers with classes or numbers.
     """
-    if model.rule.state.target_length == "oracle" or model.rule.state.stride:
+    if model.rule.state.target_length == "oracle" or model.rule.needs_times:
         return {}  # nobody knows how long noise is in the target, or when its words are said
     own = target if target.text_output is None and one_input else None
     preparer = source.preparer
-    if model.rule.state.length == "spans":
+    if model.rule.facts.needs_target_spans:
         preparer = preparer.with_target_tokenizer(target.tokenizer)
     found = {}
     for name, raws in inputs.items():

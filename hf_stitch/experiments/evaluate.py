@@ -99,13 +99,13 @@ def _with_data(model: StitchedModel, data: Mapping[str, Any] | None) -> Recipe:
 def _answers(model: StitchedModel, seen: Observations) -> Answers:
     samples, frames = seen.samples["test"], seen.frames["test"]
     preparer = seen.source.preparer
-    if model.rule.state.length == "spans":
+    if model.rule.facts.needs_target_spans:
         preparer = preparer.with_target_tokenizer(seen.target.tokenizer)
     rows: dict[int, Tensor] = {}
     writes = text_output_of(model) is not None
     with seen.runtime.progress.stage("answers", len(samples)) as advance, torch.no_grad():
         for bucket in frames.buckets:
-            said = [samples.said(i) for i in bucket] if model.rule.state.stride else None
+            said = [samples.said(i) for i in bucket] if model.rule.needs_times else None
             inputs = to_device(preparer.batch([samples.source(i) for i in bucket], said), seen.runtime)
             if model.rule.state.target_length == "oracle":
                 inputs["target_lengths"] = frames.target.lengths[list(bucket)]

@@ -49,12 +49,10 @@ def fit_variant(
     for side, role in enumerate(mapped_sides(recipe)):
         metrics[side], summaries[role] = correspondence.metric(role)
     with seen.timings.stage(f"fit.{label}"):
-        layer = fit_map(
-            recipe, *correspondence.rows("fit", (metrics[0], metrics[1])), seen, correspondence.rule.state.slice
-        )
+        layer = fit_map(recipe, *correspondence.rows("fit", (metrics[0], metrics[1])), seen, correspondence.rule.steps)
         rule = correspondence.whole_rule()
     _note_seconds(layer, seen.timings)
-    needs_head = recipe.sequence.length == "ctc"
+    needs_head = recipe.sequence.facts.needs_ctc_head
     model = assemble(recipe, halves.halves(needs_head), layer, rule, fingerprint).to(seen.runtime.device)
     found = {**_with_inputs(layer.diagnostics, seen, pairing), "neighbourhoods": summaries}
     few = [f"{role}: {one['scarce']}" for role, one in summaries.items() if "scarce" in one]

@@ -63,9 +63,10 @@ class Predictor:
             raise RecipeError(
                 f"abstain: {abstain:g} refuses nothing, for {lowest}; give more, or fit with more samples"
             )
-        if self.model.rule.state.stride:
+        if self.model.rule.needs_times:
             raise ArtifactError(
-                f"{folder} takes the words of a sound and their times beside it (sequence.length: spans): use "
+                f"{folder} takes the words of a sound and their times beside it (sequence.length: "
+                f"{self.model.rule.state.length}): use "
                 "`hf-stitch evaluate` with columns.times, or Preparer.batch(sounds, said) and the model itself"
             )
         self.abstain = abstain

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.errors import ArtifactError
 from hf_stitch.loading.modality import modality
+from hf_stitch.recipe.sequence import facts_of
+from hf_stitch.stitching.lengths.rule import LengthRule
 
 if TYPE_CHECKING:
     from hf_stitch.models.configuration_stitched import StitchedConfig
@@ -67,23 +69,22 @@ def samples_per_position(config: StitchedConfig) -> float:
     Raises:
         ArtifactError: they do not, so that windows of a long sound cannot be put together position by position.
     """
-    rule, own = config.sequence, getattr(config.source, "inputs_to_logits_ratio", None)
-    steady = rule.get("target_length") == "ratio" and rule.get("slice", 1) == 1
-    even = rule.get("length") == "resample" or (rule.get("length") == "trim" and rule["ratio"] == 1)
-    if not (steady and even and own):
+    rule, own = LengthRule.from_spec(config.sequence), getattr(config.source, "inputs_to_logits_ratio", None)
+    rate = rule.rule.rate
+    if rate is None or not own:
         raise ArtifactError(
             "windows of CTC classes need a target position for every stretch of sound: sequence.length resample (or "
-            f"trim at equal rates) with target_length ratio; this model has {rule.get('length')} with "
-            f"{rule.get('target_length')}"
+            f"trim at equal rates) with target_length ratio; this model has {rule.state.length} with "
+            f"{rule.state.target_length}"
         )
-    return float(own / rule["ratio"])
+    return float(own / rate)
 
 
 def tasks_of(config: StitchedConfig) -> list[str]:
     """The pipeline tasks that fit the model, a built-in one first where there is one."""
     answer, kind = answer_of(config), modality(config)
     own = [CUSTOM[answer]]
-    needs_both_tokenizers = config.sequence.get("length") == "spans"
+    needs_both_tokenizers = facts_of(config.sequence).needs_target_spans
     if needs_both_tokenizers or (answer == "text" and kind == "text" and not continues(config)):
         return own
     return [BUILT_IN[kind, answer], *own] if (kind, answer) in BUILT_IN else own

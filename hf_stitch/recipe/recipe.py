@@ -175,11 +175,7 @@ def _kept_for(asked: Any, sequence: Mapping[str, Any]) -> Mapping[str, Any]:
     rule = asked.get("length") if isinstance(asked, Mapping) else None
     if rule not in RULES:  # none, or a name that the schema will refuse
         return sequence
-    lengths, options = RULES[rule]
-    foreign = {key for _, own in RULES.values() for key in own} - set(options)
-    if sequence.get("target_length") not in lengths:
-        foreign.add("target_length")
-    return {key: value for key, value in sequence.items() if key not in foreign}
+    return {key: value for key, value in sequence.items() if RULES[rule].takes(key, value)}
 
 
 def _method_of(label: str) -> dict[str, str]:

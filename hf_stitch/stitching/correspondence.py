@@ -48,12 +48,12 @@ class Correspondence:
 
     def texts(self, split: str) -> TargetTexts | None:
         """Tokens of a split's target texts, where the length rule needs them."""
-        rule, seen = self.recipe.sequence.length, self.observations
-        if rule not in ("ctc", "spans"):
+        asked, seen = self.recipe.sequence, self.observations
+        if not asked.facts.needs_target_texts:
             return None
         return self.shared.get(
-            ("texts", rule, self.recipe.sequence.unit, split),
-            lambda: TargetTexts.of(seen.source, seen.target, seen.samples[split], self.recipe.sequence),
+            ("texts", asked.length, asked.unit, split),
+            lambda: TargetTexts.of(seen.source, seen.target, seen.samples[split], asked),
         )
 
     @cached_property

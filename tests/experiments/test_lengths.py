@@ -33,7 +33,7 @@ from hf_stitch.recipe.overrides import merge
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.recipe.side import Side
 from hf_stitch.stitching.correspondence import Correspondence
-from hf_stitch.stitching.lengths.target_texts import samples_per_frame
+from hf_stitch.stitching.lengths.spans import samples_per_frame
 
 SPOKEN = ("a so not it", "not it", "it i a so not i")
 WRITTEN = ("the film was very good", "so bad", "i never like this boring play")
@@ -265,7 +265,7 @@ def test_spans_from_sound_need_times(pico_listener: Path, pico_xlnet: Path, spok
 
 def listener_of(frames: Callable[[int], int], monkeypatch: pytest.MonkeyPatch, **tool: Any) -> Any:
     """An end that gives so many timesteps for so many audio samples."""
-    monkeypatch.setattr("hf_stitch.stitching.lengths.target_texts.capture", lambda model, points, inputs: [inputs["x"]])
+    monkeypatch.setattr("hf_stitch.stitching.lengths.spans.capture", lambda model, points, inputs: [inputs["x"]])
     preparer = SimpleNamespace(
         rate=RATE, tool=SimpleNamespace(**tool), batch=lambda raws: {"x": torch.zeros(1, frames(len(raws[0])), 1)}
     )

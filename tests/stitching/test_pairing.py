@@ -17,7 +17,6 @@ from hf_stitch.errors import FitError, RecipeError
 from hf_stitch.recipe.overrides import merge
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.recipe.sequence import Lengths
-from hf_stitch.stitching.lengths.base import RuleState
 from hf_stitch.stitching.lengths.learn import fit_special, make_rule
 from hf_stitch.stitching.lengths.rule import LengthRule
 from hf_stitch.stitching.lengths.target_texts import TargetTexts
@@ -186,7 +185,7 @@ def test_special_tokens_are_learned_where_the_target_has_them(speech: dict) -> N
     embedding = opened.target.model.get_input_embeddings().weight
     assert found.special.slope is None  # at the embedding they are constants
     torch.testing.assert_close(found.special.constant, embedding[sorted(rule.state.after)].detach())
-    trim = LengthRule(RuleState("trim", "ratio"))
+    trim = LengthRule.from_spec({"length": "trim", "target_length": "ratio"})
     assert fit_special(trim, opened.source, frames, texts) is trim
 
 

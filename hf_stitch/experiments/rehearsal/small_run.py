@@ -135,7 +135,7 @@ def _fit(seen: Rehearsed, halves: SharedHalves, shared: Shared) -> Fitted:
     seen.paired, seen.real_rows = len(pairing), _real_rows(seen, correspondence)
     layer = _fit_twice(seen, seen.small, *_rows(seen, correspondence, watched=True))
     with seen.watch.stage("cut"):
-        halves.halves(seen.small.sequence.length == "ctc")
+        halves.halves(seen.small.sequence.facts.needs_ctc_head)
     return _put_together(correspondence, halves, layer)
 
 
@@ -184,7 +184,7 @@ def _rows(
 
 def _put_together(correspondence: Correspondence, halves: SharedHalves, layer: StitchingLayer) -> Fitted:
     recipe, device = correspondence.recipe, correspondence.observations.runtime.device
-    split = halves.halves(recipe.sequence.length == "ctc")
+    split = halves.halves(recipe.sequence.facts.needs_ctc_head)
     model = assemble(recipe, split, layer, correspondence.whole_rule()).to(device)
     return Fitted(recipe.label, model, correspondence, layer.diagnostics)
 
