@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, ClassVar, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,22 +18,11 @@ from hf_stitch.activations.activation_set import ActivationSet
 from hf_stitch.errors import ActivationError, ArtifactError, RecipeError, nearest
 from hf_stitch.geometry.distances import nearest_rows
 from hf_stitch.recipe.stitch import Method
+from hf_stitch.stitching.keep_dtype import keep_dtype
 
 Landing = Literal["none", "nearest"]
 Fill = Literal["predict", "mean", "zero", "reference"]
-Module = TypeVar("Module", bound=nn.Module)
 _METHODS: dict[str, type[StitchingLayer]] = {}
-
-
-def keep_dtype(module: Module, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Module:
-    """`_apply` that follows moves between devices and ignores changes of dtype, which would destroy coefficients."""
-
-    def keep(tensor: Tensor) -> Tensor:
-        moved = fn(tensor)
-        return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
-
-    nn.Module._apply(module, keep, recurse)
-    return module
 
 
 class StitchingLayer(nn.Module):

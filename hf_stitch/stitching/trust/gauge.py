@@ -20,8 +20,9 @@ from hf_stitch.errors import ArtifactError, FitError, RecipeError, nearest
 from hf_stitch.geometry.distances import squared_euclidean
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.runtime.sharding import BLOCK
+from hf_stitch.stitching.keep_dtype import keep_dtype
 from hf_stitch.stitching.layers.diffusion import DiffusionLayer
-from hf_stitch.stitching.layers.layer import StitchingLayer, keep_dtype, outputs
+from hf_stitch.stitching.layers.layer import StitchingLayer, outputs
 from hf_stitch.stitching.trust.reference_set import (
     LeaveOneOut,
     Owners,
