@@ -23,7 +23,6 @@ from hf_stitch.evaluation.references import References
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.models.tasks import is_classifier
 from hf_stitch.report.measure import Measure
-from hf_stitch.stitching.layers.diffusion import DiffusionLayer
 from hf_stitch.stitching.pairing import activation_sets
 
 
@@ -86,7 +85,7 @@ def _activation_measures(fitted: Fitted, observations: Observations, split: str,
     with torch.no_grad():
         predicted = layer(source.values.to(device)).cpu()
         measures = fit_measures(fitted.label, predicted, true, samples, scope)
-        if isinstance(layer, DiffusionLayer) and layer.options.get("sides") == "both":
+        if "target" in layer.coordinate_sides:
             mapped = layer.coordinates(source.values.to(device)).cpu()
             coordinates = layer.target_coordinates(target.values.to(device)).cpu()
             measures += map_measures(fitted.label, mapped, coordinates, scope, samples)

@@ -100,7 +100,7 @@ def _retrieved(observations: Observations, split: str) -> dict[str, np.ndarray]:
     if fit is None or known is None:
         return {}
     asked = np.stack(observations.samples[split].batch(range(len(observations.samples[split])), 0))
-    pairs = observations.recipe.stitch.pairs
+    pairs = observations.recipe.stitch.get("pairs")
     found = {}
     for name, count in (("nearest", None), ("nearest-pair", pairs)):
         if name == "nearest" or count is not None:

@@ -7,7 +7,6 @@ from typing import Any
 from hf_stitch.activations.observations import Observations
 from hf_stitch.evaluation.answers import trust_distances
 from hf_stitch.models.fitted import Fitted
-from hf_stitch.stitching.layers.diffusion import DiffusionLayer
 from hf_stitch.stitching.pairing import activation_sets
 from hf_stitch.stitching.trust.gauge import TrustGauge
 
@@ -27,7 +26,7 @@ def fit_trust(fitted: Fitted, observations: Observations) -> dict[str, Any]:
     if recipe.trust == "none":
         return {}
     with observations.timings.stage("fit.trust"):
-        mahalanobis = isinstance(model.layer, DiffusionLayer) and recipe.neighborhoods.kind != "none"
+        mahalanobis = model.layer.facts.needs_metric and recipe.neighborhoods.kind != "none"
         metric = observations.metric(recipe, "source", fitted.pairing)[0] if mahalanobis else None
         source, target = activation_sets(
             observations.source, observations.target, observations.frames["fit"], fitted.pairing, (metric, None)

@@ -18,12 +18,9 @@ from hf_stitch.models.fitted import Cutter, Fitted
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.stitching.layers.diffusion import shown
 from hf_stitch.stitching.layers.fit_layer import fit_layer
-from hf_stitch.stitching.layers.layer import options_of
 from hf_stitch.stitching.lengths.learn import fit_special
 from hf_stitch.stitching.lengths.rule import LengthRule
 from hf_stitch.stitching.pairing import Pairing, activation_sets
-
-NEEDS_ROWS = ("rbf", "diffusion")
 
 
 def fit_variant(label: str, recipe: Recipe, observations: Observations, cutter: Cutter) -> Fitted:
@@ -92,16 +89,13 @@ def _note_inputs(diagnostics: dict[str, Any], observations: Observations, pairin
 
 def mapped_sides(recipe: Recipe) -> list[Role]:
     """The sides of which a local metric is needed."""
-    if recipe.stitch.method != "diffusion" or recipe.neighborhoods.kind == "none":
-        return []
-    sides = recipe.stitch.sides or options_of("diffusion")["sides"].default
-    return ["source", "target"] if sides == "both" else ["source"]
+    return [] if recipe.neighborhoods.kind == "none" else list(recipe.stitch.metric_sides())
 
 
 def check_rows(recipe: Recipe, observations: Observations, rule: LengthRule, rows: int, samples: int) -> None:
     """FitError when so many rows of so many samples are fewer than the recipe's method needs."""
     width = len(observations.source.features or range(observations.source.point.width)) * rule.join
-    if recipe.stitch.method in NEEDS_ROWS and rows < width + 1:
+    if recipe.stitch.keeps_rows and rows < width + 1:
         raise FitError(
             f"stitch.method: {recipe.stitch.method} needs more rows than features: {rows} rows came from "
             f"{samples} samples, {width + 1} are needed for {width} features; give more samples, fewer "
