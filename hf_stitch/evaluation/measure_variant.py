@@ -11,7 +11,6 @@ from hf_stitch.evaluation.answer_kinds.base import References, Scope
 from hf_stitch.evaluation.references import scope_of
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.report.measure import Measure
-from hf_stitch.stitching.layers.diffusion import DiffusionLayer
 
 
 def measure_variant(fitted: Fitted, references: Mapping[str, References]) -> list[Measure]:
@@ -34,7 +33,7 @@ def _activation_measures(fitted: Fitted, split: str, scope: Scope) -> list[Measu
     with torch.no_grad():
         predicted = layer(source.values.to(device)).cpu()
         measures = fit_measures(fitted.label, predicted, true, samples, scope)
-        if isinstance(layer, DiffusionLayer) and layer.options.get("sides") == "both":
+        if "target" in layer.coordinate_sides:
             mapped = layer.coordinates(source.values.to(device)).cpu()
             coordinates = layer.target_coordinates(target.values.to(device)).cpu()
             measures += map_measures(fitted.label, mapped, coordinates, scope, samples)

@@ -55,7 +55,7 @@ def fit(
     if folder is not None and check_output_folder(folder, asked):
         return StitchedModel.from_pretrained(folder).eval(), Report.load(folder / "report.json")
     for _, variant in asked.variants():
-        engine(variant.stitch.engine or "torch")  # a missing package is told before any work
+        engine(variant.stitch.get("engine") or "torch")  # a missing package is told before any work
     torch.manual_seed(asked.seed)
     runtime, timings = Runtime.start(device, dtype, progress), Timings()
     with timings.stage("total"):

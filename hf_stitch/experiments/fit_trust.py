@@ -7,7 +7,6 @@ from typing import Any
 from hf_stitch.evaluation.answers import trust_distances
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.stitching.correspondence import Correspondence
-from hf_stitch.stitching.layers.diffusion import DiffusionLayer
 from hf_stitch.stitching.trust.gauge import TrustGauge
 
 MIN_CALIBRATION_SAMPLES = 50  # with fewer no score falls below 0.02
@@ -26,7 +25,7 @@ def fit_trust(model: StitchedModel, correspondence: Correspondence) -> dict[str,
     if recipe.trust == "none":
         return None
     with seen.timings.stage("fit.trust"):
-        mahalanobis = isinstance(model.layer, DiffusionLayer) and recipe.neighborhoods.kind != "none"
+        mahalanobis = model.layer.facts.needs_metric and recipe.neighborhoods.kind != "none"
         metric = correspondence.metric("source")[0] if mahalanobis else None
         draft = TrustGauge.fit(recipe.trust, model.layer, *correspondence.rows("fit", (metric, None)))
         draft.gauge.to(seen.runtime.device)

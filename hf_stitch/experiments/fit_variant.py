@@ -22,10 +22,8 @@ from hf_stitch.runtime.timings import Timings
 from hf_stitch.stitching.correspondence import Correspondence
 from hf_stitch.stitching.layers.diffusion import shown
 from hf_stitch.stitching.layers.fit_layer import fit_layer
-from hf_stitch.stitching.layers.layer import StitchingLayer, options_of
+from hf_stitch.stitching.layers.layer import StitchingLayer
 from hf_stitch.stitching.pairing import Pairing
-
-NEEDS_ROWS = ("rbf", "diffusion")
 
 
 def fit_variant(
@@ -121,19 +119,16 @@ def _with_inputs(diagnostics: dict[str, Any], observations: Observations, pairin
 
 def mapped_sides(recipe: Recipe) -> list[Role]:
     """The sides of which a local metric is needed."""
-    if recipe.stitch.method != "diffusion" or recipe.neighborhoods.kind == "none":
-        return []
-    sides = recipe.stitch.sides or options_of("diffusion")["sides"].default
-    return ["source", "target"] if sides == "both" else ["source"]
+    return [] if recipe.neighborhoods.kind == "none" else list(recipe.stitch.metric_sides())
 
 
 def check_rows(correspondence: Correspondence, rows: int, samples: int) -> None:
     """FitError when so many rows of so many samples are fewer than the recipe's method needs."""
-    source, method = correspondence.observations.source, correspondence.recipe.stitch.method
+    source, asked = correspondence.observations.source, correspondence.recipe.stitch
     width = len(source.features or range(source.point.width)) * correspondence.rule.join
-    if method in NEEDS_ROWS and rows < width + 1:
+    if asked.keeps_rows and rows < width + 1:
         raise FitError(
-            f"stitch.method: {method} needs more rows than features: {rows} rows came from "
+            f"stitch.method: {asked.method} needs more rows than features: {rows} rows came from "
             f"{samples} samples, {width + 1} are needed for {width} features; give more samples, fewer "
             "features (source.features: {every: k}), or method: affine"
         )

@@ -212,8 +212,8 @@ def test_every_experiment_asks_how_many_pairs_it_needs(name: str) -> None:
     recipe = Recipe.load(f"paper/{name}")
     numbers: dict[str, set[int]] = {}
     for _, variant in recipe.variants():
-        if variant.stitch.pairs is not None:
-            numbers.setdefault(variant.stitch.method, set()).add(variant.stitch.pairs)
+        if (pairs := variant.stitch.get("pairs")) is not None:
+            numbers.setdefault(variant.stitch.method, set()).add(pairs)
     every = numbers["diffusion"]
     assert set(numbers) == {"diffusion", "affine", "orthogonal"}
     assert all({2**k for k in range(1, max(every).bit_length())} <= found for found in numbers.values())

@@ -28,7 +28,7 @@ def answers(context: ControlContext) -> dict[str, Any]:
         return {}
     here = seen.samples[context.split]
     asked = np.stack(here.batch(range(len(here)), 0))
-    found, pairs = {}, context.recipe.stitch.pairs
+    found, pairs = {}, context.recipe.stitch.get("pairs")
     for name, count in (("nearest", None), ("nearest-pair", pairs)):
         if name == "nearest" or count is not None:
             rows = evenly_spaced(len(fit), count).tolist()

@@ -28,6 +28,7 @@ from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.models.assembly import assemble
 from hf_stitch.models.fitted import Fitted, SharedHalves
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.recipe.stitch import DEFAULT
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.timings import Timings
 from hf_stitch.stitching.correspondence import Correspondence, Shared
@@ -162,7 +163,7 @@ def _any_layer(seen: Rehearsed, recipe: Recipe, *rest: Any) -> StitchingLayer:
     try:
         return _layer(seen, recipe, *rest)
     except (ManifoldError, FitError):
-        return _layer(seen, recipe.model_copy(update={"stitch": type(recipe.stitch)()}), *rest)
+        return _layer(seen, recipe.model_copy(update={"stitch": DEFAULT}), *rest)
 
 
 def _paired(seen: Rehearsed, recipe: Recipe, shared: Shared) -> Correspondence:
@@ -212,13 +213,18 @@ def _fit_twice(seen: Rehearsed, recipe: Recipe, source: ActivationSet, target: A
             seen.watch.pop(name)
             seen.notes.append(f"the map of {count} random rows could not be made, its time is not estimated: {error}")
             break
-    return layer if layer is not None else fit_layer("affine", source, target)
+    return layer if layer is not None else fit_layer(DEFAULT.method, source, target)
 
 
 def _fewest(recipe: Recipe, source: ActivationSet) -> int:
     """Rows that a method needs at least, and no fewer than are worth timing."""
     asked = recipe.stitch
-    needed = (asked.coordinates or 0) + 16, asked.pairs or 0, asked.landmarks or 0, source.values.shape[1] + 1
+    needed = (
+        (asked.get("coordinates") or 0) + 16,
+        asked.get("pairs") or 0,
+        asked.get("landmarks") or 0,
+        source.values.shape[1] + 1,
+    )
     return max(ROWS, *needed)
 
 
