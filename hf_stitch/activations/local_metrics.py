@@ -29,7 +29,7 @@ from hf_stitch.stitching.pairing import Pairing
 
 Role = Literal["source", "target"]
 SIDES: tuple[Role, Role] = ("source", "target")
-# By hand, so that a block of either kind fits into the memory of a small machine.
+# By hand.
 SAMPLES_AT_ONCE = {"vector": 65536, "other": 64}
 STEPS_AT_ONCE = {"vector": 65536, "other": 16384}  # timesteps of them all: long sounds would need tens of gigabytes
 
