@@ -185,7 +185,7 @@ def ungate(module: nn.Module) -> None:
 
 
 def disable_checkpointing(model: nn.Module) -> None:
-    """Take layers that hold vacant modules (T5's first block) out of gradient checkpointing, in place.
+    """Take layers that hold placeholders (T5's first block) out of gradient checkpointing, in place.
 
     The backward pass would run them a second time, when no suffix run is under way.
     """

@@ -49,7 +49,7 @@ def run_suffix(
 
     Args:
         model: cut by `apply_suffix_plan`, or whole.
-        plan: of `plan_suffix`; a bare hook point is surveyed anew on each call (slow, whole models only).
+        plan: of `plan_suffix`; a bare hook point is traced anew on each call (slow, whole models only).
         values: (b, t, m) activations with all m features of the layer; cast to the model's dtype.
         mask: (b, t) bool, True where a position is real.
         kwargs: further arguments of the model, for example labels. The plan's `given` names those that must come:
