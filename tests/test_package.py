@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_a_star_import_gives_every_public_name() -> None:
 
 def test_public_names() -> None:
     assert set(hf_stitch.__all__) == {
-        "Recipe", "Report", "StitchedConfig", "StitchedModel", "evaluate", "fit", "register",
+        "Recipe", "Report", "StitchedConfig", "StitchedModel", "evaluate", "fit", "metric_path", "register",
     }  # fmt: skip
     assert set(hf_stitch.__all__) <= set(dir(hf_stitch))
     for name in hf_stitch.__all__:
@@ -62,6 +63,31 @@ def test_public_names() -> None:
         assert value.__doc__, name
     with pytest.raises(AttributeError, match="module 'hf_stitch' has no attribute 'stich'"):
         hf_stitch.stich  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import hf_stitch; found = hf_stitch.metrics.metric_path('stitch_agreement')",
+        "from hf_stitch.metrics import metric_path; found = metric_path('stitch_agreement')",
+        "from hf_stitch.metrics import names; import hf_stitch; found = hf_stitch.metric_path(names()[-1])",
+    ],
+)
+def test_the_old_home_of_metrics_works_and_warns(code: str) -> None:
+    """Python shows the warning without being told to, since it points at the line that asks."""
+    program = f"{code}\nimport hf_stitch; print(found == hf_stitch.metric_path('stitch_agreement'))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+    assert "<string>:1: DeprecationWarning" in done.stderr
+    assert "use hf_stitch.metric_path" in done.stderr
+
+
+def test_importing_and_the_new_home_of_metrics_are_silent() -> None:
+    code = "import hf_stitch, hf_stitch.metrics; hf_stitch.metric_path('activation_fit')"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    with pytest.raises(AttributeError, match=r"module 'hf_stitch\.metrics' has no attribute 'metric_pat'"):
+        import_module("hf_stitch.metrics").metric_pat  # noqa: B018
 
 
 def test_touching_the_model_registers_it() -> None:

@@ -27,6 +27,7 @@ from hf_stitch.runtime.part_store import PartStore
 from hf_stitch.runtime.runtime import Runtime
 
 SIDES: tuple[Role, Role] = ("source", "target")
+# By hand.
 SAMPLES_AT_ONCE = {"vector": 65536, "other": 64}
 STEPS_AT_ONCE = {"vector": 65536, "other": 16384}  # timesteps of them all: long sounds would need tens of gigabytes
 

@@ -23,7 +23,7 @@ from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.runtime.device import pick_device
 from hf_stitch.runtime.torchaudio_extra import trouble
 
-BATCH = 8
+BATCH = 8  # inputs that run together; by hand
 Input = Path | str | bytes
 WHY = {
     "distance": "its activations are far from all that the fit has seen",
