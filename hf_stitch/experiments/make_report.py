@@ -9,6 +9,7 @@ from hf_stitch.experiments.comparison import choose
 from hf_stitch.models.cost import cost_of
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.report.diagnostics import Diagnostics
 from hf_stitch.report.measure import Measure
 from hf_stitch.report.report import Report
 from hf_stitch.report.verdict.judge import judge
@@ -39,7 +40,7 @@ def make_report(asked: Recipe, main: Fitted, measures: list[Measure], diagnostic
         measures=measures,
         verdict=judge(measures, main.label, asked=asked.plain(), rivals=rivals),
         chosen=chosen or {"method": main.label, "split": "none", "measure": "the recipe's own"},
-        diagnostics=diagnostics,
+        diagnostics=Diagnostics.from_plain(diagnostics),
         notes=notes,
     )
 

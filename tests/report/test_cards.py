@@ -154,9 +154,9 @@ def test_slim_report_gives_the_same_card(make) -> None:
     assert card_for(small) == card_for(report)
     assert slim(small) == small
     assert len(small.to_json()) < 0.75 * len(report.to_json())
-    fit = small.diagnostics["fits"]["diffusion"]
+    fit = small.diagnostics.fits["diffusion"]
     assert "coordinates" not in fit["source"]
-    assert fit["alignment"]["coordinates"] == report.diagnostics["fits"]["diffusion"]["alignment"]["coordinates"]
+    assert fit["alignment"]["coordinates"] == report.diagnostics.fits["diffusion"]["alignment"]["coordinates"]
 
 
 def test_card_without_results() -> None:

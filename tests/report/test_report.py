@@ -58,8 +58,8 @@ def test_what_is_not_finite_becomes_null_with_a_note(tmp_path: Path) -> None:
     assert report.measures[0].value is None
     assert report.measures[0].low is None
     assert report.measures[0].high == 0.5
-    assert report.diagnostics["spectrum"] == [1.0, None, None]
-    assert report.diagnostics["folder"] == str(tmp_path)
+    assert report.diagnostics.other["spectrum"] == [1.0, None, None]
+    assert report.diagnostics.other["folder"] == str(tmp_path)
     assert report.notes == [
         "mine",
         "no value: timings.fit held nan",

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from hf_stitch.report import catalogue
 from hf_stitch.report.measure import REFERENCES, Measure, find
 from hf_stitch.report.rendering import bars
-from hf_stitch.report.rendering.sections.section import Section
+from hf_stitch.report.rendering.section import Section
 from hf_stitch.report.report import Report
+
+ORDER = 30
+READS: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Group:
     unfolded: bool
 
 
-def measures(report: Report) -> Section | None:
+def build(report: Report) -> Section | None:
     order = [*catalogue.MEASURES, *dict.fromkeys(m.name for m in report.measures if m.name not in catalogue.MEASURES)]
     groups = [
         _group(report, name, direction, [m for m in report.measures if (m.name, m.direction) == (name, direction)])
@@ -35,11 +38,12 @@ def measures(report: Report) -> Section | None:
     ]
     groups = [group for group in groups if group.rows]
     present = [name for name in REFERENCES if any(m.method == name for m in report.measures)]
-    return Section("measures", {"groups": groups, "present": present}) if groups else None
+    ranges = any(m.range for m in report.measures)
+    return Section("measures", {"groups": groups, "present": present, "ranges": ranges}) if groups else None
 
 
 def _group(report: Report, name: str, direction: str, measures: list[Measure]) -> Group:
-    scale = bars.Scale.around(measures, bars.kind(name))
+    scale = bars.Scale.around(measures, catalogue.scale_of(name))
     splits = sorted({m.split for m in measures}, key=lambda split: (not split.startswith("test"), split))
     present = dict.fromkeys(m.method for m in measures)
     order = sorted(present, key=lambda method: (method in REFERENCES, method != report.method))
