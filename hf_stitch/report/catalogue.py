@@ -162,11 +162,12 @@ REFERENCES = {
     "target": "on its own input",
     "cascade": "the two whole models, one after the other",
     "majority": "always the same answer",
-    "other-sample": "the target's own answer to another sample",
     "source": "alone, on its own task",
     "nearest": "the true answer of the nearest fit sample, all pairs known",
     "nearest-pair": "the same among the pairs that the map is given",
+    "other-sample": "the target's own answer to another sample",
 }
+"""Methods of a report that are no stitching layers but what one is compared with, and what each gives."""
 
 VERDICTS: dict[str, tuple[str, str]] = {
     "comparison-only": ("For comparison only", "none"),
@@ -181,7 +182,7 @@ VERDICTS: dict[str, tuple[str, str]] = {
     "unscaled": ("Measured, but not judged", "none"),
     "not-measured": ("Not measured", "none"),
 }
-"""Headline and tone (good, mixed, bad, none) of each verdict code."""
+"""Every code that a verdict may have, with its headline and tone (good, mixed, bad, none)."""
 
 
 def title_of(name: str) -> str:

@@ -10,15 +10,12 @@ from typing import Any, Literal
 from pydantic import ConfigDict, field_validator
 from pydantic.dataclasses import dataclass
 
-REFERENCES = ("target", "cascade", "majority", "source", "nearest", "nearest-pair", "other-sample")
-"""Methods of a report that are no stitching layers but what one is compared with."""
-
 STRICT = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, config=STRICT)
 class Measure:
-    """One number: which, of which method (a recipe's label or one of `REFERENCES`), on what, and how sure.
+    """One number: which, of which method (a recipe's label or one of `catalogue.REFERENCES`), on what, and how sure.
 
     `low` and `high` are the ends of the 95 % interval, null only where nothing is random. `better` says which way is
     good; it is null for a number that is neither. `range_low` and `range_high` are the least and the greatest of the

@@ -19,8 +19,9 @@ from pydantic.dataclasses import dataclass
 
 from hf_stitch.errors import ArtifactError, DataError, RecipeError, nearest
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.report import catalogue
 from hf_stitch.report.diagnostics import Diagnostics
-from hf_stitch.report.measure import REFERENCES, STRICT, Measure, find, ranges_apart
+from hf_stitch.report.measure import STRICT, Measure, find, ranges_apart
 from hf_stitch.report.plain import as_plain, part
 from hf_stitch.report.verdict.verdict import Verdict
 from hf_stitch.runtime.files import write_text
@@ -84,7 +85,7 @@ class Report:
     @functools.cached_property
     def method(self) -> str | None:
         """Label of the method that was saved: the recipe's own; `chosen` names the best one on validation."""
-        measured = [m.method for m in self.measures if m.method not in REFERENCES]
+        measured = [m.method for m in self.measures if m.method not in catalogue.REFERENCES]
         try:
             own: str | None = Recipe.parse(self.recipe).label
         except RecipeError:  # written by another version, or by hand

@@ -35,9 +35,9 @@ from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.models.predictor import Predictor
 from hf_stitch.recipe.overrides import merge
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.report.catalogue import VERDICTS
 from hf_stitch.report.report import Report
 from hf_stitch.report.verdict.judge import judge
-from hf_stitch.report.verdict.verdict import CODES
 from hf_stitch.runtime.runtime import Runtime
 
 LAYER = "model.encoder.layers.0"
@@ -269,7 +269,7 @@ def judged(agreement: float, low: float, **other: tuple[float, float]) -> str:
         method = "target" if name == "own_wer" else "affine"
         measures.append(Measure(name.replace("own_", "answer_"), method, value=value, low=value, high=high, n=100))
     verdict = judge(measures, "affine")
-    assert verdict.code in CODES
+    assert verdict.code in VERDICTS
     return verdict.code
 
 

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hf_stitch.report.measure import REFERENCES, Measure, find
+from hf_stitch.report import catalogue
+from hf_stitch.report.measure import Measure, find
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ def _ends(m: Measure) -> tuple[float | None, float | None]:
 
 def marks(measures: Sequence[Measure], m: Measure, scale: Scale) -> list[tuple[str, float]]:
     """Positions of the references' values of the same name and split, on the bar of another method."""
-    beside = ((reference, find(list(measures), m.name, reference, m.split, m.direction)) for reference in REFERENCES)
+    beside = (
+        (reference, find(list(measures), m.name, reference, m.split, m.direction)) for reference in catalogue.REFERENCES
+    )
     return [
         (reference, scale.at(other.value))
         for reference, other in beside

@@ -13,7 +13,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from hf_stitch.report import catalogue, units
 from hf_stitch.report.diagnostics import Diagnostics
-from hf_stitch.report.measure import REFERENCES, Measure, find
+from hf_stitch.report.measure import Measure, find
 from hf_stitch.report.plain import SIDES, part
 from hf_stitch.report.rendering.sections.geometry import spectrum_tables
 from hf_stitch.report.rendering.sections.pairs import few_pairs_labels, few_pairs_tables
@@ -160,7 +160,9 @@ def _tables(report: Report) -> list[tuple[str, int | None, list[str], list[Row]]
         names = [name for name in catalogue.MEASURES if name in present] + [
             n for n in present if n not in catalogue.MEASURES
         ]
-        methods = sorted(dict.fromkeys(m.method for m in measures), key=lambda m: (m in REFERENCES, m != report.method))
+        methods = sorted(
+            dict.fromkeys(m.method for m in measures), key=lambda m: (m in catalogue.REFERENCES, m != report.method)
+        )
         rows = [(_method(report, m), [find(measures, name, m, split, direction) for name in names]) for m in methods]
         counts = {m.n for m in measures if m.n is not None}
         title = split if direction == "forward" else f"{split}, backward"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from hf_stitch.report import catalogue
-from hf_stitch.report.measure import REFERENCES, Measure, find
+from hf_stitch.report.measure import Measure, find
 from hf_stitch.report.verdict.classes import judge_classes
 from hf_stitch.report.verdict.evidence import (
     Lookup,
@@ -40,7 +40,7 @@ def judge(
     asked: Mapping[str, Any] | None = None,
     rivals: Collection[str] | None = None,
 ) -> Verdict:
-    """The verdict on one method, from the measures of one split; see `hf_stitch.report.verdict.verdict.CODES`.
+    """The verdict on one method, from the measures of one split; see `catalogue.VERDICTS` for its codes.
 
     Args:
         asked: the recipe as plain data; advice that it already follows is then left out.
@@ -76,7 +76,7 @@ def _rival(own: Measure, measures: list[Measure]) -> Measure | None:
         m
         for m in measures
         if (m.name, m.split, m.direction) == (own.name, own.split, own.direction)
-        and m.method not in (own.method, *REFERENCES)
+        and m.method not in (own.method, *catalogue.REFERENCES)
         and m.value is not None
         and m.range is None  # of several methods
         and "@oracle" not in m.method
