@@ -113,9 +113,9 @@ UNKNOWN = {
     ),
     "slice": (
         {"sequence": {"length": "ctc", "slice": 2}},
-        "sequence.slice: 2 needs length trim or resample; got ctc",
+        "sequence.slice: 2 needs length trim or resample",
     ),
-    "parts": ({"sequence": {"parts": 2}}, "sequence.parts: 2 needs length pool or ctc or spans; got trim"),
+    "parts": ({"sequence": {"parts": 2}}, "sequence.parts: 2 needs length pool or ctc or spans"),
     "strided": ({"sequence": {"slicing": "strided"}}, "sequence.slicing: strided needs `slice`"),
     "fill": ({"sequence": {"fill": "mean"}}, "fill: mean fills target features that were not selected"),
     "no neighbours": (
