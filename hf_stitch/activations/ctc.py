@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-
-from hf_stitch.activations.edit_distance import edit_distance
+from rapidfuzz.distance import Levenshtein
 
 
 @dataclass(frozen=True)
@@ -137,4 +136,4 @@ def match_words(heard: Sequence[str], true: Sequence[str]) -> list[tuple[int, in
 
 
 def _unlike(a: str, b: str) -> float:
-    return edit_distance(a, b) / max(len(a), len(b), 1)
+    return Levenshtein.distance(a, b) / max(len(a), len(b), 1)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hf_stitch.errors import StitchError
+from hf_stitch.runtime.files import disk_is_full
 
 DONE, FAULT, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 ISSUES = "the project's issue page"
@@ -59,7 +60,7 @@ def _mendable(error: Exception) -> str | None:
         context = getattr(error, "ctx", None)
         where = f"; see {context.command_path} --help" if context is not None else ""
         return " ".join(str(error.format_message()).split()).removesuffix(".") + where
-    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left on device" in str(error):
+    if disk_is_full(error):
         return _no_space(error)
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
         return f"no permission for {error.filename}; choose another folder"

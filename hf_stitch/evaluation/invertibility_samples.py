@@ -8,23 +8,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_stitch.activations.observations import Observations
 from hf_stitch.evaluation.answer_kinds.base import Scope
 from hf_stitch.evaluation.answers import planned
 from hf_stitch.evaluation.statistics import intervals
-from hf_stitch.evaluation.statistics.intervals import LEVEL, RESAMPLES, Interval
 from hf_stitch.geometry.invertibility.jacobians import condition, jacobians, leading, singular
 from hf_stitch.geometry.subsets import evenly_spaced
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.report.measure import Measure
-from hf_stitch.stitching.pairing import activation_sets
 
 ROWS = 128  # held-out rows, each of another sample
 MIN_ROWS = 5  # of which quantiles are told
 SPLIT = "activations"
 
 
-def invertibility_at_samples(fitted: Fitted, observations: Observations) -> tuple[list[Measure], dict[str, Any]]:
+def invertibility_at_samples(fitted: Fitted) -> tuple[list[Measure], dict[str, Any]]:
     """Condition numbers of the map at test activations, along the leading principal directions of the fitted ones.
 
     Returns:
@@ -32,13 +29,14 @@ def invertibility_at_samples(fitted: Fitted, observations: Observations) -> tupl
         the fitted variance along those directions; nothing where there is no test, or hardly any, or the
         map has no derivative.
     """
+    observations = fitted.observations
     if "test" not in observations.frames:
         return [], {}
     with observations.timings.stage("evaluate.jacobian"):
-        points = _held_out_rows(fitted, observations)
+        points = _held_out_rows(fitted)
         if len(points) < MIN_ROWS:
             return [], {}
-        directions, held = leading(_fitted_rows(fitted, observations))
+        directions, held = leading(_fitted_rows(fitted))
         layer = fitted.model.layer
         steps = points.new_zeros(len(points), directions.shape[1])
         found = jacobians(lambda moved: layer.predict(points + moved @ directions.T), steps)
@@ -47,11 +45,11 @@ def invertibility_at_samples(fitted: Fitted, observations: Observations) -> tupl
     everywhere = torch.ones(len(points), dtype=torch.bool, device=points.device)
     values = condition(found, everywhere)
     odd = singular(values, None, everywhere)
-    scope = Scope(SPLIT, observations.direction, fitted.recipe.seed)  # type: ignore[arg-type]
+    scope = Scope(SPLIT, observations.direction, fitted.recipe.seed)
     numbers = values.cpu().numpy()
     bounds = {
-        "condition_median": _quantile(numbers, 0.5, scope.seed),
-        "condition_95": _quantile(numbers, 0.95, scope.seed),
+        "condition_median": intervals.quantile(numbers, 0.5, scope.seed),
+        "condition_95": intervals.quantile(numbers, 0.95, scope.seed),
         "singular_share": intervals.wilson(int(odd.sum()), len(odd)),
     }
     measures = [scope.measure(name, fitted.label, SPLIT, one, "lower") for name, one in bounds.items()]
@@ -60,34 +58,23 @@ def invertibility_at_samples(fitted: Fitted, observations: Observations) -> tupl
     return measures, {"rows": drawing | {"inside": facts | {"condition_max": float(numbers.max()), "n": len(numbers)}}}
 
 
-def _fitted_rows(fitted: Fitted, observations: Observations) -> Tensor:
+def _fitted_rows(fitted: Fitted) -> Tensor:
     """(n, m) float64 source rows of the fit."""
-    rows, _ = activation_sets(
-        observations.source, observations.target, observations.frames["fit"], fitted.pairing, (None, None)
-    )
-    return rows.values.double().to(observations.runtime.device)
+    rows, _ = fitted.correspondence.rows("fit")
+    return rows.values.double().to(fitted.observations.runtime.device)
 
 
-def _held_out_rows(fitted: Fitted, observations: Observations) -> Tensor:
+def _held_out_rows(fitted: Fitted) -> Tensor:
     """(n, m) float64 source rows of the test, one of each of at most ROWS samples, in the samples' order."""
+    observations, texts = fitted.observations, fitted.correspondence.texts("test")
     frames, model, draw = observations.frames["test"], fitted.model, np.random.default_rng(fitted.recipe.seed)
     chosen = set(evenly_spaced(len(frames), min(len(frames), ROWS)).tolist())
     found = {}
     with torch.no_grad():
-        for bucket, values, _, plan in planned(
-            model, frames, observations.texts(fitted.recipe, "test"), observations.runtime
-        ):
+        for bucket, values, _, plan in planned(model, frames, texts, observations.runtime):
             rows = model.rule.rows(values, plan)
             for i, sample in enumerate(bucket):
                 own = rows[i][plan.used[i]]
                 if sample in chosen and len(own):
                     found[sample] = own[int(draw.integers(len(own)))]
     return torch.stack([found[sample] for sample in sorted(found)]).double() if found else rows.new_zeros(0)
-
-
-def _quantile(values: np.ndarray, share: float, seed: int) -> Interval:
-    draw = np.random.default_rng(seed)
-    drawn = np.quantile(values[draw.integers(0, len(values), (RESAMPLES, len(values)))], share, axis=1)
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    value = float(np.quantile(values, share))
-    return Interval(value, min(float(low), value), max(float(high), value), len(values))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from hf_stitch.evaluation.answer_kinds.base import Better, Scope
+from hf_stitch.evaluation.answer_kinds.base import Better, ErrorMeasure, Scope
 from hf_stitch.evaluation.statistics import intervals
 from hf_stitch.evaluation.statistics.intervals import LEVEL, RESAMPLES, Interval
+from hf_stitch.geometry.subsets import evenly_spaced
 from hf_stitch.report.measure import Measure
 
 ABSTAIN = 0.02  # what the measures abstain below
 BINS, PROBE_BINS, POINTS = 8, 2, 60
-Kind = Literal["agreement", "output_mse", "token_agreement"]  # the measure in which errors are told
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class OodAnswers:
     errors: np.ndarray | None = None
 
 
-def trust_measures(method: str, trust: np.ndarray, errors: np.ndarray, kind: Kind, scope: Scope) -> list[Measure]:
+def trust_measures(
+    method: str, trust: np.ndarray, errors: np.ndarray, kind: ErrorMeasure, scope: Scope
+) -> list[Measure]:
     """Abstentions, and answers kept and refused.
 
     Args:
@@ -53,7 +55,7 @@ def trust_measures(method: str, trust: np.ndarray, errors: np.ndarray, kind: Kin
 
 
 def _by_trust(
-    method: str, split: str, errors: np.ndarray, refused: np.ndarray, kind: Kind, scope: Scope
+    method: str, split: str, errors: np.ndarray, refused: np.ndarray, kind: ErrorMeasure, scope: Scope
 ) -> list[Measure]:
     """Agreement or error of what is kept and of what is refused (n,) bool, where there is any."""
     measures, share = [], kind != "output_mse"
@@ -67,7 +69,7 @@ def _by_trust(
 
 
 def ood_measures(
-    method: str, ood_inputs: dict[str, OodAnswers], trust: np.ndarray, kind: Kind, direction: Any, seed: int
+    method: str, ood_inputs: dict[str, OodAnswers], trust: np.ndarray, kind: ErrorMeasure, direction: Any, seed: int
 ) -> list[Measure]:
     """Abstentions on inputs of another kind, and how well trust (n,) of the test tells them from it."""
     measures = []
@@ -84,13 +86,20 @@ def ood_measures(
 
 def auroc(usual: np.ndarray, odd: np.ndarray, seed: int) -> Interval:
     """Chance that a usual sample is trusted more than an odd one, equal trust counting half; bootstrap over both."""
-    wins = (usual[:, None] > odd).astype(np.float32) + 0.5 * (usual[:, None] == odd).astype(np.float32)
-    generator, (n, k) = np.random.default_rng(seed), wins.shape
-    # Whole and half numbers, which float32 adds up without rounding.
-    first, second = (generator.multinomial(m, np.full(m, 1 / m), RESAMPLES).astype(np.float32) for m in (n, k))
-    drawn = ((first @ wins) * second).sum(1, dtype=np.float64) / (n * k)
+    generator, n, k = np.random.default_rng(seed), len(usual), len(odd)
+    order = np.argsort(odd)
+    below, upto = (np.searchsorted(odd[order], usual, side) for side in ("left", "right"))
+    # How often each sample was drawn, a row a resample. Twice the wins, so that all sums are of whole numbers: exact.
+    first, second = (generator.multinomial(m, np.full(m, 1 / m), RESAMPLES) for m in (n, k))
+    drawn = [_wins(a, b, below, upto) / 2 / (n * k) for a, b in zip(first, second[:, order])]
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(wins.mean(dtype=np.float64)), float(low), float(min(high, 1.0)), n + k)
+    return Interval(float((below + upto).sum() / 2 / (n * k)), float(low), float(min(high, 1.0)), n + k)
+
+
+def _wins(usual: np.ndarray, odd: np.ndarray, below: np.ndarray, upto: np.ndarray) -> int:
+    """Twice the pairs won, of samples drawn so often (n,) and (k,): ranks are sums of what is drawn of sorted `odd`."""
+    total = np.concatenate([[0], np.cumsum(odd)])
+    return int(usual @ (total[below] + total[upto]))
 
 
 def risk_coverage(trust: np.ndarray, errors: np.ndarray) -> dict[str, list[float]]:
@@ -98,7 +107,7 @@ def risk_coverage(trust: np.ndarray, errors: np.ndarray) -> dict[str, list[float
     order = np.argsort(-trust, kind="stable")
     total = np.cumsum(errors[order].astype(float))
     ends = np.flatnonzero(np.diff(-trust[order], append=np.inf))  # the last of each run of equal scores
-    chosen = ends[np.unique(np.linspace(0, len(ends) - 1, min(POINTS, len(ends))).round().astype(int))]
+    chosen = ends[evenly_spaced(len(ends), min(POINTS, len(ends))).numpy()]
     return {
         "coverage": ((chosen + 1) / len(trust)).tolist(),
         "risk": (total[chosen] / (chosen + 1)).tolist(),

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import copy
-import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors import SafetensorError
 
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.errors import ArtifactError, StitchError
@@ -19,6 +16,7 @@ from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.models.tasks import spells
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.report import Report
+from hf_stitch.runtime.files import report_full_disk
 
 RECIPE, REPORT, WEIGHTS = "recipe.yaml", "report.json", "model.safetensors"
 
@@ -52,18 +50,18 @@ def check_output_folder(folder: Path, recipe: Recipe) -> bool:
 
 def open_folder(folder: Path, recipe: Recipe) -> None:
     """Create the folder with its recipe, which marks it as ours should the run be interrupted."""
-    with report_full_disk(folder):
+    with _full_disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RECIPE).write_text(recipe.dump(), encoding="utf-8")
 
 
 def save_model(folder: Path, model: StitchedModel, source: HookedModel, target: HookedModel) -> None:
     """Weights, config, and what prepares the inputs."""
-    with report_full_disk(folder):
+    with _full_disk(folder):
         model.save_pretrained(folder)
         for weights in folder.glob("*.safetensors"):  # safetensors makes files that only their owner may read
             weights.chmod((folder / "config.json").stat().st_mode & 0o666)
-        needs_target = model.rule.state.length == "spans"
+        needs_target = model.rule.facts.needs_target_spans
         preparer = source.preparer.with_target_tokenizer(target.tokenizer) if needs_target else source.preparer
         preparer.save(folder)
         if spells(model.config) and target.tokenizer is not None:
@@ -81,12 +79,6 @@ def save_speller(folder: Path, preparer: Preparer, tokenizer: Any) -> None:
         tokenizer.save_pretrained(str(folder))
 
 
-@contextmanager
-def report_full_disk(folder: Path) -> Iterator[None]:
-    """Turn a full disk into an error that says so."""
-    try:
-        yield
-    except (OSError, SafetensorError) as error:  # safetensors tells of the disk in words only
-        if getattr(error, "errno", None) != errno.ENOSPC and "No space left" not in str(error):
-            raise
-        raise ArtifactError(f"no space left for {folder}: free some and run again; what was computed is kept") from None
+def _full_disk(folder: Path) -> AbstractContextManager[None]:
+    full = ArtifactError(f"no space left for {folder}: free some and run again; what was computed is kept")
+    return report_full_disk(full)

@@ -8,16 +8,21 @@ from torch import Tensor
 from hf_stitch.errors import FitError
 
 
-def evenly_spaced(rows: int, pairs: int | None) -> Tensor:
-    """Numbers of `pairs` rows, evenly spread over all `rows` of them (all when None); FitError for other counts."""
+def evenly_spaced(rows: int, pairs: int | None, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Numbers of `pairs` rows, evenly spread over all `rows` of them (all when None); FitError for other counts.
+
+    `dtype` is that of the steps before they are rounded. In float32 some numbers are one off where rows are many; it is
+    for places whose saved results were made so.
+    """
     if pairs is None:
         return torch.arange(rows)
     if not 1 <= pairs <= rows:
         raise FitError(f"pairs: expected 1 to {rows}, the number of paired rows; got {pairs}")
-    return torch.linspace(0, rows - 1, pairs, dtype=torch.float64).round().long()
+    return torch.linspace(0, rows - 1, pairs, dtype=dtype).round().long()
 
 
-SAME = 1e-13  # squared distance, as a share of the largest squared length, that is rounding
+# Squared distance, as a share of the largest squared length, that is rounding: some hundred eps of float64.
+SAME = 1e-13
 
 
 def farthest_points(points: Tensor, count: int) -> Tensor:

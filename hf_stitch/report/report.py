@@ -10,7 +10,6 @@ import copy
 import dataclasses
 import functools
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -25,6 +24,7 @@ from hf_stitch.report.diagnostics import Diagnostics
 from hf_stitch.report.measure import STRICT, Measure, find, ranges_apart
 from hf_stitch.report.plain import as_plain, part
 from hf_stitch.report.verdict.verdict import Verdict
+from hf_stitch.runtime.files import write_text
 
 SCHEMA: Final = 1
 
@@ -140,9 +140,7 @@ class Report:
         """Write the JSON file in one step: a reader sees the old file or the new one, never half of it."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        scratch.write_text(self.to_json(), encoding="utf-8")
-        os.replace(scratch, path)
+        write_text(path, self.to_json())
 
     @classmethod
     def load(cls, path: str | Path) -> Report:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -11,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hf_stitch.errors import ActivationError
+from hf_stitch.runtime.files import replacing, report_full_disk
 
 
 class PartStore:
@@ -37,18 +36,12 @@ class PartStore:
         Raises:
             ActivationError: no space left; parts written before are kept.
         """
-        scratch = self.folder / f".{name}.{os.getpid()}.tmp"
-        try:
+        full = ActivationError(
+            f"no space left in {self.folder}: free some, or set HF_STITCH_CACHE to a roomier folder, and run again; "
+            "what was collected is kept"
+        )
+        with report_full_disk(full), replacing(self.path(name)) as scratch:
             save_file({key: value.contiguous() for key, value in tensors.items()}, scratch)
-            os.replace(scratch, self.path(name))
-        except (OSError, SafetensorError) as error:
-            scratch.unlink(missing_ok=True)
-            if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
-                raise ActivationError(
-                    f"no space left in {self.folder}: free some, or set HF_STITCH_CACHE to a roomier folder, and run "
-                    "again; what was collected is kept"
-                ) from None
-            raise
 
     def read(self, name: str) -> dict[str, Tensor]:
         return load_file(self.path(name))

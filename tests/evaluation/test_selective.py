@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reports
+from scipy import stats
 
 from hf_stitch.evaluation.answer_kinds.base import Scope
-from hf_stitch.evaluation.ood_inputs import COUNT, OUTSIDE, probes
+from hf_stitch.evaluation.ood_inputs import COUNT, OUTSIDE, ood_inputs
 from hf_stitch.evaluation.selective import (
     ABSTAIN,
     OodAnswers,
@@ -80,6 +81,21 @@ def test_auroc_is_a_chance_of_pairs() -> None:
     assert names == {("abstained", "probe/tones"), ("trust_auroc", "probe/tones")}
 
 
+@pytest.mark.parametrize(("n", "k", "levels"), [(80, 30, 9), (1, 1, 2), (7, 200, 3), (60, 90, 10**6)])
+def test_auroc_and_its_bootstrap_are_those_of_all_pairs(n: int, k: int, levels: int) -> None:
+    draw = np.random.default_rng(n)
+    usual, odd = draw.integers(0, levels, n) / levels, draw.integers(0, levels, k) / levels
+    wins = (usual[:, None] > odd) + 0.5 * (usual[:, None] == odd)
+    again = np.random.default_rng(5)
+    first, second = (again.multinomial(m, np.full(m, 1 / m), 2000) for m in (n, k))
+    drawn = np.einsum("bi,ij,bj->b", first, wins, second, optimize=True) / (n * k)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    found = auroc(usual, odd, 5)
+    assert (found.value, found.n) == (wins.sum() / (n * k), n + k)
+    assert found.value == pytest.approx(stats.mannwhitneyu(usual, odd).statistic / (n * k), rel=1e-15)
+    assert (found.low, found.high) == pytest.approx((low, min(high, 1)), abs=1e-12)
+
+
 def test_errors_on_inputs_of_another_kind() -> None:
     trust, distance = np.repeat([0.001, 0.5], [6, 4]), np.arange(10.0)[::-1]
     known = {"outside": OodAnswers(trust, distance, distance**2), "tones": OodAnswers(trust, distance)}
@@ -113,26 +129,26 @@ def test_error_in_bins_of_distance() -> None:
 
 def test_probes_of_sound_text_and_numbers() -> None:
     sounds = FakeSamples([0.1 * np.sin(np.arange(8000 + i)) for i in range(40)])
-    made = probes(FakePreparer("audio"), sounds, sounds, 0)  # type: ignore[arg-type]
+    made = ood_inputs(FakePreparer("audio"), sounds, sounds, 0)  # type: ignore[arg-type]
     assert {name: len(raws) for name, raws in made.items()} == dict.fromkeys(
         ("white noise", "silence", "tones", "backwards"), COUNT
     )
     assert [len(raw) for raw in made["tones"]] == [8000 + i for i in range(COUNT)]
     for name in ("white noise", "tones"):
         assert np.std(made[name][0]) == pytest.approx(0.0707, rel=0.05), "as loud as the samples"
-    again = probes(FakePreparer("audio"), sounds, sounds, 0)["white noise"]  # type: ignore[arg-type]
+    again = ood_inputs(FakePreparer("audio"), sounds, sounds, 0)["white noise"]  # type: ignore[arg-type]
     assert np.array_equal(again[3], made["white noise"][3])
     texts = FakeSamples(["good film!"])
-    (words,) = probes(FakePreparer("text"), texts, texts, 0)["random letters"]  # type: ignore[arg-type]
+    (words,) = ood_inputs(FakePreparer("text"), texts, texts, 0)["random letters"]  # type: ignore[arg-type]
     assert words != "good film!"
     assert (len(words), words[4], words[-1]) == (10, " ", "!")
     box = FakeSamples([np.array([x, y]) for x in (-1.0, 3.0) for y in (0.0, 1.0)])
     assert np.array_equal(made["backwards"][5][::-1], np.float32(sounds.raws[5]))
-    for name, points in probes(FakePreparer("vector"), box, box, 0).items():  # type: ignore[arg-type]
+    for name, points in ood_inputs(FakePreparer("vector"), box, box, 0).items():  # type: ignore[arg-type]
         out = np.abs((np.stack(points) - [1, 0.5]) / [2, 0.5]).max(1)
         assert OUTSIDE[name][0] <= out.min() <= out.max() <= OUTSIDE[name][1]
         assert np.ptp(out) > 0.5
-    assert probes(FakePreparer("image"), box, box, 0) == {}  # type: ignore[arg-type]
+    assert ood_inputs(FakePreparer("image"), box, box, 0) == {}  # type: ignore[arg-type]
 
 
 def test_the_page_draws_what_trust_is_worth() -> None:

@@ -88,6 +88,18 @@ def test_bootstrap_covers() -> None:
     assert {name: 0.89 <= count / runs <= 0.995 for name, count in hits.items()} == dict.fromkeys(hits, True), hits
 
 
+@pytest.mark.parametrize("n", [5, 7, 128])
+@pytest.mark.parametrize("share", [0.5, 0.95])
+def test_quantiles_are_resampled_with_their_samples(n: int, share: float) -> None:
+    values = np.random.default_rng(n).lognormal(size=n).round(1)
+    places = np.random.default_rng(4).integers(0, len(values), (2000, len(values)))
+    low, high = np.quantile(np.quantile(values[places], share, axis=1), [0.025, 0.975])
+    found = intervals.quantile(values, share, seed=4)
+    assert (found.value, found.low, found.high, found.n) == (np.quantile(values, share), low, high, n)
+    assert found.low <= found.value <= found.high
+    assert intervals.quantile(np.ones(n), share) == intervals.Interval(1, 1, 1, n)
+
+
 def test_everything_is_deterministic_and_seeded() -> None:
     assert classes.kappa(NOISY, TRUTH, seed=1) == classes.kappa(NOISY, TRUTH, seed=1)
     assert classes.kappa(NOISY, TRUTH, seed=1) != classes.kappa(NOISY, TRUTH, seed=2)

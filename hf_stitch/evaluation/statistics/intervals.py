@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -71,6 +72,11 @@ def bootstrap(
 def mean(values: ArrayLike, seed: int = 0) -> Interval:
     """Mean of one number per sample, e.g. squared errors (n,)."""
     return bootstrap(np.mean, values, seed=seed)
+
+
+def quantile(values: ArrayLike, share: float, seed: int = 0) -> Interval:
+    """The value (n,) below which that share lies, with steps between neighbours, e.g. 0.5: the median."""
+    return bootstrap(functools.partial(np.quantile, q=share), values, seed=seed)
 
 
 def ratio(numerators: ArrayLike, denominators: ArrayLike, seed: int = 0) -> Interval:

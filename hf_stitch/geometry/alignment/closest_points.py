@@ -19,13 +19,15 @@ from torch import Tensor
 
 from hf_stitch.errors import FitError
 from hf_stitch.geometry.alignment.orthogonal import Alignment, blocks, clusters, procrustes
+from hf_stitch.geometry.subsets import evenly_spaced
 
+# All by hand, none tuned: larger ones make the search longer and surer.
 POINTS = 800  # rows compared, evenly spaced
 COORDINATES = 8  # leading coordinates in which points are compared; later ones follow from the pairs found
 ANGLES = 24  # turns tried of a pair of equal eigenvalues, with and without reflection
 TURNS = 96  # orthogonal maps tried of larger clusters
 BEAM = 6  # candidates kept from cluster to cluster
-STEPS = 50
+STEPS = 50  # of refining one candidate, at most
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ def closest_points(a: Tensor, b: Tensor, eigenvalues: Tensor) -> ClosestPoints:
 
 
 def _thinned(rows: Tensor) -> np.ndarray:
-    kept = torch.linspace(0, len(rows) - 1, min(len(rows), POINTS), device=rows.device).round().long()
-    return rows[kept].detach().double().cpu().numpy()
+    kept = evenly_spaced(len(rows), min(len(rows), POINTS), torch.float32)
+    return rows[kept.to(rows.device)].detach().double().cpu().numpy()
 
 
 def _candidates(a: np.ndarray, b: np.ndarray, groups: list[list[int]]) -> list[np.ndarray]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hf_stitch.geometry.subsets import evenly_spaced
+
+# By hand: Dsilva et al. tell new coordinates from harmonics by residuals near 1 and near 0.
 LIMIT = 20  # coordinates looked at: later ones have too few samples for a local regression on all earlier ones
 POINTS = 500  # rows used, evenly spaced: the residuals are averages
 NEW = 0.5  # residual above which a coordinate counts as new
@@ -18,7 +21,7 @@ def harmonic_residuals(coordinates: Tensor, limit: int = LIMIT) -> Tensor:
     """
     rows = coordinates.double()
     if len(rows) > POINTS:
-        rows = rows[torch.linspace(0, len(rows) - 1, POINTS).round().long()]
+        rows = rows[evenly_spaced(len(rows), POINTS, torch.float32).to(rows.device)]
     count = min(limit, rows.shape[1])
     found = torch.ones(count, dtype=torch.float64)
     for k in range(1, count):

@@ -14,10 +14,10 @@ from hf_stitch.geometry.interpolation.geometric_harmonics import (
 )
 from hf_stitch.geometry.interpolation.interpolator import INTERPOLATORS, Interpolator
 from hf_stitch.geometry.interpolation.local_spline import LocalThinPlate
-from hf_stitch.geometry.subsets import farthest_points
+from hf_stitch.geometry.subsets import evenly_spaced, farthest_points
 
 Solve = Callable[[str, Tensor, Tensor, float], Interpolator]
-CHECKED = 4000  # rows at which landmarks are compared with the values of all rows
+CHECKED = 4000  # by hand: rows at which landmarks are compared with the values of all rows
 
 
 def fitted(kind: str, points: Tensor, values: Tensor, smoothing: float = 0.0) -> Interpolator:
@@ -49,7 +49,7 @@ def fit_interpolator(
     centres, wanted = (points, values) if kept is None else (points[kept], values[kept])
     found = solve(kind, centres, wanted, smoothing)
     if kept is not None:
-        rows = torch.linspace(0, len(points) - 1, min(CHECKED, len(points)), device=points.device).round().long()
+        rows = evenly_spaced(len(points), min(CHECKED, len(points)), torch.float32).to(points.device)
         spread = (values[rows] - values[rows].mean(0)).norm().clamp_min(1e-300)
         found.loss = float((found(points[rows]) - values[rows]).norm() / spread)
     return found

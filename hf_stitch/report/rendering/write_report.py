@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from hf_stitch.report.rendering.card import card_for
 from hf_stitch.report.rendering.page import page_for
 from hf_stitch.report.report import Report
+from hf_stitch.runtime.files import write_text
 
 
 def write_report(report: Report, directory: str | Path) -> list[Path]:
@@ -19,8 +19,6 @@ def write_report(report: Report, directory: str | Path) -> list[Path]:
     directory.mkdir(parents=True, exist_ok=True)
     texts = {"report.html": page_for(report), "README.md": card_for(report)}
     for name, text in texts.items():
-        scratch = directory / f"{name}.{os.getpid()}.tmp"
-        scratch.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(scratch, directory / name)
+        write_text(directory / name, text)
     report.save(directory / "report.json")  # last: its presence says that all is there
     return [directory / "report.json", *(directory / name for name in texts)]

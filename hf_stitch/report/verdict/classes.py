@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hf_stitch.recipe.sequence import facts_of
 from hf_stitch.report.measure import Measure
 from hf_stitch.report.verdict.evidence import (
     Lookup,
@@ -82,7 +83,7 @@ def _faults(agreement: Measure, kappa: Measure, get: Lookup) -> list[str]:
 def _remedy(get: Lookup, method: str, asked: Mapping[str, Any]) -> str:
     """What to try next: time alignment where a cascade shows that the sequence is understood."""
     cascade, reached = get("agreement", "cascade"), get("agreement", method)
-    if asked.get("sequence", {}).get("length") == "ctc":
+    if facts_of(asked.get("sequence", {})).needs_ctc_head:
         first = "more `sequence.parts`"
     else:
         ctc = "better time alignment (`sequence.length: ctc`)"

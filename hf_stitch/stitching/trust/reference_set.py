@@ -11,7 +11,7 @@ from hf_stitch.errors import FitError
 from hf_stitch.geometry.local_metrics.covariance_sketch import CovarianceSketch
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.geometry.ridge import NormalEquations
-from hf_stitch.geometry.subsets import farthest_points
+from hf_stitch.geometry.subsets import evenly_spaced, farthest_points
 
 SKETCH_ROWS, DIRECTIONS = 4096, 64  # of the pooled covariance
 ETA = 0.1  # its regularisation, as a share of the mean variance
@@ -49,7 +49,7 @@ def kept(rows: Tensor, most: int) -> Tensor:
 
 def pooled(rows: Tensor) -> dict[str, Tensor]:
     """Regularised inverse of the covariance of all rows, as scale and factors."""
-    spread = torch.linspace(0, len(rows) - 1, min(len(rows), SKETCH_ROWS), dtype=torch.float64).round().long()
+    spread = evenly_spaced(len(rows), min(len(rows), SKETCH_ROWS))
     chosen = rows[spread.to(rows.device)].double()
     if not bool((chosen != chosen[0]).any()):
         raise FitError(f"all {len(rows)} source rows are identical: take features that differ between samples")
