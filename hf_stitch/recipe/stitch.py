@@ -174,6 +174,18 @@ class Diffusion(Stitch):
         return self.neighbours is not None
 
 
+class LowRank(Stitch):
+    summary = "reduced-rank ridge regression (Izenman 1975)"
+    defaults: ClassVar = {"ridge": "auto"}
+
+    method: Literal["low_rank"]
+    rank: PositiveInt | None = Field(
+        None, description="of the map's matrix; absent: the least that keeps 99 % of the ridge prediction's variance"
+    )
+    ridge: Ridge = None
+    pairs: Pairs = None
+
+
 class Orthogonal(Stitch):
     summary = "Procrustes: rotation, one scale and a shift"
 
@@ -191,7 +203,7 @@ class RBF(Stitch):
     landmarks: Landmarks = None
 
 
-_Methods = Annotated[Affine | Diffusion | Orthogonal | RBF, Field(discriminator="method")]
+_Methods = Annotated[Affine | Diffusion | LowRank | Orthogonal | RBF, Field(discriminator="method")]
 METHODS |= {get_args(one.model_fields["method"].annotation)[0]: one for one in get_args(get_args(_Methods)[0])}
 DEFAULT = Affine()
 
