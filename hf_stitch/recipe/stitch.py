@@ -65,7 +65,7 @@ class Stitch(Part):
         if not isinstance(content, Mapping) or not others & set(content):
             return fields(content)
         made = fields({key: value for key, value in content.items() if key not in others})
-        made._foreign.update({key: content[key] for key in others & set(content) if content[key] is not None})
+        made._foreign.update({key: value for key, value in content.items() if key in others and value is not None})
         return made
 
     def refuse_foreign(self) -> None:
