@@ -65,7 +65,7 @@ class Stitch(Part):
         if not isinstance(content, Mapping) or not others & set(content):
             return fields(content)
         made = fields({key: value for key, value in content.items() if key not in others})
-        made._foreign.update({key: content[key] for key in others & set(content) if content[key] is not None})
+        made._foreign.update({key: value for key, value in content.items() if key in others and value is not None})
         return made
 
     def refuse_foreign(self) -> None:
@@ -174,6 +174,18 @@ class Diffusion(Stitch):
         return self.neighbours is not None
 
 
+class LowRank(Stitch):
+    summary = "reduced-rank ridge regression (Izenman 1975)"
+    defaults: ClassVar = {"ridge": "auto"}
+
+    method: Literal["low_rank"]
+    rank: PositiveInt | None = Field(
+        None, description="of the map's matrix; absent: the least that keeps 99 % of the ridge prediction's variance"
+    )
+    ridge: Ridge = None
+    pairs: Pairs = None
+
+
 class Orthogonal(Stitch):
     summary = "Procrustes: rotation, one scale and a shift"
 
@@ -191,7 +203,7 @@ class RBF(Stitch):
     landmarks: Landmarks = None
 
 
-_Methods = Annotated[Affine | Diffusion | Orthogonal | RBF, Field(discriminator="method")]
+_Methods = Annotated[Affine | Diffusion | LowRank | Orthogonal | RBF, Field(discriminator="method")]
 METHODS |= {get_args(one.model_fields["method"].annotation)[0]: one for one in get_args(get_args(_Methods)[0])}
 DEFAULT = Affine()
 

@@ -15,6 +15,7 @@ from hf_stitch.stitching.layers.layer import StitchingLayer, layer_class, method
 LAWS: dict[str, dict] = {
     "affine": {},
     "diffusion": {"coordinates": 3, "neighbours": "all"},
+    "low_rank": {"rank": 2},
     "orthogonal": {},
     "rbf": {},
 }
@@ -156,3 +157,52 @@ def test_damaged_specs(change: dict) -> None:
     with pytest.raises(RecipeError, match="unknown stitching method"):
         StitchingLayer.from_spec({**layer.spec, "method": "cubic"})
     assert restored(layer).method == "affine"
+
+
+# low_rank: reduced-rank ridge regression
+
+
+def test_low_rank_has_its_rank_and_its_error_falls_with_it_to_that_of_ridge() -> None:
+    x = 5 + normal(90, 7)
+    y = torch.tanh(x @ normal(7, 5, seed=1) / 9) + 0.1 * normal(90, 5, seed=2)
+    for ridge in ("auto", 0.0, 0.5):
+        affine = fit_layer("affine", rows(x), rows(y), options={"ridge": ridge})
+        errors = []
+        for rank in (1, 2, 3, 4, 5, 60):
+            layer = fit_layer("low_rank", rows(x), rows(y), options={"ridge": ridge, "rank": rank})
+            matrix = layer.reduction @ layer.weight
+            assert torch.linalg.matrix_rank(matrix) == layer.options["rank"] == min(rank, 5)
+            # Eckart and Young: no map of that rank comes nearer to the ridge prediction.
+            predicted = affine(x) - affine(x).mean(0)
+            left, sizes, right = torch.linalg.svd(predicted, full_matrices=False)
+            wanted = left[:, :rank] * sizes[:rank] @ right[:rank] + y.mean(0)
+            assert torch.allclose(layer(x), wanted, atol=1e-9)
+            assert layer.diagnostics["variance_kept"] == pytest.approx(
+                float(sizes[:rank].square().sum() / sizes.square().sum()), rel=1e-9
+            )
+            errors.append(float((layer(x) - y).square().mean()))
+        assert errors[:5] == sorted(set(errors[:5]), reverse=True)
+        assert torch.allclose(matrix, affine.weight, atol=1e-10), "a rank that is full, or more, is the affine map"
+        assert torch.allclose(layer.bias, affine.bias, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(9, 6), (6, 9)])
+def test_low_rank_is_exact_on_data_of_that_rank_and_finds_it(shape: tuple[int, int]) -> None:
+    x, new = 3 + normal(80, shape[0]), 3 + normal(20, shape[0], seed=5)
+    thin = torch.linalg.qr(normal(shape[0], 3, seed=1)).Q @ torch.linalg.qr(normal(shape[1], 3, seed=2)).Q.T
+    for options in ({"rank": 3}, {}):
+        layer = fit_layer("low_rank", rows(x), rows(x @ thin - 1), options=options)
+        assert layer.options["rank"] == 3
+        assert torch.allclose(layer(new), new @ thin - 1, atol=1e-6)
+    below = fit_layer("low_rank", rows(x), rows(x @ thin - 1), options={"rank": 2})
+    assert not torch.allclose(below(new), new @ thin - 1, atol=0.1)
+
+
+def test_low_rank_of_constant_targets_few_rows_and_pairs() -> None:
+    x = normal(12, 30)
+    constant = fit_layer("low_rank", rows(x), rows(torch.full((12, 4), 2.0)))
+    assert torch.allclose(constant(x), torch.full((12, 4), 2.0, dtype=torch.float64), atol=1e-6)
+    few = fit_layer("low_rank", rows(x), rows(x[:, :3]), options={"pairs": 6})
+    assert "6 rows for 30 features" in few.diagnostics["warnings"][0]
+    with pytest.raises(RecipeError, match="`rank`: input should be greater than 0"):
+        fit_layer("low_rank", rows(x), rows(x), options={"rank": 0})

@@ -118,7 +118,7 @@ class DiffusionLayer(StitchingLayer):
 
     @property
     def coordinate_sides(self) -> tuple[SideName, ...]:
-        return ("source", "target") if self.options["sides"] == "both" else ("source",)
+        return ("source", "target") if self.options.get("sides") == "both" else ("source",)
 
     def coordinates(self, x: Tensor) -> Tensor:
         """Source coordinates (..., l) of activations (..., m), rotated into the target's where there are two maps."""

@@ -1,0 +1,69 @@
+"""The affine map of low rank: reduced-rank ridge regression in closed form."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hf_stitch.activations.activation_set import ActivationSet
+from hf_stitch.geometry.linalg import eigh
+from hf_stitch.geometry.ridge import NormalEquations
+from hf_stitch.recipe.stitch import LowRank
+from hf_stitch.stitching.layers.affine import chosen_rows, few_rows, linear_tensors
+from hf_stitch.stitching.layers.layer import StitchingLayer
+
+KEPT = 0.99  # of the prediction's variance, where no rank is asked for: a convention, as for principal components
+
+
+class LowRankLayer(StitchingLayer):
+    """y = (x A) B + b with A (m, r) and B (r, m'): the ridge map, projected on r directions of the target.
+
+    They are the leading right singular directions of the centred ridge prediction on the fitted rows, found from its
+    second moments (Izenman 1975, identity weights). The error on these rows falls with r, and is that of the ridge map
+    for r = min(m, m').
+    """
+
+    method = "low_rank"
+    learned = ("reduction", "weight", "bias")
+    reduction: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    @classmethod
+    def fit(cls, source: ActivationSet, target: ActivationSet, options: LowRank) -> LowRankLayer:
+        """Fit on paired rows; for the units of `ridge` see `NormalEquations.solve`. A rank above min(m, m') is that.
+
+        Raises:
+            FitError: fewer than two rows, constant features, or a ridge of 0 that leaves the map undetermined.
+        """
+        settings = options.resolved()
+        x, y = chosen_rows(source, target, settings["pairs"])
+        equations = NormalEquations.of(x, y)
+        full, offset, ridge = equations.solve(settings["ridge"])
+        variances, directions = _directions(equations.scatter(), full)
+        share = variances.cumsum(0) / variances.sum().clamp_min(torch.finfo(variances.dtype).tiny)
+        rank = min(settings["rank"] or 1 + int((share < KEPT).sum()), len(share))
+        weight = directions[:rank]
+        reduction = full @ weight.T
+        # The map goes through the mean of the rows as the ridge map does, whose offset is mean y - mean x W.
+        bias = offset + x.mean(0, dtype=full.dtype) @ (full - reduction @ weight)
+        tensors = linear_tensors(x, y, weight, bias)
+        tensors["reduction"] = reduction.to(tensors["weight"].dtype).contiguous()
+        layer = cls(tensors, x.shape[1], y.shape[1], settings | {"rank": rank})
+        notes = {"ridge": ridge, "rank": rank, "variance_kept": float(share[rank - 1])}
+        layer.diagnostics = notes | {"warnings": few_rows(len(x), x.shape[1])}
+        return layer
+
+    def predict(self, rows: Tensor) -> Tensor:
+        return torch.addmm(self.bias.to(rows.dtype), rows @ self.reduction.to(rows.dtype), self.weight.to(rows.dtype))
+
+
+def _directions(scatter: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared singular values (k,), descending, and right singular directions (k, m') of the prediction X W.
+
+    X^T X = V S V^T, so that X W and S^(1/2) V^T W, which is no longer than W, have the same ones.
+    """
+    spectrum, vectors = eigh(scatter)
+    root = spectrum.clamp_min(0).sqrt()[:, None] * (vectors.T @ weight)
+    _, sizes, directions = torch.linalg.svd(root, full_matrices=False)
+    return sizes.square(), directions
