@@ -14,6 +14,7 @@ from hf_stitch.runtime.import_hooks import PIPELINES, SOUND, before_loaded, when
 from hf_stitch.runtime.torchaudio_extra import torchaudio
 
 if TYPE_CHECKING:
+    from hf_stitch.evaluation.metrics.catalogue import metric_path
     from hf_stitch.experiments.evaluate import evaluate
     from hf_stitch.experiments.fit import fit
     from hf_stitch.models.configuration_stitched import StitchedConfig
@@ -30,10 +31,11 @@ _HOMES = {
     "StitchedModel": "hf_stitch.models.modeling_stitched",
     "evaluate": "hf_stitch.experiments.evaluate",
     "fit": "hf_stitch.experiments.fit",
+    "metric_path": "hf_stitch.evaluation.metrics.catalogue",
 }
 _REGISTERED = ("StitchedConfig", "StitchedModel")
 
-__all__ = ["Recipe", "Report", "StitchedConfig", "StitchedModel", "evaluate", "fit", "register"]
+__all__ = ["Recipe", "Report", "StitchedConfig", "StitchedModel", "evaluate", "fit", "metric_path", "register"]
 
 
 def register() -> None:
@@ -48,6 +50,8 @@ def register() -> None:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "metrics":  # deprecated, gone in the next release
+        return importlib.import_module("hf_stitch.metrics")
     if name not in _HOMES:
         raise AttributeError(f"module 'hf_stitch' has no attribute {name!r}")
     if name in _REGISTERED:

@@ -17,7 +17,14 @@ os.environ["HF_STITCH_CACHE"] = tempfile.mkdtemp(prefix="hf-stitch-tests-")
 atexit.register(shutil.rmtree, os.environ["HF_STITCH_CACHE"], ignore_errors=True)
 
 import pytest  # noqa: E402
+from locked import AS_ERRORS, locked  # noqa: E402
 from pico_texts import WORDS, _piece_tokenizer, _word_tokenizer  # noqa: E402
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """New versions may warn of what is still good: an error under the lock, news everywhere else."""
+    if locked():
+        config.addinivalue_line("filterwarnings", AS_ERRORS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""The benchmarks run, at sizes at which they tell nothing; no time is looked at. The README's tables are those kept."""
+"""The benchmarks run, at sizes at which they tell nothing; no time is looked at. Tables are those kept."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from scipy.sparse import csr_matrix
 from hf_stitch.experiments.rehearsal.known_configurations import KNOWN
 from hf_stitch.geometry.neighbours.graphs import recall
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parent.parent / "model_cards" / "README.md").read_text(encoding="utf-8")
 MARKED = "<!-- benchmarks: comparisons -->\n<!-- end -->\n"
 
 
 def test_tables_are_those_of_the_results() -> None:
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    assert with_tables(README, results) == README
-    assert {found["name"] for found in TABLE.finditer(README)} == set(TABLES)
+    assert with_tables(PAGE, results) == PAGE
+    assert [found["name"] for found in TABLE.finditer(PAGE)] == list(TABLES)
     assert tuple(results) == NAMES
     assert {20_000, 100_000} <= {row["n"] for row in results["scaling"]}
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from locked import ROOT, named
 
 import hf_stitch
 
@@ -50,7 +54,7 @@ def test_a_star_import_gives_every_public_name() -> None:
 
 def test_public_names() -> None:
     assert set(hf_stitch.__all__) == {
-        "Recipe", "Report", "StitchedConfig", "StitchedModel", "evaluate", "fit", "register",
+        "Recipe", "Report", "StitchedConfig", "StitchedModel", "evaluate", "fit", "metric_path", "register",
     }  # fmt: skip
     assert set(hf_stitch.__all__) <= set(dir(hf_stitch))
     for name in hf_stitch.__all__:
@@ -59,6 +63,31 @@ def test_public_names() -> None:
         assert value.__doc__, name
     with pytest.raises(AttributeError, match="module 'hf_stitch' has no attribute 'stich'"):
         hf_stitch.stich  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import hf_stitch; found = hf_stitch.metrics.metric_path('stitch_agreement')",
+        "from hf_stitch.metrics import metric_path; found = metric_path('stitch_agreement')",
+        "from hf_stitch.metrics import names; import hf_stitch; found = hf_stitch.metric_path(names()[-1])",
+    ],
+)
+def test_the_old_home_of_metrics_works_and_warns(code: str) -> None:
+    """Python shows the warning without being told to, since it points at the line that asks."""
+    program = f"{code}\nimport hf_stitch; print(found == hf_stitch.metric_path('stitch_agreement'))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+    assert "<string>:1: DeprecationWarning" in done.stderr
+    assert "use hf_stitch.metric_path" in done.stderr
+
+
+def test_importing_and_the_new_home_of_metrics_are_silent() -> None:
+    code = "import hf_stitch, hf_stitch.metrics; hf_stitch.metric_path('activation_fit')"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    with pytest.raises(AttributeError, match=r"module 'hf_stitch\.metrics' has no attribute 'metric_pat'"):
+        import_module("hf_stitch.metrics").metric_pat  # noqa: B018
 
 
 def test_touching_the_model_registers_it() -> None:
@@ -84,8 +113,7 @@ def test_every_module_stands_on_a_floor_and_imports_only_from_below() -> None:
     program = shutil.which("lint-imports", path=Path(sys.executable).parent)
     if program is None:
         pytest.skip("import-linter is not installed")
-    root = Path(__file__).parents[1]
-    done = subprocess.run([program, "--no-cache", "--no-logo"], cwd=root, capture_output=True, text=True)
+    done = subprocess.run([program, "--no-cache", "--no-logo"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
@@ -95,3 +123,28 @@ def test_no_module_unpickles() -> None:
     wrong = re.compile(r"\bimport pickle\b|\btorch\.load\(|allow_pickle=True|trust_remote_code=True|weights_only=False")
     found = [str(path) for path in folder.rglob("*.py") if wrong.search(path.read_text(encoding="utf-8"))]
     assert found == []
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level modules that a file imports anywhere, relative imports apart."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module or "")
+    return {name.split(".")[0] for name in found}
+
+
+def test_every_package_imported_is_asked_for_by_name() -> None:
+    """None is there only because another asks for it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = {
+        named(one) for part in (project["dependencies"], *project["optional-dependencies"].values()) for one in part
+    }
+    modules = set[str]().union(*(imported(path) for path in (ROOT / "hf_stitch").rglob("*.py")))
+    others = modules - set(sys.stdlib_module_names) - {"hf_stitch"}
+    assert {"torch", "yaml", "PIL"} <= others
+    whose = importlib.metadata.packages_distributions()  # what is not installed may have its module's name
+    missing = {module for module in others if not asked & {named(one) for one in whose.get(module, [module])}}
+    assert missing == set()

@@ -1,4 +1,7 @@
-"""The README's own words: its commands, its Python, its tables, and what they promise, run as a user runs them."""
+"""The README's own words: its commands, its Python, its tables, and what they promise, run as a user runs them.
+
+With the pages that it sends its readers to: `recipes/README.md` and `model_cards/README.md`.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,15 @@ import yaml
 
 from hf_stitch import Recipe, StitchedModel, fit
 from hf_stitch.models.predictor import Predictor
-from hf_stitch.report.rendering.committed_cards import TABLE, with_tables
+from hf_stitch.recipe.keys import recipe_keys
+from hf_stitch.recipe.shipped import shipped
+from hf_stitch.report.rendering.committed_cards import PAGES, TABLE, with_tables
 from hf_stitch.report.report import Report
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README, RECIPES, RESULTS = (
+    (ROOT / folder / "README.md").read_text(encoding="utf-8") for folder in ("", "recipes", "model_cards")
+)
 
 
 def blocks(language: str) -> list[str]:
@@ -220,10 +227,41 @@ def test_parabola_holds(tmp_path: Path) -> None:
 
 
 def test_tables_are_those_of_the_kept_reports() -> None:
-    assert with_tables(README, ROOT / "model_cards") == README
-    assert {found["name"] for found in TABLE.finditer(README)} == {
+    for page in (README, RESULTS):
+        assert with_tables(page, ROOT / "model_cards") == page
+    assert {page for page in PAGES if TABLE.search((ROOT / page).read_text(encoding="utf-8"))} == set(PAGES)
+    assert {found["name"] for found in TABLE.finditer(RESULTS)} == {
         path.stem for path in (ROOT / "recipes").glob("*.yaml")
     }
+    assert not any(found["rows"] for found in TABLE.finditer(RESULTS)), "whole tables there"
+
+
+def test_every_shipped_recipe_is_listed_as_it_describes_itself() -> None:
+    rows = re.findall(r"^\| `([\w/]+)` \| ([^|]+) \|$", RECIPES.partition("## Keys")[0], re.MULTILINE)
+    assert rows == [(name, Recipe.load(name).description) for name in shipped()]
+
+
+def test_every_key_that_is_explained_is_one_of_a_recipe() -> None:
+    known = {row[0] for row in recipe_keys()}
+    cells = re.findall(r"^\| (`.+?) \|", RECIPES.partition("## Keys")[2], re.MULTILINE)
+    keys = [cell.partition(", ")[0].strip("`") for cell in cells]
+    assert len(keys) >= 12
+    for key in keys:
+        assert key in known or any(other.startswith(f"{key}.") for other in known), key
+
+
+@pytest.mark.parametrize("page", ["README.md", "recipes/README.md", "model_cards/README.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    """Files and headings, as GitHub names their anchors."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)\s#]*)(?:#([\w-]+))?\)", text)
+    assert links
+    for path, anchor in links:
+        place = (ROOT / page).parent / path if path else ROOT / page
+        assert place.exists(), path
+        if anchor:
+            heads = re.findall(r"^#+ (.+)$", place.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads}, anchor
 
 
 def test_the_example_recipe_parses() -> None:

@@ -6,7 +6,7 @@ process or in ten, in a first run or a resumed one; every process then reads all
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hf_stitch.activations.ctc import CtcAlphabet
 from hf_stitch.activations.forced_alignment import forced_path, spelled
-from hf_stitch.activations.frames import Answers, Frames
+from hf_stitch.activations.frames import Answers, Frames, Role
 from hf_stitch.activations.hooked_model import HookedModel, alphabet_of
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.errors import ActivationError
@@ -81,7 +81,8 @@ def collect(
             if not store.has(name):
                 store.write(name, _part(source, target, samples, bucket, runtime, letters))
             advance(len(bucket) * runtime.accelerator.num_processes)
-    return _read(store, [name for name, _ in work], buckets, key)
+    hooks: dict[Role, Sequence[HookPoint]] = {"source": source.further, "target": target.further}
+    return _read(store, [name for name, _ in work], buckets, key, hooks)
 
 
 def _part(
@@ -95,18 +96,22 @@ def _part(
     tensors: dict[str, Tensor] = {}
     for side, (role, end) in enumerate((("source", source), ("target", target))):
         inputs = to_device(end.preparer.batch(samples.batch(bucket, side)), runtime)
-        points = [end.point] + ([end.head] if role == "source" and end.head else [])
+        head = [end.head] if role == "source" and end.head else []
+        points = [end.point, *head, *end.further]
         with torch.no_grad():
             found, answer = _seen(end, role, points, inputs)
         mask = timestep_mask(end.model, inputs.get("attention_mask"), found[0])
         frames = Ragged.unpad(found[0], mask)
         _check_finite(frames, end, [samples.keys[i] for i in bucket])
         tensors[f"{role}.values"], tensors[f"{role}.lengths"] = frames.values.cpu(), frames.lengths
-        if len(found) > 1:
+        if head:
             tensors["path.values"] = Ragged.unpad(found[1].argmax(-1), mask).values.cpu()
-        if len(found) > 1 and letters is not None:
+        if head and letters is not None:
             texts = [str(samples.target(i)) for i in bucket]
             tensors["forced.values"] = _forced(Ragged.unpad(found[1], mask), texts, letters)
+        for k, seen in enumerate(found[1 + len(head) :]):
+            rows = Ragged.unpad(seen, timestep_mask(end.model, inputs.get("attention_mask"), seen))
+            tensors[f"{role}.{k}.values"], tensors[f"{role}.{k}.lengths"] = rows.values.cpu(), rows.lengths
         if isinstance(answer, Ragged):
             tensors[f"{role}.written.values"], tensors[f"{role}.written.lengths"] = answer.values, answer.lengths
         elif answer is not None:
@@ -169,7 +174,13 @@ def _check_finite(frames: Ragged, end: HookedModel, keys: Sequence[str]) -> None
     )
 
 
-def _read(store: PartStore, names: Sequence[str], buckets: tuple[tuple[int, ...], ...], key: str) -> Frames:
+def _read(
+    store: PartStore,
+    names: Sequence[str],
+    buckets: tuple[tuple[int, ...], ...],
+    key: str,
+    hooks: Mapping[Role, Sequence[HookPoint]],
+) -> Frames:
     parts = [store.read(name) for name in names]
     order = torch.tensor([i for bucket in buckets for i in bucket])
     place = order.argsort()
@@ -191,7 +202,13 @@ def _read(store: PartStore, names: Sequence[str], buckets: tuple[tuple[int, ...]
     assert target is not None
     assert output is not None
     paths = ragged("path", "source"), ragged("forced", "source")
-    return Frames(source, target, paths[0], output, answered("source"), buckets, key, paths[1])
+    further = {
+        (side, point.module): ragged(f"{side}.{k}", f"{side}.{k}")
+        for side in hooks
+        for k, point in enumerate(hooks[side])
+    }
+    there = {place: values for place, values in further.items() if values is not None}
+    return Frames(source, target, paths[0], output, answered("source"), buckets, key, paths[1], there)
 
 
 def store_at(key: str) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import Tensor
 
@@ -10,6 +12,7 @@ from hf_stitch.activations.ragged import Ragged
 from hf_stitch.errors import ActivationError
 
 Answers = Tensor | Ragged
+Role = Literal["source", "target"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Frames:
             source's.
         buckets: the sample numbers of each part.
         key: cache key of the collection.
+        further: activations at further hook points, by side and name of the module.
     """
 
     source: Ragged
@@ -34,9 +38,21 @@ class Frames:
     buckets: tuple[tuple[int, ...], ...]
     key: str
     forced: Ragged | None = None
+    further: Mapping[tuple[Role, str], Ragged] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.source)
+
+    def at(self, side: Role, module: str) -> Ragged:
+        """Activations of all features at a further hook point.
+
+        Raises:
+            ActivationError: it was not collected.
+        """
+        if (side, module) not in self.further:
+            known = ", ".join(name for role, name in self.further if role == side) or "none"
+            raise ActivationError(f"{side}: no activations were collected at {module!r}; further hook points: {known}")
+        return self.further[side, module]
 
     def swapped(self) -> Frames:
         """The same samples in the other direction.
@@ -46,4 +62,9 @@ class Frames:
         """
         if self.source_output is None:
             raise ActivationError("directions: both needs a source that answers, such as a classifier")
-        return Frames(self.target, self.source, None, self.source_output, self.output, self.buckets, self.key + "-back")
+        turned: dict[Role, Role] = {"source": "target", "target": "source"}
+        further = {(turned[side], module): values for (side, module), values in self.further.items()}
+        key = self.key + "-back"
+        return Frames(
+            self.target, self.source, None, self.source_output, self.output, self.buckets, key, further=further
+        )

@@ -1,7 +1,8 @@
-"""An opened end of a stitch: one model, its preparer, and its hook point, all checked."""
+"""One model of a stitch, opened: with what prepares its inputs and its hook points, all checked."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,10 +25,11 @@ from hf_stitch.runtime.runtime import Runtime
 
 @dataclass(frozen=True)
 class HookedModel:
-    """One model with its hook point.
+    """One model with its hook points.
 
     Attributes:
-        point: hook point with all features; `features` are the selected ones or None.
+        point: the hook point of the stitch, with all features; `features` are the selected ones or None.
+        further: other hook points that are collected in the same pass, as comparing layers needs.
         head: hook point of the CTC head's logits, where the model has one.
         identity: what the activations and answers depend on, for cache keys.
         text_output: how it writes, where its answers are texts and they are wanted.
@@ -41,6 +43,7 @@ class HookedModel:
     head: HookPoint | None
     identity: dict
     text_output: TextOutput | None = None
+    further: tuple[HookPoint, ...] = ()
 
     @property
     def selected(self) -> HookPoint:
@@ -56,10 +59,13 @@ class HookedModel:
         return probe(self.model, module, make_inputs_for(self.model))
 
 
-def open_hooked_model(side: Side, runtime: Runtime, generation: Generation | None = None) -> HookedModel:
-    """Load a model and check its hook point.
+def open_hooked_model(
+    side: Side, runtime: Runtime, generation: Generation | None = None, hooks: Sequence[str] = ()
+) -> HookedModel:
+    """Load a model and check its hook points.
 
     Args:
+        hooks: further hook points, beside that of the side.
         generation: how the model is to write, should it be one that does; absent: its answers are not wanted.
 
     Raises:
@@ -68,7 +74,8 @@ def open_hooked_model(side: Side, runtime: Runtime, generation: Generation | Non
     """
     model = load_model(side, dtype=runtime.dtype, device=runtime.device)
     _check_weights(side, model)
-    return hooked_model_of(side, model, Preparer.for_model(side, model), fingerprint_of(side), runtime, generation)
+    preparer = Preparer.for_model(side, model)
+    return hooked_model_of(side, model, preparer, fingerprint_of(side), runtime, generation, hooks)
 
 
 def hooked_model_of(
@@ -78,8 +85,9 @@ def hooked_model_of(
     stamp: str,
     runtime: Runtime,
     generation: Generation | None = None,
+    hooks: Sequence[str] = (),
 ) -> HookedModel:
-    """The end of a model that is there, with its hook point checked; `stamp` stands for its weights in cache keys.
+    """A model that is there, with its hook points checked; `stamp` stands for its weights in cache keys.
 
     Raises:
         HookError: no such hook point, one that fires twice or never, features that it does not have, or a model that
@@ -92,29 +100,32 @@ def hooked_model_of(
         features = select_features(wanted, point.width)
     except HookError as error:
         raise HookError(f"{side.model}, {side.hook}: {error}") from None
+    further = tuple(probe(model, name, make_inputs) for name in hooks)
     head = None
     if type(model).__name__.endswith("ForCTC"):
         try:
             head = probe(model, "lm_head", make_inputs)
         except HookError:
             head = None  # a CTC model with another head: `length: ctc` is then refused by name
-    identity = {
+    identity: dict[str, Any] = {
         "model": stamp,
         "class": type(model).__name__,
         "point": point.to_dict(),
         "dtype": str(model.dtype),
         "device": runtime.device.type,
     }
-    text_output = None if generation is None else _writer(model, point, generation)
+    if further:
+        identity["further"] = [one.to_dict() for one in further]
+    text_output = None if generation is None else _text_output(model, point, generation)
     if text_output is not None:
         identity["writes"] = {
             **text_output.to_dict(),
             **(generation_settings_of(model) if text_output.mode != "ctc" else {}),
         }
-    return HookedModel(side, model, preparer, point, features, head, identity, text_output)
+    return HookedModel(side, model, preparer, point, features, head, identity, text_output, further)
 
 
-def _writer(model: PreTrainedModel, point: HookPoint, asked: Generation) -> TextOutput | None:
+def _text_output(model: PreTrainedModel, point: HookPoint, asked: Generation) -> TextOutput | None:
     text_output = TextOutput.of(model, point)
     if text_output is None and model.can_generate():
         generation_way(model, point)  # says why not from there

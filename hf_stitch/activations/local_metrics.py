@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hf_stitch.activations.collection import batch_size, store_at, to_device
-from hf_stitch.activations.frames import Frames
+from hf_stitch.activations.frames import Frames, Role
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.activations.neighborhoods import Neighborhood, embedding_point, given_perturbations, perturbations
 from hf_stitch.activations.windows import pool_windows
@@ -25,18 +25,26 @@ from hf_stitch.recipe.digest import digest
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.runtime.part_store import PartStore
 from hf_stitch.runtime.runtime import Runtime
-from hf_stitch.stitching.pairing import Pairing
 
-Role = Literal["source", "target"]
 SIDES: tuple[Role, Role] = ("source", "target")
+# By hand.
 SAMPLES_AT_ONCE = {"vector": 65536, "other": 64}
 STEPS_AT_ONCE = {"vector": 65536, "other": 16384}  # timesteps of them all: long sounds would need tens of gigabytes
 
 
 def collect_metric(
-    recipe: Recipe, role: Role, end: HookedModel, samples: Samples, frames: Frames, pairing: Pairing, runtime: Runtime
+    recipe: Recipe,
+    role: Role,
+    end: HookedModel,
+    samples: Samples,
+    frames: Frames,
+    windows: Sequence[np.ndarray],
+    runtime: Runtime,
 ) -> tuple[LocalMetric, dict[str, Any]]:
-    """Local metric of every paired row of one side.
+    """Local metric of every row of one side.
+
+    Args:
+        windows: per sample (r, K, 2), the timesteps [start, end) that each of its r rows is made of.
 
     Returns:
         The metric on the selected features, and its summary: dimension (median, low, high), rank, spectrum, and
@@ -44,7 +52,6 @@ def collect_metric(
     """
     around = None if recipe.neighborhoods.kind == "given" else _neighborhood(recipe, end)
     asked = recipe.neighborhoods.model_dump(exclude={"rank", "eta"})
-    windows = [p.source if role == "source" else p.target for p in pairing.pairs]
     shape = [w.tolist() for w in windows]
     key = digest(
         {"frames": frames.key, "asked": asked, "seed": recipe.seed, "role": role, "end": end.features, "w": shape}

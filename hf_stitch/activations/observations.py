@@ -1,65 +1,73 @@
-"""An opened recipe: both ends, the samples, and what was seen of them; shared by variants that differ in the map."""
+"""What was seen: two opened models, their samples by split, and the activations of both sides."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
+from typing import Literal
 
 from hf_stitch.activations.collection import collect
 from hf_stitch.activations.frames import Frames
 from hf_stitch.activations.hooked_model import HookedModel, open_hooked_model
-from hf_stitch.activations.local_metrics import Role, collect_metric
 from hf_stitch.errors import RecipeError
-from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.loading.provenance import data_stamp
 from hf_stitch.loading.samples import Samples, load_samples
+from hf_stitch.recipe.data import Splits
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.timings import Timings
 from hf_stitch.runtime.torchaudio_extra import trouble
-from hf_stitch.stitching.lengths.learn import make_rule
-from hf_stitch.stitching.lengths.rule import LengthRule
-from hf_stitch.stitching.lengths.target_texts import TargetTexts
-from hf_stitch.stitching.pairing import Pairing, pair_rows
 
 SPLITS = ("fit", "validation", "test")
+Direction = Literal["forward", "backward"]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Observations:
-    """One pair of ends with its data.
+    """Two hooked models on the same samples. A finished value: `collect` and `swapped` return others.
 
     Attributes:
-        samples, frames: by split (`fit`, `validation`, `test`), those that the recipe has.
-        direction: `forward`, or `backward` when the ends are swapped.
+        data: what was asked for of each split.
+        samples, frames: by split (`fit`, `validation`, `test`), those that the recipe has; frames are there once they
+            were collected.
+        forced: the fit's texts are aligned with the source's CTC head too.
+        direction: `backward` when the models are swapped.
+        remarks: what a reader of the report should know of the samples, by split.
     """
 
-    recipe: Recipe
-    runtime: Runtime
-    timings: Timings
     source: HookedModel
     target: HookedModel
-    samples: dict[str, Samples]
-    frames: dict[str, Frames] = field(default_factory=dict)
-    direction: str = "forward"
-    _texts: dict[tuple[str, str, str], TargetTexts] = field(default_factory=dict)
-    _metrics: dict[tuple[str, str], tuple[LocalMetric, dict]] = field(default_factory=dict)
+    data: Splits
+    samples: Mapping[str, Samples]
+    runtime: Runtime
+    timings: Timings
+    forced: bool = False
+    frames: Mapping[str, Frames] = field(default_factory=dict)
+    direction: Direction = "forward"
+    remarks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, recipe: Recipe, runtime: Runtime, timings: Timings, splits: tuple[str, ...] = SPLITS) -> Observations:
+    def open(
+        cls,
+        recipe: Recipe,
+        runtime: Runtime,
+        timings: Timings,
+        splits: Sequence[str] = SPLITS,
+        hooks: tuple[Sequence[str], Sequence[str]] = ((), ()),
+    ) -> Observations:
         """Load models and data and check them; nothing long is done yet.
+
+        Args:
+            hooks: further hook points of source and target, collected in the same pass; see `Frames.at`.
 
         Raises:
             StitchError: a model, hook point, column or sample that cannot be used.
         """
         with timings.stage("load.models"):
             back = recipe.generation if recipe.directions == "both" else None
-            source, target = (
-                open_hooked_model(recipe.source, runtime, back),
-                open_hooked_model(recipe.target, runtime, recipe.generation),
-            )
-        check_writer(recipe, target)
+            source = open_hooked_model(recipe.source, runtime, back, hooks[0])
+            target = open_hooked_model(recipe.target, runtime, recipe.generation, hooks[1])
+        check_generation(recipe, target)
         if recipe.data.test is None and "test" in splits:
             runtime.progress.note("the recipe has no data.test part: the map is fitted, but nothing will be measured")
         samples = {}
@@ -68,38 +76,57 @@ class Observations:
                 data = getattr(recipe.data, split)
                 if data is not None:
                     samples[split] = load_samples(data, source.preparer, target.preparer, split)
-        broken = trouble()
-        if broken and "audio" in (source.preparer.modality, target.preparer.modality):
-            next(iter(samples.values())).remarks.append(broken)
-        return cls(recipe, runtime, timings, source, target, samples)
+        forced = any(variant.sequence.align == "forced" for _, variant in recipe.variants())
+        return cls(source, target, recipe.data, samples, runtime, timings, forced)
 
-    def collect(self) -> Observations:
-        """Run both models over all samples; returns the observations with their frames."""
-        forced = any(recipe.sequence.align == "forced" for _, recipe in self.recipe.variants())
-        for split, samples in self.samples.items():
+    def collect(self, splits: Sequence[str] | None = None) -> Observations:
+        """Run both models over the samples of all splits, or of some; returns observations with their frames too."""
+        frames, remarks = dict(self.frames), dict(self.remarks)
+        for split in self.samples if splits is None else splits:
             with self.timings.stage(f"activations.{split}"):
-                data = data_stamp(getattr(self.recipe.data, split))
-                ends = self.source, self.target
-                self.frames[split] = collect(*ends, samples, split, self.runtime, data, forced and split == "fit")
-            samples.remarks += self._cut_texts(split)
-            for note in samples.notes:
+                frames[split] = self._collected(split)
+            first = split == next(iter(self.samples))
+            broken = [trouble()] if first and self._hears() else []
+            remarks[split] = (*(note for note in broken if note), *self._cut_texts(split))
+            for note in self._notes(split, remarks[split]):
                 self.runtime.progress.note(note)
-        return self
+        return replace(self, frames=frames, remarks=remarks)
+
+    def _collected(self, split: str) -> Frames:
+        stamp = data_stamp(getattr(self.data, split))
+        forced = self.forced and split == "fit"
+        return collect(self.source, self.target, self.samples[split], split, self.runtime, stamp, forced)
+
+    def _hears(self) -> bool:
+        return "audio" in (self.source.preparer.modality, self.target.preparer.modality)
 
     def _cut_texts(self, split: str) -> list[str]:
         """Notes about texts that are longer than a model reads."""
         samples, notes = self.samples[split], []
-        for raw, end in ((samples.source, self.source), (samples.target, self.target)):
-            preparer = end.preparer
+        for raw, hooked in ((samples.source, self.source), (samples.target, self.target)):
+            preparer = hooked.preparer
             if preparer.modality == "text" and preparer.max_length is not None:
                 count = sum(preparer.cut(raw(i)) is not None for i in range(len(samples)))
                 if count:
-                    most = f"the {preparer.max_length} tokens that {end.side.model} reads"
+                    most = f"the {preparer.max_length} tokens that {hooked.side.model} reads"
                     notes.append(f"{split}: {count} texts are longer than {most}; the rest of them is left out")
         return notes
 
+    @property
+    def notes(self) -> list[str]:
+        """What was noticed of the samples of all splits: when they were loaded, collected and decoded."""
+        return [note for split in self.samples for note in self._notes(split, self.remarks.get(split, ()))]
+
+    def _notes(self, split: str, remarks: Sequence[str]) -> list[str]:
+        samples = self.samples[split]
+        return [*samples.remarks, *remarks, *samples.decoding]
+
     def swapped(self) -> Observations:
-        """The same observations from target to source; nothing is collected anew."""
+        """The same observations from target to source; nothing is collected anew.
+
+        Raises:
+            ActivationError: the source has no answers to compare with.
+        """
         return replace(
             self,
             source=self.target,
@@ -107,42 +134,11 @@ class Observations:
             samples={split: samples.swapped() for split, samples in self.samples.items()},
             frames={split: frames.swapped() for split, frames in self.frames.items()},
             direction="backward" if self.direction == "forward" else "forward",
-            _texts={},
-            _metrics={},
         )
 
-    def texts(self, recipe: Recipe, split: str) -> TargetTexts | None:
-        """Tokens of a split's target texts, where the length rule needs them."""
-        rule = recipe.sequence.length
-        if rule not in ("ctc", "spans"):
-            return None
-        key = (rule, recipe.sequence.unit, split)
-        if key not in self._texts:
-            self._texts[key] = TargetTexts.of(self.source, self.target, self.samples[split], recipe.sequence)
-        return self._texts[key]
 
-    def rule(self, recipe: Recipe) -> LengthRule:
-        """The recipe's length rule, learned from the fit samples."""
-        return make_rule(recipe, self.source, self.target, self.frames["fit"], self.texts(recipe, "fit"))
-
-    def pairing(self, recipe: Recipe, rule: LengthRule, split: str) -> Pairing:
-        """Corresponding rows of a split."""
-        return pair_rows(recipe, rule, self.frames[split], self.samples[split].keys, self.texts(recipe, split))
-
-    def metric(self, recipe: Recipe, role: Role, pairing: Pairing) -> tuple[LocalMetric, dict[str, Any]]:
-        """Local metric of the fit rows of one side; collected once for all variants that ask for the same."""
-        asked = recipe.model_dump_json(include={"neighborhoods", "sequence", "seed"})
-        if (role, asked) not in self._metrics:
-            end = self.source if role == "source" else self.target
-            find = partial(
-                collect_metric, recipe, role, end, self.samples["fit"], self.frames["fit"], pairing, self.runtime
-            )
-            with self.timings.stage(f"neighbourhoods.{role}"):
-                self._metrics[role, asked] = find()
-        return self._metrics[role, asked]
-
-
-def check_writer(recipe: Recipe, target: HookedModel) -> None:
+def check_generation(recipe: Recipe, target: HookedModel) -> None:
     """RecipeError when a recipe says how a target is to generate that does not."""
-    if recipe.generation.settings() and (target.text_output is None or target.text_output.mode == "ctc"):
+    writes = target.text_output
+    if recipe.generation.settings() and (writes is None or writes.mode == "ctc"):
         raise RecipeError(f"generation: {recipe.target.model} generates no tokens; leave out what is set there")

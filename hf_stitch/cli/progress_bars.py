@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from hf_stitch.runtime.progress import Advance, Progress
 
-EVERY = 10.0
+EVERY = 10.0  # seconds between lines where no bar can be drawn; by hand
 
 
 def progress() -> Progress:

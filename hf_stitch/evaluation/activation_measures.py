@@ -63,11 +63,13 @@ def fit_measures(method: str, predicted: Tensor, true: Tensor, samples: np.ndarr
     ]
 
 
-def word_error_measures(heard: Sequence[str], true: Sequence[str], scope: Scope) -> list[Measure]:
-    """Word error rate of the source's own transcripts."""
-    errors = np.array([Levenshtein.distance(a.split(), b.split()) for a, b in zip(heard, true)], float)
-    words = np.array([len(b.split()) for b in true], float)
+def word_error_measures(transcripts: Sequence[str] | None, spoken: Sequence[str] | None, scope: Scope) -> list[Measure]:
+    """Word error rate of the source's own transcripts; nothing where there are none, or nobody knows what was said."""
+    if transcripts is None or spoken is None:
+        return []
+    errors = np.array([Levenshtein.distance(a.split(), b.split()) for a, b in zip(transcripts, spoken)], float)
+    words = np.array([len(b.split()) for b in spoken], float)
     return [
         scope.measure("wer", "source", split, intervals.ratio(errors[rows], words[rows], seed=scope.seed), "lower")
-        for split, rows in scope.parts(len(true))
+        for split, rows in scope.parts(len(spoken))
     ]

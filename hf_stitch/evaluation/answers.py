@@ -95,9 +95,10 @@ def _padded_spans(texts: TargetTexts | None, bucket: Sequence[int], side: str) -
     return padded
 
 
-def heard_texts(source: HookedModel, frames: Frames) -> list[str]:
-    """The source's own transcript of each sample."""
-    assert frames.path is not None
+def transcripts_of(source: HookedModel, frames: Frames) -> list[str] | None:
+    """The source's own transcript of each sample; None where it has no CTC head, or no tokenizer for it."""
+    if frames.path is None or source.tokenizer is None:
+        return None
     alphabet = alphabet_of(source)
     return [" ".join(word.text for word in words_of(frames.path[i].numpy(), alphabet)) for i in range(len(frames))]
 

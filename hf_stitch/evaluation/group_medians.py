@@ -1,4 +1,4 @@
-"""What the members of `compare` entries named `group/member` reach together: medians, minima, groups beside groups."""
+"""What the members of `compare` entries named `group/member` reach: medians, minima, groups beside groups."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hf_stitch.report.measure import Measure
 Key = tuple[str, str, str]  # name, split, direction
 
 
-def together(measures: Sequence[Measure]) -> list[Measure]:
+def group_measures(measures: Sequence[Measure]) -> list[Measure]:
     """Median and range of every measure as `group/median`; of the coordinates' correlation also the minimum, and how
     many times farther from 1 it is in a later group than in the first."""
     found: list[Measure] = []

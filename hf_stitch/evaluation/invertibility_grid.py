@@ -23,7 +23,7 @@ STEPS = "The map goes in steps, or by operations of which there is no forward de
 NAMES = ("condition_median", "condition_95", "condition_max", "singular_share")
 
 
-def invertibility_over_grid(fitted: Fitted, observations: Observations) -> tuple[list[Measure], dict[str, Any]]:
+def invertibility_over_grid(fitted: Fitted) -> tuple[list[Measure], dict[str, Any]]:
     """Condition numbers of the map, and drawings of them and of both networks'.
 
     Returns:
@@ -31,10 +31,11 @@ def invertibility_over_grid(fitted: Fitted, observations: Observations) -> tuple
         `{"jacobian": {"source" | "map" | "target": {axes, low, high, condition, singular, inside, wider}}}`, or
         `{"jacobian": {"absent": why}}`. Where inputs are not of 1 or 2 numbers, what `invertibility_at_samples` gives.
     """
+    observations = fitted.observations
     ends = (observations.source, observations.target)
     boxes = [_box(observations, side) for side in (0, 1)]
     if boxes[0] is None:
-        measures, drawings = invertibility_at_samples(fitted, observations)
+        measures, drawings = invertibility_at_samples(fitted)
         return measures, {"jacobian": drawings}
     with observations.timings.stage("evaluate.jacobian"):
         parts: dict[str, Any] = {}
@@ -50,7 +51,7 @@ def invertibility_over_grid(fitted: Fitted, observations: Observations) -> tuple
         drawn = {name: _drawn(*parts[name]) for name in ("source", "map", "target") if name in parts}
     measures = []
     for split, key in (("domain", "inside"), ("domain/wider", "wider")) if "map" in drawn else ():
-        scope = Scope(split, observations.direction, fitted.recipe.seed)  # type: ignore[arg-type]
+        scope = Scope(split, observations.direction, fitted.recipe.seed)
         numbers = drawn["map"][key]
         measures += [
             scope.measure(name, fitted.label, split, Interval(numbers[name], None, None, numbers["n"]), "lower")

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_stitch.activations.observations import Observations
 from hf_stitch.evaluation.answer_kinds.base import Scope
 from hf_stitch.evaluation.answers import planned
 from hf_stitch.evaluation.statistics import intervals
@@ -16,14 +15,13 @@ from hf_stitch.geometry.invertibility.jacobians import condition, jacobians, lea
 from hf_stitch.geometry.subsets import evenly_spaced
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.report.measure import Measure
-from hf_stitch.stitching.pairing import activation_sets
 
 ROWS = 128  # held-out rows, each of another sample
 MIN_ROWS = 5  # of which quantiles are told
 SPLIT = "activations"
 
 
-def invertibility_at_samples(fitted: Fitted, observations: Observations) -> tuple[list[Measure], dict[str, Any]]:
+def invertibility_at_samples(fitted: Fitted) -> tuple[list[Measure], dict[str, Any]]:
     """Condition numbers of the map at test activations, along the leading principal directions of the fitted ones.
 
     Returns:
@@ -31,13 +29,14 @@ def invertibility_at_samples(fitted: Fitted, observations: Observations) -> tupl
         the fitted variance along those directions; nothing where there is no test, or hardly any, or the
         map has no derivative.
     """
+    observations = fitted.observations
     if "test" not in observations.frames:
         return [], {}
     with observations.timings.stage("evaluate.jacobian"):
-        points = _held_out_rows(fitted, observations)
+        points = _held_out_rows(fitted)
         if len(points) < MIN_ROWS:
             return [], {}
-        directions, held = leading(_fitted_rows(fitted, observations))
+        directions, held = leading(_fitted_rows(fitted))
         layer = fitted.model.layer
         steps = points.new_zeros(len(points), directions.shape[1])
         found = jacobians(lambda moved: layer.predict(points + moved @ directions.T), steps)
@@ -46,7 +45,7 @@ def invertibility_at_samples(fitted: Fitted, observations: Observations) -> tupl
     everywhere = torch.ones(len(points), dtype=torch.bool, device=points.device)
     values = condition(found, everywhere)
     odd = singular(values, None, everywhere)
-    scope = Scope(SPLIT, observations.direction, fitted.recipe.seed)  # type: ignore[arg-type]
+    scope = Scope(SPLIT, observations.direction, fitted.recipe.seed)
     numbers = values.cpu().numpy()
     bounds = {
         "condition_median": intervals.quantile(numbers, 0.5, scope.seed),
@@ -59,23 +58,20 @@ def invertibility_at_samples(fitted: Fitted, observations: Observations) -> tupl
     return measures, {"rows": drawing | {"inside": facts | {"condition_max": float(numbers.max()), "n": len(numbers)}}}
 
 
-def _fitted_rows(fitted: Fitted, observations: Observations) -> Tensor:
+def _fitted_rows(fitted: Fitted) -> Tensor:
     """(n, m) float64 source rows of the fit."""
-    rows, _ = activation_sets(
-        observations.source, observations.target, observations.frames["fit"], fitted.pairing, (None, None)
-    )
-    return rows.values.double().to(observations.runtime.device)
+    rows, _ = fitted.correspondence.rows("fit")
+    return rows.values.double().to(fitted.observations.runtime.device)
 
 
-def _held_out_rows(fitted: Fitted, observations: Observations) -> Tensor:
+def _held_out_rows(fitted: Fitted) -> Tensor:
     """(n, m) float64 source rows of the test, one of each of at most ROWS samples, in the samples' order."""
+    observations, texts = fitted.observations, fitted.correspondence.texts("test")
     frames, model, draw = observations.frames["test"], fitted.model, np.random.default_rng(fitted.recipe.seed)
     chosen = set(evenly_spaced(len(frames), min(len(frames), ROWS)).tolist())
     found = {}
     with torch.no_grad():
-        for bucket, values, _, plan in planned(
-            model, frames, observations.texts(fitted.recipe, "test"), observations.runtime
-        ):
+        for bucket, values, _, plan in planned(model, frames, texts, observations.runtime):
             rows = model.rule.rows(values, plan)
             for i, sample in enumerate(bucket):
                 own = rows[i][plan.used[i]]

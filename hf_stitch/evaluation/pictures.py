@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from hf_stitch.activations.observations import Observations
-from hf_stitch.evaluation.answers import stitched_answers
-from hf_stitch.evaluation.references import References
+from hf_stitch.activations.frames import Answers, Frames
+from hf_stitch.evaluation.answer_kinds.base import References
+from hf_stitch.loading.samples import Samples
 from hf_stitch.models.modeling_stitched import StitchedModel
-from hf_stitch.recipe.recipe import Recipe
 
 DRAWN = 8
+TITLES = {"nearest": "nearest fit sample", "nearest-pair": "nearest known pair"}
 
 
 def grid_of(config: Any, outputs: int) -> tuple[int, int] | None:
@@ -27,29 +27,31 @@ def grid_of(config: Any, outputs: int) -> tuple[int, int] | None:
     return int(shape[0]), int(shape[1])
 
 
-def pictures(model: StitchedModel, recipe: Recipe, observations: Observations, own: References) -> dict[str, Any]:
-    """Rows of pictures of evenly spread test samples, for the report; empty where the answers are no pictures.
+def pictures(
+    model: StitchedModel, samples: Samples, frames: Frames, answers: Answers, own: References
+) -> dict[str, Any]:
+    """Rows of pictures of evenly spread samples, for the report; empty where the answers are no pictures.
+
+    Args:
+        answers: the model's (n, k).
 
     Returns:
         `{"shape": [h, w], "samples": names, "rows": {title: pictures}}`; a picture is base64 of h * w grey levels.
     """
-    grid = None if own.script else grid_of(observations.target.model.config, own.numbers.shape[1])
+    if not isinstance(answers, Tensor) or not isinstance(frames.output, Tensor):
+        return {}
+    grid = grid_of(model.config.target, frames.output.shape[1])
     if grid is None:
         return {}
-    samples, frames = observations.samples["test"], observations.frames["test"]
     chosen = np.unique(np.linspace(0, len(samples) - 1, min(DRAWN, len(samples)) + 1).astype(int)[:-1])
-    stitched = stitched_answers(model, frames, observations.texts(recipe, "test"), observations.runtime)
     rows: dict[str, np.ndarray] = {}
-    given = grid_of(observations.source.model.config, np.size(samples.source(0)))
-    if given == grid:
+    if grid_of(model.config.source, np.size(samples.source(0))) == grid:
         rows["source's input"] = np.stack(samples.batch(chosen.tolist(), 0))
-    assert isinstance(stitched, Tensor)
-    rows["stitched"] = stitched.numpy()[chosen]
+    rows["stitched"] = answers.numpy()[chosen]
     if own.truth is not None:
         rows["what should be answered"] = own.truth[chosen]
-    rows["target's own answer"] = own.numbers.numpy()[chosen]
-    titles = {"nearest": "nearest fit sample", "nearest-pair": "nearest known pair"}
-    rows |= {titles[name]: answers[chosen] for name, answers in own.retrieved.items()}
+    rows["target's own answer"] = frames.output.numpy()[chosen]
+    rows |= {title: own.controls[name][chosen] for name, title in TITLES.items() if name in own.controls}
     low, high = min(row.min() for row in rows.values()), max(row.max() for row in rows.values())
     return {
         "shape": list(grid),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from hf_stitch.evaluation.answer_kinds.base import Better, Scope
+from hf_stitch.evaluation.answer_kinds.base import Better, ErrorMeasure, Scope
 from hf_stitch.evaluation.statistics import intervals
 from hf_stitch.evaluation.statistics.intervals import LEVEL, RESAMPLES, Interval
 from hf_stitch.geometry.subsets import evenly_spaced
@@ -15,7 +15,6 @@ from hf_stitch.report.measure import Measure
 
 ABSTAIN = 0.02  # what the measures abstain below
 BINS, PROBE_BINS, POINTS = 8, 2, 60
-Kind = Literal["agreement", "output_mse", "token_agreement"]  # the measure in which errors are told
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,9 @@ class OodAnswers:
     errors: np.ndarray | None = None
 
 
-def trust_measures(method: str, trust: np.ndarray, errors: np.ndarray, kind: Kind, scope: Scope) -> list[Measure]:
+def trust_measures(
+    method: str, trust: np.ndarray, errors: np.ndarray, kind: ErrorMeasure, scope: Scope
+) -> list[Measure]:
     """Abstentions, and answers kept and refused.
 
     Args:
@@ -54,7 +55,7 @@ def trust_measures(method: str, trust: np.ndarray, errors: np.ndarray, kind: Kin
 
 
 def _by_trust(
-    method: str, split: str, errors: np.ndarray, refused: np.ndarray, kind: Kind, scope: Scope
+    method: str, split: str, errors: np.ndarray, refused: np.ndarray, kind: ErrorMeasure, scope: Scope
 ) -> list[Measure]:
     """Agreement or error of what is kept and of what is refused (n,) bool, where there is any."""
     measures, share = [], kind != "output_mse"
@@ -68,7 +69,7 @@ def _by_trust(
 
 
 def ood_measures(
-    method: str, ood_inputs: dict[str, OodAnswers], trust: np.ndarray, kind: Kind, direction: Any, seed: int
+    method: str, ood_inputs: dict[str, OodAnswers], trust: np.ndarray, kind: ErrorMeasure, direction: Any, seed: int
 ) -> list[Measure]:
     """Abstentions on inputs of another kind, and how well trust (n,) of the test tells them from it."""
     measures = []

@@ -3,44 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hf_stitch.activations.observations import Observations
+from hf_stitch.evaluation.answers import stitched_answers
 from hf_stitch.evaluation.measure_variant import measure_variant
 from hf_stitch.evaluation.references import make_references, reference_measures
-from hf_stitch.experiments.fit_variant import fit_variant
-from hf_stitch.models.fitted import Cutter, Fitted
+from hf_stitch.experiments.fit_variant import fit_saved, fit_variant
+from hf_stitch.models.fitted import Fitted, SharedHalves
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.measure import Measure
+from hf_stitch.stitching.correspondence import Correspondence, Shared
 
 
 class Comparison:
-    """Observations with their references: fits variants and measures them on validation and test."""
+    """A recipe's observations with their references: fits variants and measures them on validation and test."""
 
-    def __init__(self, observations: Observations) -> None:
-        self.observations = observations
-        self.cutter = Cutter(observations)
-        self.references = {
-            split: make_references(observations, split) for split in observations.frames if split != "fit"
-        }
+    def __init__(self, recipe: Recipe, observations: Observations) -> None:
+        self.recipe, self.observations = recipe, observations
+        self.halves, self.shared = SharedHalves(observations), Shared()
+        held_out = [split for split in observations.frames if split != "fit"]
+        self.references = {split: make_references(recipe, observations, split) for split in held_out}
 
-    def serves(self, recipe: Recipe) -> bool:
-        """True when a variant runs on these models and data."""
-        own = self.observations.recipe
-        return (recipe.source, recipe.target, recipe.data) == (own.source, own.target, own.data)
+    def correspondence(self, recipe: Recipe) -> Correspondence:
+        """Which rows belong together under a variant."""
+        return Correspondence(self.observations, recipe, self.shared)
 
     def fit(self, label: str, recipe: Recipe) -> Fitted:
-        return fit_variant(label, recipe, self.observations, self.cutter)
+        """Fit a variant that is only compared."""
+        return fit_variant(label, self.correspondence(recipe), self.halves)
+
+    def fit_saved(self) -> Fitted:
+        """Fit the recipe's own method, with all that is saved with it."""
+        label, recipe = self.recipe.variants()[0]
+        return fit_saved(label, self.correspondence(recipe), self.halves, self.recipe.fingerprint())
+
+    def answered(self, fitted: Fitted) -> Fitted:
+        """The same with its answers on validation and test: they are computed here, and nowhere else."""
+        seen, answers = self.observations, {}
+        for split in self.references:
+            with seen.timings.stage(f"evaluate.{fitted.label}"):
+                texts = fitted.correspondence.texts(split)
+                answers[split] = stitched_answers(fitted.model, seen.frames[split], texts, seen.runtime)
+        return replace(fitted, answers=answers)
 
     def measure(self, fitted: Fitted) -> list[Measure]:
-        return measure_variant(fitted, self.observations, self.references)
+        """All measures of a variant that has its answers."""
+        with self.observations.timings.stage(f"evaluate.{fitted.label}"):
+            return measure_variant(fitted, self.references)
 
     def reference_measures(self) -> list[Measure]:
         """What the references reach."""
-        return [m for split, own in self.references.items() for m in reference_measures(self.observations, split, own)]
+        return [
+            measure
+            for split, own in self.references.items()
+            for measure in reference_measures(self.recipe, self.observations, split, own)
+        ]
+
+    def serves(self, recipe: Recipe) -> bool:
+        """True when a variant is about the same models and data, whichever way they are compared."""
+        own = self.recipe
+        return (recipe.source, recipe.target, recipe.data) == (own.source, own.target, own.data)
 
     def swapped(self) -> Comparison:
-        """The same trial from target to source."""
-        return Comparison(self.observations.swapped())
+        """The same comparison from target to source."""
+        return Comparison(self.recipe, self.observations.swapped())
 
 
 def choose(measures: Sequence[Measure], labels: Sequence[str]) -> dict[str, str] | None:

@@ -13,11 +13,9 @@ from hf_stitch.activations.collection import output_of, to_device
 from hf_stitch.activations.frames import Answers
 from hf_stitch.activations.observations import Observations
 from hf_stitch.errors import ArtifactError, DataError
-from hf_stitch.evaluation.answer_kinds.base import Scope
 from hf_stitch.evaluation.answers import stacked
-from hf_stitch.evaluation.measure_variant import answer_measures
-from hf_stitch.evaluation.references import make_references, reference_measures
-from hf_stitch.evaluation.trust import trust_measures_of
+from hf_stitch.evaluation.references import make_references, reference_measures, scope_of
+from hf_stitch.evaluation.trust import measure_trust
 from hf_stitch.models.answering import text_output_of, write
 from hf_stitch.models.cost import cost_of
 from hf_stitch.models.hub.repository import local
@@ -29,6 +27,7 @@ from hf_stitch.runtime.environment import environment, peak_memory
 from hf_stitch.runtime.progress import Progress
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.timings import Timings
+from hf_stitch.stitching.correspondence import Correspondence
 
 
 def evaluate(
@@ -57,26 +56,26 @@ def evaluate(
     runtime, timings = Runtime.start(device, None, progress), Timings()
     model = model.to(runtime.device).eval()
     with timings.stage("total"):
-        observations = Observations.open(recipe, runtime, timings, ("test",)).collect()
-        own = make_references(observations, "test")
-        answers = _answers(model, observations)
-        samples = observations.samples["test"]
-        scope = Scope("test", "forward", recipe.seed, samples.groups)
-        measures = reference_measures(observations, "test", own)
-        measures += answer_measures(recipe.label, answers, own, observations, "test", scope)
+        seen = Observations.open(recipe, runtime, timings, ("test",)).collect()
+        references, scope = make_references(recipe, seen, "test"), scope_of(recipe, seen, "test")
+        correspondence, kind = Correspondence(seen, recipe), references.kind
+        answers = _answers(model, seen)
+        measures = reference_measures(recipe, seen, "test", references)
+        measures += kind.measures(recipe.label, kind.read(answers), references, scope)
         if model.trust is not None:
-            measures += trust_measures_of(model, recipe, recipe.label, observations, own, answers)[0]
+            frames, texts = seen.frames["test"], correspondence.texts("test")
+            measures += measure_trust(recipe.label, model, frames, texts, answers, kind, scope, runtime)[0]
     return Report(
         recipe={"name": recipe.name, **recipe.plain()},
         fingerprint=recipe.fingerprint(),
         environment=environment(runtime),
         timings=dict(timings),
         memory_peak_bytes=peak_memory(),
-        parameters=cost_of(model, observations.source, observations.target),
+        parameters=cost_of(model, seen.source, seen.target),
         measures=measures,
         verdict=judge(measures, recipe.label, asked=recipe.plain()),
         chosen=None,
-        notes=samples.notes,
+        notes=seen.notes,
     )
 
 
@@ -97,17 +96,17 @@ def _with_data(model: StitchedModel, data: Mapping[str, Any] | None) -> Recipe:
     return recipe
 
 
-def _answers(model: StitchedModel, observations: Observations) -> Answers:
-    samples, frames = observations.samples["test"], observations.frames["test"]
-    preparer = observations.source.preparer
-    if model.rule.state.length == "spans":
-        preparer = preparer.with_target_tokenizer(observations.target.tokenizer)
+def _answers(model: StitchedModel, seen: Observations) -> Answers:
+    samples, frames = seen.samples["test"], seen.frames["test"]
+    preparer = seen.source.preparer
+    if model.rule.facts.needs_target_spans:
+        preparer = preparer.with_target_tokenizer(seen.target.tokenizer)
     rows: dict[int, Tensor] = {}
     writes = text_output_of(model) is not None
-    with observations.runtime.progress.stage("answers", len(samples)) as advance, torch.no_grad():
+    with seen.runtime.progress.stage("answers", len(samples)) as advance, torch.no_grad():
         for bucket in frames.buckets:
-            said = [samples.said(i) for i in bucket] if model.rule.state.stride else None
-            inputs = to_device(preparer.batch([samples.source(i) for i in bucket], said), observations.runtime)
+            said = [samples.said(i) for i in bucket] if model.rule.needs_times else None
+            inputs = to_device(preparer.batch([samples.source(i) for i in bucket], said), seen.runtime)
             if model.rule.state.target_length == "oracle":
                 inputs["target_lengths"] = frames.target.lengths[list(bucket)]
             advance(len(bucket))

@@ -11,31 +11,20 @@ import torch
 
 from hf_stitch.activations.observations import Observations
 from hf_stitch.errors import StitchError
-from hf_stitch.evaluation.answers import stitched_answers
-from hf_stitch.evaluation.error_profile import error_profile
-from hf_stitch.evaluation.examples import examples
-from hf_stitch.evaluation.group_medians import together
-from hf_stitch.evaluation.invertibility_grid import invertibility_over_grid
-from hf_stitch.evaluation.pictures import pictures
-from hf_stitch.evaluation.trust import measure_trust
+from hf_stitch.evaluation.group_medians import group_measures
 from hf_stitch.experiments.comparison import Comparison
-from hf_stitch.experiments.fit_trust import fit_trust
-from hf_stitch.experiments.make_report import _report
+from hf_stitch.experiments.diagnose import diagnose, drawn
+from hf_stitch.experiments.make_report import make_report
 from hf_stitch.experiments.output_folder import check_output_folder, open_folder, save_model
 from hf_stitch.geometry.diffusion.engine import engine
-from hf_stitch.geometry.subsets import evenly_spaced
-from hf_stitch.loading.provenance import licence_of
 from hf_stitch.models.fitted import Fitted
-from hf_stitch.models.hub.map_only import MAP_ONLY, pin_revisions
 from hf_stitch.models.modeling_stitched import StitchedModel
-from hf_stitch.models.tasks import task_of
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.measure import Measure
 from hf_stitch.report.report import Report
 from hf_stitch.runtime.progress import Progress
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.timings import Timings
-from hf_stitch.stitching.layers.diffusion import SHOWN
 
 
 def fit(
@@ -66,18 +55,18 @@ def fit(
     if folder is not None and check_output_folder(folder, asked):
         return StitchedModel.from_pretrained(folder).eval(), Report.load(folder / "report.json")
     for _, variant in asked.variants():
-        engine(variant.stitch.engine or "torch")  # a missing package is told before any work
+        engine(variant.stitch.get("engine") or "torch")  # a missing package is told before any work
     torch.manual_seed(asked.seed)
     runtime, timings = Runtime.start(device, dtype, progress), Timings()
     with timings.stage("total"):
-        observations = Observations.open(asked, runtime, timings)
+        opened = Observations.open(asked, runtime, timings)
         if folder is not None and runtime.is_main:
             open_folder(folder, asked)
-        observations.collect()
+        seen = opened.collect()
         if asked.directions == "both":
-            observations.swapped()  # refuses models that cannot be swapped now, not after the fit
-        main, measures, diagnostics = _fit_all(asked, observations, folder)
-    report = _report(asked, observations, main, measures, diagnostics)
+            seen.swapped()  # refuses models that cannot be swapped now, not after the fit
+        main, measures, diagnostics = _fit_all(asked, Comparison(asked, seen), folder)
+    report = make_report(asked, main, measures, diagnostics)
     if folder is not None and runtime.is_main:
         from hf_stitch.report.rendering.write_report import write_report
 
@@ -89,73 +78,50 @@ def fit(
 
 
 def _fit_all(
-    asked: Recipe, observations: Observations, folder: Path | None
+    asked: Recipe, comparison: Comparison, folder: Path | None
 ) -> tuple[Fitted, list[Measure], dict[str, Any]]:
     """The recipe's own method first, so that nothing of it is lost if a comparison fails; then all others."""
-    (label, recipe), *others = asked.variants()
-    comparison = Comparison(observations)
-    main = comparison.fit(label, recipe)
-    main.model.config.fingerprint = asked.fingerprint()  # of all that was asked, comparisons included
-    trust = fit_trust(main, observations)
-    if recipe.save == MAP_ONLY:
-        pin_revisions(main.model.config, main.model.prefix, main.model.suffix)
-    if folder is not None and observations.runtime.is_main:
-        save_model(folder, main.model, observations.source, observations.target)
+    seen = comparison.observations
+    main = comparison.fit_saved()
+    if folder is not None and seen.runtime.is_main:
+        save_model(folder, main.model, seen.source, seen.target)
+    main = comparison.answered(main)
     measures = comparison.reference_measures() + comparison.measure(main)
-    diagnostics: dict[str, Any] = {
-        "fits": {main.label: main.diagnostics},
-        "licences": {"source": licence_of(asked.source), "target": licence_of(asked.target)},
-        "task": task_of(observations.source, observations.target),
-        "warnings": [],
-    }
-    if trust:
-        diagnostics["trust"] = trust
-    found, drawings = invertibility_over_grid(main, observations)
-    measures, diagnostics = measures + found, diagnostics | drawings
-    if "test" in comparison.references:
-        own = comparison.references["test"]
-        answers = stitched_answers(
-            main.model, observations.frames["test"], observations.texts(recipe, "test"), observations.runtime
-        )
-        diagnostics.update(error_profile(observations, own, answers))
-        if written := examples(observations, own, answers):
-            diagnostics["written"] = written
-        found, drawings = measure_trust(main, observations, own, answers)
-        measures, diagnostics = measures + found, diagnostics | drawings
-        if drawn := pictures(main.model, main.recipe, observations, comparison.references["test"]):
-            diagnostics["pictures"] = {"forward": drawn}
-    if (colour := observations.samples["fit"].colour) is not None:
-        diagnostics["colour"] = [colour[i] for i in evenly_spaced(len(colour), min(len(colour), SHOWN)).tolist()]
-    for label, recipe in others:
-        observations.runtime.progress.note(f"comparing with {label}")
+    found, diagnostics = diagnose(main, comparison.references.get("test"))
+    measures += found
+    for label, recipe in asked.variants()[1:]:
+        seen.runtime.progress.note(f"comparing with {label}")
         with _kept_going(label, diagnostics):
-            other = (
-                comparison
-                if comparison.serves(recipe)
-                else Comparison(Observations.open(recipe, observations.runtime, Timings()).collect())
-            )
-            fitted = other.fit(label, recipe)
-            measures += other.measure(fitted)
-            diagnostics["fits"][label] = fitted.diagnostics
-            if recipe.directions == "both" and other is not comparison:
-                back = other.swapped()
-                measures += back.measure(back.fit(label, recipe))
+            measures += _compared(label, recipe, comparison, diagnostics)
     if asked.directions == "both":
         measures += _backward(asked, comparison.swapped(), diagnostics)
-    return main, measures + together(measures), diagnostics
+    return main, measures + group_measures(measures), diagnostics
+
+
+def _compared(label: str, recipe: Recipe, comparison: Comparison, diagnostics: dict[str, Any]) -> list[Measure]:
+    """One comparison on the same observations, or on its own where it is about other models or data."""
+    runtime, other = comparison.observations.runtime, comparison
+    if not comparison.serves(recipe):
+        other = Comparison(recipe, Observations.open(recipe, runtime, Timings()).collect())
+    fitted = other.answered(other.fit(label, recipe))
+    measures = other.measure(fitted)
+    diagnostics["fits"][label] = dict(fitted.diagnostics)
+    if recipe.directions == "both" and other is not comparison:
+        back = other.swapped()
+        measures += back.measure(back.answered(back.fit(label, recipe)))
+    return measures
 
 
 def _backward(asked: Recipe, back: Comparison, diagnostics: dict[str, Any]) -> list[Measure]:
     """The variants that fitted, from target to source; only measured, not saved."""
     measures = back.reference_measures()
     for label, recipe in asked.variants():
-        if back.serves(recipe) and label in diagnostics["fits"]:  # others went both ways on benches of their own
+        if back.serves(recipe) and label in diagnostics["fits"]:  # others went both ways by themselves
             with _kept_going(label, diagnostics, " backward"):
-                fitted = back.fit(label, recipe)
+                fitted = back.answered(back.fit(label, recipe))
                 measures += back.measure(fitted)
                 if label == asked.label and "pictures" in diagnostics:
-                    drawn = pictures(fitted.model, recipe, back.observations, back.references["test"])
-                    diagnostics["pictures"]["backward"] = drawn
+                    diagnostics["pictures"]["backward"] = drawn(fitted, back.references["test"])
     return measures
 
 

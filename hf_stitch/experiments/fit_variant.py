@@ -1,4 +1,4 @@
-"""One variant of a recipe: fit its layer, then measure it on every split."""
+"""Fits one variant of a recipe: its map, its stitched model, and for the one that is saved its trust gauge."""
 
 from __future__ import annotations
 
@@ -9,67 +9,86 @@ import numpy as np
 import torch
 
 from hf_stitch.activations.activation_set import ActivationSet
-from hf_stitch.activations.local_metrics import Role
+from hf_stitch.activations.frames import Role
 from hf_stitch.activations.observations import Observations
 from hf_stitch.errors import FitError
+from hf_stitch.experiments.fit_trust import fit_trust
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.models.assembly import assemble
-from hf_stitch.models.fitted import Cutter, Fitted
+from hf_stitch.models.fitted import Fitted, SharedHalves
+from hf_stitch.models.hub.map_only import MAP_ONLY, pin_revisions
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.runtime.timings import Timings
+from hf_stitch.stitching.correspondence import Correspondence
 from hf_stitch.stitching.layers.diffusion import shown
 from hf_stitch.stitching.layers.fit_layer import fit_layer
-from hf_stitch.stitching.layers.layer import options_of
-from hf_stitch.stitching.lengths.learn import fit_special
-from hf_stitch.stitching.lengths.rule import LengthRule
-from hf_stitch.stitching.pairing import Pairing, activation_sets
-
-NEEDS_ROWS = ("rbf", "diffusion")
+from hf_stitch.stitching.layers.layer import StitchingLayer
+from hf_stitch.stitching.pairing import Pairing
 
 
-def fit_variant(label: str, recipe: Recipe, observations: Observations, cutter: Cutter) -> Fitted:
+def fit_variant(
+    label: str, correspondence: Correspondence, halves: SharedHalves, fingerprint: str | None = None
+) -> Fitted:
     """Fit one variant on the fit split.
+
+    Args:
+        fingerprint: of the whole recipe, for the model that is saved.
 
     Raises:
         FitError: fewer rows than the method needs, before any neighbour is run.
         StitchError: a rule or method that does not suit these models.
     """
-    timings = observations.timings
-    with timings.stage("pairing"):
-        rule = observations.rule(recipe)
-        pairing = observations.pairing(recipe, rule, "fit")
-    check_rows(recipe, observations, rule, len(pairing), len(pairing.pairs))
-    summaries: dict[str, Any] = {}
+    recipe, seen = correspondence.recipe, correspondence.observations
+    with seen.timings.stage("pairing"):
+        pairing = correspondence.fitted
+    check_rows(correspondence, len(pairing), len(pairing.pairs))
     metrics: list[LocalMetric | None] = [None, None]
+    summaries: dict[str, Any] = {}
     for side, role in enumerate(mapped_sides(recipe)):
-        metrics[side], summaries[role] = observations.metric(recipe, role, pairing)
-    with timings.stage(f"fit.{label}"):
-        source, target = activation_sets(
-            observations.source, observations.target, observations.frames["fit"], pairing, (metrics[0], metrics[1])
-        )
-        if recipe.stitch.shuffle is not None:
-            target = shuffled(target, recipe.stitch.shuffle)
-        layer = fit_layer(
-            recipe.stitch.method,
-            source,
-            target,
-            landing=recipe.stitch.landing,
-            fill=recipe.sequence.fill,
-            steps=rule.state.slice,
-            options=recipe.stitch.options(),
-            rows=observations.runtime.rows,
-        )
-        rule = fit_special(rule, observations.source, observations.frames["fit"], observations.texts(recipe, "fit"))
-    for mapped in ("source", "target"):  # of the first variant that has maps: the recipe's own, where it is one
-        if "seconds" in (notes := layer.diagnostics.get(mapped, {})):
-            timings.setdefault(f"diffusion_map.{mapped}", notes["seconds"])
-    _note_inputs(layer.diagnostics, observations, pairing)
-    model = assemble(recipe, cutter.halves(recipe.sequence.length == "ctc"), layer, rule)
+        metrics[side], summaries[role] = correspondence.metric(role)
+    with seen.timings.stage(f"fit.{label}"):
+        layer = fit_map(recipe, *correspondence.rows("fit", (metrics[0], metrics[1])), seen, correspondence.rule.steps)
+        rule = correspondence.whole_rule()
+    _note_seconds(layer, seen.timings)
+    needs_head = recipe.sequence.facts.needs_ctc_head
+    model = assemble(recipe, halves.halves(needs_head), layer, rule, fingerprint).to(seen.runtime.device)
+    found = {**_with_inputs(layer.diagnostics, seen, pairing), "neighbourhoods": summaries}
     few = [f"{role}: {one['scarce']}" for role, one in summaries.items() if "scarce" in one]
-    layer.diagnostics["warnings"] = [*layer.diagnostics.get("warnings", []), *few]
-    found = {**layer.diagnostics, "neighbourhoods": summaries, "rows": len(pairing), "dropped_words": pairing.dropped}
+    found |= {"warnings": [*layer.diagnostics.get("warnings", []), *few]}
+    found |= {"rows": len(pairing), "dropped_words": pairing.dropped}
     if rule.predictor is not None:
         found["target_length"] = rule.predictor.spec
-    return Fitted(label, recipe, model.to(observations.runtime.device), pairing, found)
+    return Fitted(label, model, correspondence, found)
+
+
+def fit_saved(label: str, correspondence: Correspondence, halves: SharedHalves, fingerprint: str) -> Fitted:
+    """Fit the variant that is saved: with its trust gauge, and with pinned halves where the map alone is stored.
+
+    Raises:
+        StitchError: as `fit_variant` and `fit_trust`.
+    """
+    fitted = fit_variant(label, correspondence, halves, fingerprint)
+    trust = fit_trust(fitted.model, correspondence)
+    if correspondence.recipe.save == MAP_ONLY:
+        pin_revisions(fitted.model.config, fitted.model.prefix, fitted.model.suffix)
+    return replace(fitted, trust=trust)
+
+
+def fit_map(
+    recipe: Recipe, source: ActivationSet, target: ActivationSet, observations: Observations, steps: int = 1
+) -> StitchingLayer:
+    """The recipe's stitching layer on corresponding rows, each of so many timesteps."""
+    asked = recipe.stitch
+    return fit_layer(
+        asked.method,
+        source,
+        target if asked.shuffle is None else shuffled(target, asked.shuffle),
+        landing=asked.landing,
+        fill=recipe.sequence.fill,
+        steps=steps,
+        options=asked.options(),
+        rows=observations.runtime.rows,
+    )
 
 
 def shuffled(rows: ActivationSet, seed: int) -> ActivationSet:
@@ -80,30 +99,36 @@ def shuffled(rows: ActivationSet, seed: int) -> ActivationSet:
     return replace(rows, values=rows.values[order], metric=metric, full=full)
 
 
-def _note_inputs(diagnostics: dict[str, Any], observations: Observations, pairing: Pairing) -> None:
-    """Beside the coordinates of a map: the inputs of the same rows, where they are one or two numbers to draw."""
-    samples = observations.samples["fit"]
+def _note_seconds(layer: StitchingLayer, timings: Timings) -> None:
+    """Seconds of the maps of the first variant that has any: the recipe's own, where it is one."""
+    for role in ("source", "target"):
+        if "seconds" in (notes := layer.diagnostics.get(role, {})):
+            timings.setdefault(f"diffusion_map.{role}", notes["seconds"])
+
+
+def _with_inputs(diagnostics: dict[str, Any], observations: Observations, pairing: Pairing) -> dict[str, Any]:
+    """What a layer found; beside the coordinates of a map the inputs of the same rows, where they can be drawn."""
+    samples, found = observations.samples["fit"], dict(diagnostics)
     for side, role in enumerate(("source", "target")):
         if samples.preparers[side].modality == "vector" and "coordinates" in (notes := diagnostics.get(role) or {}):
             inputs = np.stack(samples.batch(pairing.keys[shown(len(pairing)), 0].tolist(), side))
             if inputs.shape[1] <= 2:
-                notes["inputs"] = inputs.tolist()
+                found[role] = {**notes, "inputs": inputs.tolist()}
+    return found
 
 
 def mapped_sides(recipe: Recipe) -> list[Role]:
     """The sides of which a local metric is needed."""
-    if recipe.stitch.method != "diffusion" or recipe.neighborhoods.kind == "none":
-        return []
-    sides = recipe.stitch.sides or options_of("diffusion")["sides"].default
-    return ["source", "target"] if sides == "both" else ["source"]
+    return [] if recipe.neighborhoods.kind == "none" else list(recipe.stitch.metric_sides())
 
 
-def check_rows(recipe: Recipe, observations: Observations, rule: LengthRule, rows: int, samples: int) -> None:
+def check_rows(correspondence: Correspondence, rows: int, samples: int) -> None:
     """FitError when so many rows of so many samples are fewer than the recipe's method needs."""
-    width = len(observations.source.features or range(observations.source.point.width)) * rule.join
-    if recipe.stitch.method in NEEDS_ROWS and rows < width + 1:
+    source, asked = correspondence.observations.source, correspondence.recipe.stitch
+    width = len(source.features or range(source.point.width)) * correspondence.rule.join
+    if asked.keeps_rows and rows < width + 1:
         raise FitError(
-            f"stitch.method: {recipe.stitch.method} needs more rows than features: {rows} rows came from "
+            f"stitch.method: {asked.method} needs more rows than features: {rows} rows came from "
             f"{samples} samples, {width + 1} are needed for {width} features; give more samples, fewer "
             "features (source.features: {every: k}), or method: affine"
         )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hf_stitch.activations.observations import Observations
-from hf_stitch.evaluation.examples import cut_short
+from hf_stitch.evaluation.examples import texts_cut_off
 from hf_stitch.experiments.comparison import choose
 from hf_stitch.models.cost import cost_of
 from hf_stitch.models.fitted import Fitted
@@ -16,14 +15,13 @@ from hf_stitch.report.verdict.judge import judge
 from hf_stitch.runtime.environment import environment, peak_memory
 
 
-def _report(
-    asked: Recipe, observations: Observations, main: Fitted, measures: list[Measure], diagnostics: dict[str, Any]
-) -> Report:
+def make_report(asked: Recipe, main: Fitted, measures: list[Measure], diagnostics: dict[str, Any]) -> Report:
+    """The report of a recipe whose own method is `main`."""
+    seen = main.observations
     rivals = [label for label, recipe in asked.variants() if _same_question(asked, recipe)]
     comparable = [label for label in rivals if "@oracle" not in label]  # nobody has the true length at run time
     chosen = choose(measures, comparable)
-    notes = [note for samples in observations.samples.values() for note in samples.notes]
-    notes += cut_short(observations) + diagnostics.get("warnings", [])
+    notes = seen.notes + texts_cut_off(seen) + diagnostics.get("warnings", [])
     if main.diagnostics["dropped_words"]:
         notes.append(f"{main.diagnostics['dropped_words']} words of the fit texts were not recognised and left out")
     if chosen and chosen["method"] != main.label:
@@ -34,10 +32,10 @@ def _report(
     return Report(
         recipe={"name": asked.name, **asked.plain()},
         fingerprint=asked.fingerprint(),
-        environment=environment(observations.runtime),
-        timings=dict(observations.timings),
+        environment=environment(seen.runtime),
+        timings=dict(seen.timings),
         memory_peak_bytes=peak_memory(),
-        parameters=cost_of(main.model, observations.source, observations.target),
+        parameters=cost_of(main.model, seen.source, seen.target),
         measures=measures,
         verdict=judge(measures, main.label, asked=asked.plain(), rivals=rivals),
         chosen=chosen or {"method": main.label, "split": "none", "measure": "the recipe's own"},

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-NOISE = 1e-10  # variances below this share of the largest are rounding, and never inverted
+NOISE = 1e-10  # by hand: variances below this share of the largest are rounding, and never inverted
 
 
 def _principal_rows(buffer: Tensor) -> tuple[Tensor, Tensor]:

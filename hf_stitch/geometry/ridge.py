@@ -10,7 +10,8 @@ from torch import Tensor
 from hf_stitch.errors import FitError
 from hf_stitch.geometry.linalg import eigh
 
-RIDGES = tuple(10.0 ** (half / 2) for half in range(-24, 7))  # candidates of `auto`, relative to the mean variance
+# Candidates of `auto`, relative to the mean variance: from what float64 can hardly tell from 0 to far too much.
+RIDGES = tuple(10.0 ** (half / 2) for half in range(-24, 7))
 
 
 class NormalEquations:

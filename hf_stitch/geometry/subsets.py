@@ -21,7 +21,8 @@ def evenly_spaced(rows: int, pairs: int | None, dtype: torch.dtype = torch.float
     return torch.linspace(0, rows - 1, pairs, dtype=dtype).round().long()
 
 
-SAME = 1e-13  # squared distance, as a share of the largest squared length, that is rounding
+# Squared distance, as a share of the largest squared length, that is rounding: some hundred eps of float64.
+SAME = 1e-13
 
 
 def farthest_points(points: Tensor, count: int) -> Tensor:

@@ -13,6 +13,9 @@ from hf_stitch.errors import HookError
 from hf_stitch.hooks.points import HookPoint, denormalise, normalise, pick, put, resolve, uncompiled
 
 
+# Raising ends a pass in every family that was tried, and nothing else does: `output_hidden_states` runs all layers,
+# even when indices are asked for. It is caught in the same call, hence inside whatever wraps the model: an exception
+# that passes through DDP's own forward leaves gradients unsynchronised, without a word.
 class _Enough(BaseException):
     """Leaves a forward pass early; a BaseException, so that no `except Exception` of a model swallows it."""
 
@@ -100,6 +103,7 @@ def replaced(model: nn.Module, point: HookPoint, value: Tensor) -> Iterator[None
     model = uncompiled(model)
     calls, done = [0], False
 
+    # Several passes may run inside (beams, a check of several batches): calls are counted anew in each.
     def begin(_module: nn.Module, _args: Any) -> None:
         calls[0] = 0
 
@@ -124,6 +128,8 @@ def replaced(model: nn.Module, point: HookPoint, value: Tensor) -> Iterator[None
 
 def overwritten(output: Any, point: HookPoint, value: Tensor) -> Any:
     """A copy of a module's output with the activation `value` in it, in its own layout, dtype and container."""
+    # The container is kept, since one layer returns a tensor in one version of transformers and a tuple in another,
+    # and callers unpack it (XLNet's (h, g), T5's (h, position_bias)).
     old = pick(output, point.output)
     if point.features is not None and value.shape[-1] == len(point.features) != point.width:
         whole = normalise(old, point.layout)

@@ -108,6 +108,7 @@ def generate_from(
             mask = torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)
         values, mask = left_padded(values, mask)
         return own.generate(inputs_embeds=values.to(own.dtype), attention_mask=mask.long(), **kwargs)
+    # The encoder stays, of stubs where it was cut: `generate` runs it once on its main input and keeps the states.
     with starting(own, plan, values, mask) as inputs:
         main = inputs[next(iter(plan["inputs"]["tensors"]))]
         extra = {key: inputs[key] for key in ("attention_mask",) if key in inputs}
@@ -116,6 +117,7 @@ def generate_from(
 
 def left_padded(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Values (b, t, m) and mask (b, t) with each row's padding before its real positions, as generation needs it."""
+    # New tokens come after the last position: with padding there they would follow padding.
     order = mask.long().argsort(dim=1, stable=True)
     rows = torch.arange(len(values), device=values.device)[:, None]
     values, mask = values[rows, order], mask[rows, order]

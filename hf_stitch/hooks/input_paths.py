@@ -71,6 +71,7 @@ def _reach(model: nn.Module, point: HookPoint, make: MakeInputs) -> set[str]:
     found = set()
     for key, value in inputs.items():
         if isinstance(value, Tensor):
+            # rows exchanged, no noise: every value stays one that the model may be given
             other = capture(model, [point], inputs | {key: value.flip(0)})[0]
             if not torch.equal(plain, other):
                 found.add(key)
@@ -87,7 +88,7 @@ def _after_encoder(model: nn.Module, make: MakeInputs, main: list[str], drop: bo
         extra: dict[str, Any] = {}
         if MASK in _arguments(model) and raw.ndim == 2:
             extra[MASK] = torch.ones(raw.shape, dtype=torch.long, device=raw.device)
-            extra[MASK][-1, raw.shape[1] * 3 // 5 :] = 0
+            extra[MASK][-1, raw.shape[1] * 3 // 5 :] = 0  # by hand: a mask that is all ones is dropped by some models
         with quiet(model):
             states = model.get_encoder()(raw, **extra)[0]  # type: ignore[operator]
         kept = {key: value for key, value in inputs.items() if not (drop and key in main)}

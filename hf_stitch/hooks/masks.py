@@ -25,6 +25,7 @@ def timestep_mask(model: PreTrainedModel, attention_mask: Tensor | None, activat
         return torch.ones(batch, length, dtype=torch.bool, device=device)
     if attention_mask.shape[1] == length:
         return attention_mask.bool()
+    # Lengths, not the models' `_get_feature_vector_attention_mask`: that makes nearly all frames of an empty row real.
     name = "_get_feat_extract_output_lengths"
     shorten = getattr(model, name, None) or getattr(getattr(model, "encoder", None), name, None)
     if shorten is not None:

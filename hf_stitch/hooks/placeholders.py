@@ -34,6 +34,8 @@ class _Running:
     calls: list[int] = field(default_factory=lambda: [0])
 
 
+# A context variable and no argument: stubs lie deep in a model whose own code calls them with its own arguments. And no
+# attribute of theirs: a model may run in two threads, and nothing of a run is saved or copied with it.
 _running: ContextVar[_Running | None] = ContextVar("hf_stitch_suffix", default=None)
 
 
@@ -78,12 +80,13 @@ class Placeholder(nn.Module):
         super().__init__()
         self.pruned_name = name
         self.pruned_class = type(original).__name__
+        # Only plain data: a tensor or module held here would be saved with the model, or keep alive what was pruned.
         for key, value in vars(original).items():
             if key.startswith("_") or key in ("training", "pruned_name", "pruned_class"):
                 continue
             if key == "config" or _is_plain(value):
                 setattr(self, key, value)
-        if hasattr(original, "main_input_name"):
+        if hasattr(original, "main_input_name"):  # `generate` asks the encoder for it, pruned or not
             self.main_input_name = original.main_input_name
         self.training = original.training
 
@@ -106,6 +109,8 @@ class Absent(Placeholder):
         )
 
 
+# A stub for each module, where a shorter ModuleList would do for many models: loops over layers index
+# `config.layer_types` by their own counter (Gemma, Qwen), which a slice would shift.
 class Stub(Placeholder):
     """Gives zeros shaped like the output of the module that was here."""
 
@@ -132,6 +137,7 @@ class Injection(Stub):
         return overwritten(zeros(self.spec, state, args, kwargs), self.point, state.values)
 
 
+# A class and no closure: `starting` tells by it that a model was cut.
 class InjectionHook:
     """A forward hook that puts the activation in where the hook module itself has to stay (T5's first block)."""
 
@@ -166,6 +172,8 @@ class Gate:
 def gate(module: nn.Module, point: HookPoint, specs: Sequence[Any]) -> None:
     """Put a gate before a module, in place; `specs` are the outputs of its calls up to the point's own."""
     own = type(module)
+    # Hooks cannot keep a module from running, and Python looks `__call__` up in the class, so the class is exchanged;
+    # it keeps the old one's name, by which `_no_split_modules` lists the layers that stay on one device.
     module.__class__ = type(own.__name__, (Gate, own), {"__module__": own.__module__, "gate_of": own})
     module.gate_point, module.gate_specs = point, list(specs)  # type: ignore[assignment]
 
@@ -177,7 +185,7 @@ def ungate(module: nn.Module) -> None:
 
 
 def disable_checkpointing(model: nn.Module) -> None:
-    """Take layers that hold vacant modules (T5's first block) out of gradient checkpointing, in place.
+    """Take layers that hold placeholders (T5's first block) out of gradient checkpointing, in place.
 
     The backward pass would run them a second time, when no suffix run is under way.
     """
@@ -190,6 +198,7 @@ def zeros(spec: Any, state: _Running, args: Sequence[Any] = (), kwargs: Mapping[
     """An output of zeros; floats have the dtype of the activation that is put in."""
 
     def make(dims: list[symbolic_shapes.Dim], dtype: torch.dtype) -> Tensor:
+        # not the recorded dtype: the model may have been cast (bfloat16, autocast) since it was traced
         kind = state.values.dtype if dtype.is_floating_point else dtype
         sizes = [symbolic_shapes.size(d, state.batch, state.length) for d in dims]
         return torch.zeros(sizes, dtype=kind, device=state.values.device)

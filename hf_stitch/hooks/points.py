@@ -66,6 +66,7 @@ class HookPoint:
 
 def uncompiled(model: nn.Module) -> nn.Module:
     """The plain model behind torch.compile: a hook added after its first compiled call would silently do nothing."""
+    # Dynamo guards no hooks of modules (`skip_nnmodule_hook_guards`), so it goes on with the code that it made before.
     return getattr(model, "_orig_mod", model)
 
 
@@ -131,6 +132,7 @@ def select_features(spec: str | Mapping[str, int] | Sequence[int] | None, width:
 def pick(output: Any, which: int | str | None) -> Tensor:
     """The tensor that `which` means in the output of a module."""
     if isinstance(output, Tensor):
+        # 0 too: a layer that gave (h,) when the point was named may give h in another version of transformers
         found: Any = output if which in (None, 0) else None
     elif isinstance(output, Mapping):
         keys = list(output)
@@ -152,7 +154,7 @@ def put(output: Any, which: int | str | None, tensor: Tensor) -> Any:
         return tensor
     place: Any = first_tensor(output) if which is None else which
     if isinstance(output, Mapping):
-        new: Any = copy.copy(output)
+        new: Any = copy.copy(output)  # a ModelOutput stays one: its users read attributes
         new[list(output)[place] if isinstance(place, int) else place] = tensor
         return new
     items = list(output)

@@ -51,6 +51,7 @@ def plan_prefix(model: nn.Module, points: Sequence[HookPoint], make_inputs: Make
         trace.point(point.module, point.output)
     log = trace.traces[0]
     names = [canonical(model, point.name) for point in points]
+    # By order of calls, not of registration: modules are often registered in another order than they run in.
     end = max(log.left[name][point.call] for name, point in zip(names, points))
     reached = {name for name, times in log.entered.items() if times[0] < end}
     with quiet(model):
@@ -61,13 +62,14 @@ def plan_prefix(model: nn.Module, points: Sequence[HookPoint], make_inputs: Make
             with removed(model, vacant, dropped):
                 try:
                     found = [capture(model, points, inputs) for inputs, _ in cases]
-                except Exception:
+                except Exception:  # whatever a trial raises, the part it took out is needed
                     return False
             return all(same(a, b) for f, (_, e) in zip(found, cases) for a, b in zip(f, e))
 
         absent = largest_working(
             _unreached(trace, reached), lambda trial: works(trial, []), lambda name: members(trace.modules, name)
         )
+        # What a module holds itself has no call of its own that could be missed (Wav2Vec2's masked_spec_embed): tried.
         candidates = own_parameters(model, owners([*names, *absent]))
         dropped = largest_working(candidates, lambda trial: works(absent, trial))
     return {
@@ -104,6 +106,7 @@ def _cases(
     """Probe inputs with the captures they give."""
     described = describe_inputs(model, trace.inputs)
     found = list(trace.inputs)
+    # A padded batch too: what only masks need would be found needless on full ones.
     if described["mask"] is not None:
         batch, length = COMBOS[1]
         device = next(v.device for v in found[1].values() if isinstance(v, Tensor))

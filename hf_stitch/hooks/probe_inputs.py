@@ -15,7 +15,9 @@ from hf_stitch.hooks import symbolic_shapes
 from hf_stitch.hooks.points import uncompiled
 from hf_stitch.hooks.trace import COMBOS, MakeInputs
 
-_SWITCHES = ("use_cache", "use_mems")  # states kept from call to call have no place in a stitched model
+# States kept from call to call have no place in a stitched model. Layer 0 is where a key-value cache counts its length:
+# behind a stub that stays 0, and padded generation comes out wrong (logits were seen to be off by 9.8).
+_SWITCHES = ("use_cache", "use_mems")
 _MASK = "attention_mask"
 
 
@@ -43,7 +45,7 @@ def make_inputs_for(model: nn.Module) -> MakeInputs:
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
     def make(batch: int, length: int) -> dict[str, Any]:
-        generator = torch.Generator().manual_seed(1_000_003 * batch + length)
+        generator = torch.Generator().manual_seed(1_000_003 * batch + length)  # one seed for each size in use
         inputs: dict[str, Any] = dict(switches)
         if shape is None:
             assert vocabulary is not None
@@ -77,7 +79,9 @@ def special_ids(config: Any) -> set[int]:
 
 
 def _random_tokens(config: Any, vocabulary: int, batch: int, length: int, generator: torch.Generator) -> Tensor:
+    # None of them: BART's classifiers want one number of end tokens in every row, and padding tokens move positions.
     special = special_ids(config) | {_end_token(config)}
+    # 4096 by hand: enough different ones, whatever the vocabulary
     ordinary = torch.tensor([i for i in range(min(vocabulary, 4096)) if i not in special] or [0])
     ids = ordinary[torch.randint(len(ordinary), (batch, length), generator=generator)]
     end = _end_token(config)
@@ -113,6 +117,7 @@ def _float_shape(model: nn.Module, config: Any, key: str) -> list[symbolic_shape
         return [batch, getattr(vision, "num_channels", 3), height, width]
     if key in ("input_values", "input_features") and hasattr(config, "num_mel_bins"):
         if hasattr(config, "max_source_positions") and not hasattr(config, "input_feat_per_channel"):
+            # Whisper takes one length only, which its convolutions halve
             return [batch, config.num_mel_bins, 2 * config.max_source_positions]
         if key == "input_values" and hasattr(config, "max_length"):
             return [batch, config.max_length, config.num_mel_bins]
@@ -188,6 +193,7 @@ def dummy_inputs(
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     inputs: dict[str, Any] = dict(described["constants"])
+    # The model's main input, not `inputs_embeds`: Wav2Vec2, HuBERT and ViT have none and take it without a word.
     for key, tensor in described["tensors"].items():
         sizes = [symbolic_shapes.size(d, batch, length) for d in tensor["tensor"]]
         kind = getattr(torch, tensor["dtype"])

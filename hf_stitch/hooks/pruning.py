@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hf_stitch.errors import HookError
 from hf_stitch.hooks.points import resolve
 
-PLAN_VERSION = 1
+PLAN_VERSION = 1  # saved models hold their plans: raised when those before can no longer be carried out
 _TRAINING_NOISE = {"layerdrop": 0.0, "encoder_layerdrop": 0.0, "decoder_layerdrop": 0.0, "apply_spec_augment": False}
 
 
@@ -64,6 +64,7 @@ def _split(model: nn.Module, name: str) -> tuple[nn.Module, str]:
 @contextmanager
 def removed(model: nn.Module, vacant: Mapping[str, nn.Module], dropped: Iterable[str]) -> Iterator[None]:
     """The model with modules and parameters taken out; everything is put back afterwards."""
+    # Every place: with only one of a shared module's taken out, its weights would stay and be saved.
     swaps = [(places(model, resolve(model, name)), resolve(model, name), new) for name, new in vacant.items()]
     parameters = [(*_split(model, name),) for name in dropped]
     kept = [(owner, key, dict(owner._parameters)) for owner, key in parameters]
@@ -77,6 +78,7 @@ def removed(model: nn.Module, vacant: Mapping[str, nn.Module], dropped: Iterable
     finally:
         for owner, key, before in reversed(kept):
             owner.__dict__.pop(key, None)
+            # all anew, in their old order: optimizers number parameters by it
             owner._parameters.clear()
             owner._parameters.update(before)
         for found, old, _ in swaps:
@@ -182,4 +184,5 @@ def values_for(seen: Tensor) -> Tensor:
     """Plausible activations (b, t, m) that are not the seen ones: mixed over batch and time, with noise."""
     generator = torch.Generator().manual_seed(seen.numel())
     noise = torch.randn(seen.shape, generator=generator).to(seen.device, seen.dtype)
+    # 0.5 by hand: far enough from what was seen to move every output that depends on it, near enough to be plausible
     return seen.flip(0, 1) + 0.5 * seen.std() * noise

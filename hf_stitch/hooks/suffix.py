@@ -49,7 +49,7 @@ def run_suffix(
 
     Args:
         model: cut by `apply_suffix_plan`, or whole.
-        plan: of `plan_suffix`; a bare hook point is surveyed anew on each call (slow, whole models only).
+        plan: of `plan_suffix`; a bare hook point is traced anew on each call (slow, whole models only).
         values: (b, t, m) activations with all m features of the layer; cast to the model's dtype.
         mask: (b, t) bool, True where a position is real.
         kwargs: further arguments of the model, for example labels. The plan's `given` names those that must come:
@@ -86,11 +86,13 @@ def starting(
     if length is None:
         if values.shape[1] > 1 and mask is not None and not bool(mask.all()):
             raise HookError(f"{point.module} has a fixed number of positions and takes no mask; all must be real")
-        length, mask = COMBOS[0][1], None
+        length, mask = COMBOS[0][1], None  # any will do; this one was traced
     elif mask is not None and length != values.shape[1]:
         mask = input_mask(plan, mask, length)
     inputs = dummy_inputs(model, plan, batch, length, mask, values.device)
     module = resolve(uncompiled(model), point.name)
+    # A cut model has its hooks since before it was compiled, and only the activation is new; a whole one gets a hook
+    # for this run, which compiled code would not see.
     hooked = any(isinstance(hook, InjectionHook) for hook in module._forward_hooks.values())
     if hooked or isinstance(module, Gate | Injection):
         with injecting(batch, length, values, point):

@@ -90,9 +90,12 @@ def _plan(model: nn.Module, point: HookPoint, stream: Stream) -> dict[str, Any]:
     everything["stubs"] = _specs(trace, _largest(_done_before(trace, point, inside=False)))
     everything["absent"] = _never_run(model, plan | everything, trace)
     everything["dropped"] = own_parameters(model, owners([point.name, *everything["stubs"]]))
+    # All at once first, since a trial is a forward pass over every case. Where that fails the parts are tried one after
+    # the other: what may be dropped depends on what is a stub.
     if works(**everything):
         return plan | everything
     plan["inject"] = lean if works(inject=lean) else "hook"
+    # A hook module that has to stay (T5's first block makes the bias of all others) may still hold parts that need not.
     done = _done_before(trace, point, inside=plan["inject"] == "hook")
     stubs = largest_working(
         _largest(done),
@@ -237,6 +240,7 @@ def _case(
         mask = torch.arange(positions, device=mask.device) < torch.tensor(counts, device=mask.device)[:, None]
         wide = input_mask(plan, mask, length)
     real = masked(trace.make_inputs(batch, length), plan["inputs"], batch, length, wide, _device(seen))
+    # Other values than the input's: on those a path round the hook point (a residual) would not be noticed.
     values = values_for(capture(model, [point], real)[0])
     with replaced(model, point, values):
         expected = _tensors(run_probe(model, real))
@@ -265,7 +269,7 @@ def _masks(plan: Mapping[str, Any], trace: ModelTrace) -> list[tuple[symbolic_sh
         device = _device(trace.inputs[1])
         row, column = torch.arange(batch, device=device)[:, None], torch.arange(length, device=device)
         found.append((COMBOS[1], column < length - 3 * row))
-        if formula == [0, 1, 0]:
+        if formula == [0, 1, 0]:  # XLNet pools at the last position, so its batches are padded on the left
             found.append((COMBOS[1], column >= 3 * row))
     return found
 

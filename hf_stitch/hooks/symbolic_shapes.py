@@ -24,6 +24,7 @@ def record(value: Any, arguments: Mapping[int | str, Any] | None = None) -> dict
         return None
     if isinstance(value, Tensor):
         found = {"tensor": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
+        # T5's blocks hand on the relative bias of the first one: so must a stub, zeros would be another bias
         same = next((key for key, other in (arguments or {}).items() if other is value), None)
         return found if same is None else found | {"from": same}
     if isinstance(value, bool | int | float | str):
@@ -41,6 +42,7 @@ def record(value: Any, arguments: Mapping[int | str, Any] | None = None) -> dict
 def fit_dim(sizes: Sequence[int], combos: Sequence[Combo]) -> Dim | None:
     """The formula of a dimension that was sizes[i] at (batch, length) = combos[i]; None when there is none."""
     (first, second), ((b1, l1), (b2, l2)) = sizes, combos
+    # In this order, the plainest first: two runs fit several formulas, and plans are verified on a third size.
     if first == second:
         return first
     if first * b2 == second * b1 and first % b1 == 0:
@@ -57,7 +59,7 @@ def fit_dim(sizes: Sequence[int], combos: Sequence[Combo]) -> Dim | None:
 
 def _shortened(sizes: tuple[int, int], lengths: tuple[int, int]) -> Dim | None:
     """The formula (length + c) // d of a sequence that a model shortens by d, rounding down or up (SEW)."""
-    for d in (2, 4, 8):
+    for d in (2, 4, 8):  # SEW squeezes by 2; the others by hand
         for c in sorted(range(1 - d, d), key=abs):
             if all((length + c) // d == n for n, length in zip(sizes, lengths)):
                 return [0, 1, c, d]

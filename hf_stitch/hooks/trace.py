@@ -36,6 +36,8 @@ class Trace:
 @contextmanager
 def quiet(model: nn.Module) -> Iterator[None]:
     """Evaluation mode and no gradients inside; every module's own training flag is put back afterwards."""
+    # Dropout and skipped layers would make no two passes alike. Frozen parts may be in evaluation mode while the rest
+    # trains, so each module's own flag comes back, not the model's.
     flags = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -79,6 +81,7 @@ def trace(model: nn.Module, inputs: Mapping[str, Any]) -> Trace:
         handles.append(module.register_forward_hook(leave, with_kwargs=True))
 
     try:
+        # named_modules gives a shared module once, so that its calls are counted under one name
         for name, module in model.named_modules():
             watch(name, module)
         with quiet(model):
@@ -210,7 +213,7 @@ def layout_of(tensor: Mapping[str, Any], module: nn.Module) -> Any:
         return ("flat", rest[0]) if fixed[0] else (f"gives {shape}, which has no feature axis", None)
     convolution = isinstance(module, _CONVOLUTIONS)
     if all(fixed):
-        # images: (b, m, h, w) unless the two equal axes come first, (b, h, w, m)
+        # no axis tells by following the length: images are (b, m, h, w) unless two equal axes come first, (b, h, w, m)
         image_last = len(rest) == 3 and rest[0] == rest[1] != rest[2]
         first: Literal[False] | bool = convolution or (len(rest) >= 3 and not image_last)
         return ("channels_first", rest[0]) if first else ("batch_first", rest[-1])

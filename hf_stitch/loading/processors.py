@@ -20,6 +20,7 @@ from hf_stitch.loading.model_classes import class_named, own_labels
 from hf_stitch.loading.models import resolve
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.token_offsets import Said, offsets, said_spans, token_spans
+from hf_stitch.recipe.sequence import facts_of
 from hf_stitch.recipe.side import Side
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Preparer:
         tokenizer: of a text model the tool, of a speech recogniser what spells its classes; else None.
         minimum: fewest audio samples that give one frame. `max_length`: most tokens, None without a limit.
         label2id: the model's own class names, None where it has only LABEL_0, LABEL_1, ...
-        target_tokenizer: the target's, for the length rule `spans`.
+        target_tokenizer: the target's, for a length rule that needs spans.
         device: where the model is; sound is resampled there.
     """
 
@@ -80,8 +81,8 @@ class Preparer:
         wanted = (getattr(config, "ends", None) or {"prefix": {}})["prefix"].get("class")
         name = class_named(wanted).main_input_name if wanted and kind == "vector" else input_name(source)
         tool = _load_tool(kind, str(folder), None)
-        rule = (getattr(config, "sequence", None) or {}).get("length")
-        other = target_tokenizer(folder) if rule == "spans" else None
+        rule = facts_of(getattr(config, "sequence", None) or {})
+        other = target_tokenizer(folder) if rule.needs_target_spans else None
         dtype = getattr(source, "dtype", None) or getattr(config, "dtype", None) or torch.float32
         return cls.of(kind, source, name, tool, dtype, other)
 
@@ -129,7 +130,7 @@ class Preparer:
 
         Args:
             raws: (t,) float arrays at `rate`; strings; (d,) numbers; or pictures.
-            said: the words of each sound with their times, for the length rule `spans`.
+            said: the words of each sound with their times, for a length rule that needs spans.
 
         Returns:
             Audio: `input_values` (b, t) float32 (or the extractor's `input_features`), `attention_mask` (b, t) int64;

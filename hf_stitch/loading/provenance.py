@@ -23,7 +23,7 @@ def data_stamp(data: Data) -> dict[str, Any]:
 
 
 HASHED_WHOLE = 16 * 2**20
-"""Files up to this many bytes are hashed whole for a fingerprint; of larger ones the header, size and time."""
+"""Files up to this many bytes are hashed whole for a fingerprint; of larger ones the header, size and time. By hand."""
 
 
 def commit_of(side: Side) -> str | None:

@@ -168,10 +168,9 @@ class Samples:
         return None if column is None else [str(text or "") for text in self.table.values(column, range(len(self)))]
 
     @property
-    def notes(self) -> list[str]:
-        """What a reader of the report should know; those about decoding grow as samples are decoded."""
-        decoded = [f"{self.name}: {len(keys)} samples {note}" for note, keys in sorted(self.changed.items())]
-        return self.remarks + decoded
+    def decoding(self) -> list[str]:
+        """How samples were changed when they were decoded, such as resampled; grows as they are."""
+        return [f"{self.name}: {len(keys)} samples {note}" for note, keys in sorted(self.changed.items())]
 
     def take(self, indices: Sequence[int]) -> Samples:
         """The samples at `indices`, in that order."""

@@ -77,8 +77,14 @@ def _described(end: HookedModel, point: HookPoint, plan: dict[str, Any]) -> dict
     }
 
 
-def assemble(recipe: Recipe, halves: Halves, layer: StitchingLayer, rule: LengthRule) -> StitchedModel:
-    """The stitched model of fitted parts; the halves are shared, not copied."""
+def assemble(
+    recipe: Recipe, halves: Halves, layer: StitchingLayer, rule: LengthRule, fingerprint: str | None = None
+) -> StitchedModel:
+    """The stitched model of fitted parts; the halves are shared, not copied.
+
+    Args:
+        fingerprint: of all that was asked, comparisons included; absent: that of this recipe.
+    """
     config = StitchedConfig(
         source=halves.prefix.config,
         target=halves.suffix.config,
@@ -87,6 +93,6 @@ def assemble(recipe: Recipe, halves: Halves, layer: StitchingLayer, rule: Length
         layer=layer.spec,
         sequence=rule.spec(),
         recipe=recipe.plain(),
-        fingerprint=recipe.fingerprint(),
+        fingerprint=fingerprint or recipe.fingerprint(),
     )
     return StitchedModel(config, halves.prefix, layer, halves.suffix, rule).eval()

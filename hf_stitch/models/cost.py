@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from hf_stitch.activations.ctc import CtcAlphabet
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.errors import HookError
 from hf_stitch.hooks.probe_inputs import make_inputs_for
@@ -19,7 +18,6 @@ from hf_stitch.models.modeling_stitched import StitchedModel
 
 POSITIONS = {"audio": 250}
 """Source positions for which is counted, 32 where a kind is not named: 5 s of sound at the usual 50 frames a second."""
-FRAMES_OF_A_WORD = 16
 
 
 def counted(work: Callable[[], Any]) -> tuple[Any, int]:
@@ -50,9 +48,8 @@ def multiply_adds(model: StitchedModel, positions: int | None = None) -> dict[st
     inputs = {name: value for name, value in made.items() if isinstance(value, Tensor)}
     (frames, mask, path), prefix = counted(lambda: model.activations(inputs))
     count = frames.shape[1]
-    if path is not None:
-        path = _words(path, CtcAlphabet.from_dict(model.rule.state.alphabet or {}))
-    plan = model.plan(mask, path, _spans(model, count, frames.device), torch.tensor([count]), frames)
+    path, spans = model.rule.rule.typical(count, path, frames.device)  # random inputs spell nothing
+    plan = model.plan(mask, path, spans, torch.tensor([count]), frames)
     values, layer = counted(lambda: model.stitch(frames, mask, plan))
     extra: dict[str, Any] = {}
     if "decoder_input_ids" in model.config.ends["suffix"]["plan"].get("given", ()):
@@ -68,23 +65,6 @@ def whole_multiply_adds(model: nn.Module, positions: int) -> int:
     if "decoder_input_ids" in inputs:
         inputs["decoder_input_ids"] = inputs["decoder_input_ids"][:, :1]
     return counted(lambda: model(**inputs))[1]
-
-
-def _spans(model: StitchedModel, count: int, device: torch.device) -> Tensor:
-    """(1, t', 2) a token for each source timestep, or where times are given a word for every 16, in audio samples."""
-    stride = model.rule.state.stride
-    starts = torch.arange(0, count, FRAMES_OF_A_WORD if stride else 1, device=device)
-    spans = torch.stack([starts, starts + (FRAMES_OF_A_WORD if stride else 1)], 1)[None]
-    return (spans * stride).long() if stride else spans
-
-
-def _words(path: Tensor, alphabet: CtcAlphabet) -> Tensor:
-    """A path (1, t) in which every 16 frames are a word of one symbol; random inputs spell nothing."""
-    place = torch.arange(path.shape[1], device=path.device) % FRAMES_OF_A_WORD
-    made = torch.full_like(path, alphabet.blank)
-    made[:, place == FRAMES_OF_A_WORD // 2] = next(iter(alphabet.symbols))
-    made[:, place == FRAMES_OF_A_WORD - 1] = alphabet.delimiter
-    return made
 
 
 def count_parameters(model: StitchedModel, source: HookedModel, target: HookedModel) -> dict[str, int]:

@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from hf_stitch.activations.frames import Answers
 from hf_stitch.activations.observations import Observations
 from hf_stitch.models.assembly import Halves, cut
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.recipe import Recipe
-from hf_stitch.stitching.pairing import Pairing
+from hf_stitch.stitching.correspondence import Correspondence
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted variant: its model, and what the fit found on the way."""
+    """A fitted variant of a recipe: a finished value.
+
+    Attributes:
+        correspondence: the rows on which it was fitted.
+        diagnostics: what the fit found on the way, as plain data.
+        trust: what is known of the model's trust gauge; None where it has none.
+        answers: the model's own, by split; there once they were computed, by `answered`.
+    """
 
     label: str
-    recipe: Recipe
     model: StitchedModel
-    pairing: Pairing
-    diagnostics: dict[str, Any]
+    correspondence: Correspondence
+    diagnostics: Mapping[str, Any]
+    trust: Mapping[str, Any] | None = None
+    answers: Mapping[str, Answers] = field(default_factory=dict)
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.correspondence.recipe
+
+    @property
+    def observations(self) -> Observations:
+        return self.correspondence.observations
 
 
-class Cutter:
-    """Cuts the two models once for all variants that need the same ends."""
+class SharedHalves:
+    """Splits the two models once for all variants that need the same halves."""
 
     def __init__(self, observations: Observations) -> None:
         self.observations = observations
         self._made: dict[bool, Halves] = {}
 
     def halves(self, needs_head: bool) -> Halves:
+        """The halves; `needs_head`: with the source's CTC head."""
         if needs_head not in self._made:
             with self.observations.timings.stage("cut"):
                 self._made[needs_head] = cut(self.observations.source, self.observations.target, needs_head)

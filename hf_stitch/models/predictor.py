@@ -23,7 +23,7 @@ from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.runtime.device import pick_device
 from hf_stitch.runtime.torchaudio_extra import trouble
 
-BATCH = 8
+BATCH = 8  # inputs that run together; by hand
 Input = Path | str | bytes
 WHY = {
     "distance": "its activations are far from all that the fit has seen",
@@ -63,9 +63,10 @@ class Predictor:
             raise RecipeError(
                 f"abstain: {abstain:g} refuses nothing, for {lowest}; give more, or fit with more samples"
             )
-        if self.model.rule.state.stride:
+        if self.model.rule.needs_times:
             raise ArtifactError(
-                f"{folder} takes the words of a sound and their times beside it (sequence.length: spans): use "
+                f"{folder} takes the words of a sound and their times beside it (sequence.length: "
+                f"{self.model.rule.state.length}): use "
                 "`hf-stitch evaluate` with columns.times, or Preparer.batch(sounds, said) and the model itself"
             )
         self.abstain = abstain

@@ -1,15 +1,19 @@
-"""What a stitched model answers, and the pipeline tasks that fit it; read from its configuration alone."""
+"""What a stitched model answers, and the pipeline tasks that fit it; read from its configuration alone.
+
+Configurations here are a `StitchedConfig`, typed as what it is made of: its module reads these functions.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+from transformers import PretrainedConfig
 
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.errors import ArtifactError
 from hf_stitch.loading.modality import modality
-
-if TYPE_CHECKING:
-    from hf_stitch.models.configuration_stitched import StitchedConfig
+from hf_stitch.recipe.sequence import facts_of
+from hf_stitch.stitching.lengths.rule import LengthRule
 
 Answer = Literal["labels", "text", "frames", "vector"]
 
@@ -29,7 +33,7 @@ CUSTOM: dict[Answer, str] = {
 }
 
 
-def generates(config: StitchedConfig) -> bool:
+def generates(config: PretrainedConfig) -> bool:
     """Whether the target generates text from its hook point."""
     suffix = config.ends["suffix"]
     if "generation" not in suffix:
@@ -40,13 +44,13 @@ def generates(config: StitchedConfig) -> bool:
     return inside_encoder and bool(getattr(config.target, "is_encoder_decoder", False))
 
 
-def continues(config: StitchedConfig) -> bool:
+def continues(config: PretrainedConfig) -> bool:
     """Whether what is generated continues the source's text in the source's own tokens."""
     suffix = config.ends["suffix"]
     return bool(suffix.get("shares_tokens")) and suffix["plan"]["inject"] == "kept" and generates(config)
 
 
-def answer_of(config: StitchedConfig) -> Answer:
+def answer_of(config: PretrainedConfig) -> Answer:
     """labels (one row of class scores), text (generated), frames (CTC classes over time), or vector (all else)."""
     if generates(config):
         return "text"
@@ -56,40 +60,39 @@ def answer_of(config: StitchedConfig) -> Answer:
     return "labels" if "Classification" in name and "Token" not in name else "vector"
 
 
-def spells(config: StitchedConfig) -> bool:
+def spells(config: PretrainedConfig) -> bool:
     """Whether the answer is in tokens of the target, which its tokenizer turns into text."""
     return answer_of(config) in ("text", "frames")
 
 
-def samples_per_position(config: StitchedConfig) -> float:
+def samples_per_position(config: PretrainedConfig) -> float:
     """Audio samples for one position of the target, where positions follow the sound evenly.
 
     Raises:
         ArtifactError: they do not, so that windows of a long sound cannot be put together position by position.
     """
-    rule, own = config.sequence, getattr(config.source, "inputs_to_logits_ratio", None)
-    steady = rule.get("target_length") == "ratio" and rule.get("slice", 1) == 1
-    even = rule.get("length") == "resample" or (rule.get("length") == "trim" and rule["ratio"] == 1)
-    if not (steady and even and own):
+    rule, own = LengthRule.from_spec(config.sequence), getattr(config.source, "inputs_to_logits_ratio", None)
+    rate = rule.rule.rate
+    if rate is None or not own:
         raise ArtifactError(
             "windows of CTC classes need a target position for every stretch of sound: sequence.length resample (or "
-            f"trim at equal rates) with target_length ratio; this model has {rule.get('length')} with "
-            f"{rule.get('target_length')}"
+            f"trim at equal rates) with target_length ratio; this model has {rule.state.length} with "
+            f"{rule.state.target_length}"
         )
-    return float(own / rule["ratio"])
+    return float(own / rate)
 
 
-def tasks_of(config: StitchedConfig) -> list[str]:
+def tasks_of(config: PretrainedConfig) -> list[str]:
     """The pipeline tasks that fit the model, a built-in one first where there is one."""
     answer, kind = answer_of(config), modality(config)
     own = [CUSTOM[answer]]
-    needs_both_tokenizers = config.sequence.get("length") == "spans"
+    needs_both_tokenizers = facts_of(config.sequence).needs_target_spans
     if needs_both_tokenizers or (answer == "text" and kind == "text" and not continues(config)):
         return own
     return [BUILT_IN[kind, answer], *own] if (kind, answer) in BUILT_IN else own
 
 
-def check_task(config: StitchedConfig, task: str | None) -> None:
+def check_task(config: PretrainedConfig, task: str | None) -> None:
     """Refuse one of the tasks named here where it does not fit; nothing is said of others.
 
     Raises:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-"""For each length rule where the target's length may come from, its default first, and the options that it takes."""
-
 
 class Part(BaseModel):
     """Base of all parts: frozen, unknown keys refused."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -25,7 +25,7 @@ from hf_stitch.recipe.rehearse import Rehearse
 from hf_stitch.recipe.sequence import RULES, Lengths
 from hf_stitch.recipe.shipped import find
 from hf_stitch.recipe.side import Side
-from hf_stitch.recipe.stitch import Method, Stitch
+from hf_stitch.recipe.stitch import DEFAULT, METHODS, AnyStitch
 
 FORMAT = 1  # raised when the meaning of a recipe key changes: old caches and outputs are then not reused
 
@@ -43,7 +43,7 @@ class Recipe(Part):
     data: Splits = Field(description="the samples")
     neighborhoods: Neighborhoods = Field(Neighborhoods(), description="for diffusion")
     sequence: Lengths = Field(Lengths(), description="lengths")
-    stitch: Stitch = Field(Stitch(), description="the map")
+    stitch: AnyStitch = Field(DEFAULT, description="the map")
     generation: Generation = Field(Generation(), description="how a target that writes text does so")
     trust: Literal["none", "distance", "cycle"] = Field(
         "distance", description="score each input by its distance from the fit; cycle: and by the way there and back"
@@ -65,11 +65,11 @@ class Recipe(Part):
             )
         if self.trust == "cycle" and self.data.validation is None:
             raise ValueError("trust: cycle needs data.validation: a map comes back too well from where it was fitted")
-        needs_metric = self.stitch.method == "diffusion"
-        if needs_metric and self.neighborhoods.kind == "none" and self.stitch.neighbours is None:
-            raise ValueError("stitch.method: diffusion needs neighborhoods of kind gaussian or jacobian; got none")
-        sides = ("source",) if self.stitch.sides == "source" else ("source", "target")
-        for side in sides if needs_metric and self.neighborhoods.kind == "given" else ():
+        if self.neighborhoods.kind == "none" and not self.stitch.accepts_euclidean():
+            raise ValueError(
+                f"stitch.method: {self.stitch.method} needs neighborhoods of kind gaussian or jacobian; got none"
+            )
+        for side in self.stitch.metric_sides() if self.neighborhoods.kind == "given" else ():
             columns = self.data.fit.columns
             if columns.neighbours is None and getattr(columns, f"{side}_neighbours") is None:
                 what = f"data.fit.columns.{side}_neighbours, or neighbours with ids"
@@ -151,7 +151,10 @@ def _variant(entry: Compare, base: Recipe) -> tuple[str, Recipe]:
     same = isinstance(stitch, dict) and stitch.get("method", base.stitch.method) == base.stitch.method
     content["stitch"] = merge(base.plain().get("stitch", {}), stitch) if same and not isinstance(entry, str) else stitch
     content["compare"] = []
-    recipe = Recipe.parse(content)
+    try:
+        recipe = Recipe.parse(content)
+    except RecipeError as error:
+        raise RecipeError(f"compare: {name}: {str(error).removeprefix('recipe: ')}") from None
     oracle = recipe.sequence.target_length == "oracle" and "@" not in name
     return name + ("@oracle" if oracle else ""), recipe
 
@@ -175,16 +178,12 @@ def _kept_for(asked: Any, sequence: Mapping[str, Any]) -> Mapping[str, Any]:
     rule = asked.get("length") if isinstance(asked, Mapping) else None
     if rule not in RULES:  # none, or a name that the schema will refuse
         return sequence
-    lengths, options = RULES[rule]
-    foreign = {key for _, own in RULES.values() for key in own} - set(options)
-    if sequence.get("target_length") not in lengths:
-        foreign.add("target_length")
-    return {key: value for key, value in sequence.items() if key not in foreign}
+    return {key: value for key, value in sequence.items() if RULES[rule].takes(key, value)}
 
 
 def _method_of(label: str) -> dict[str, str]:
     method, _, landing = label.partition("+")
-    if method not in get_args(Method) or landing not in ("", "nearest"):
-        known = [m + end for m in get_args(Method) for end in ("", "+nearest")]
+    if method not in METHODS or landing not in ("", "nearest"):
+        known = [m + end for m in METHODS for end in ("", "+nearest")]
         raise RecipeError(f"compare: unknown method {label!r}; {nearest(label, known)}; or give `name:` with overrides")
     return {"method": method, "landing": landing or "none"}

@@ -1,56 +1,175 @@
-"""The part `stitch`: the method of the map and its options."""
+"""The part `stitch`: one class of options a stitching method, with the facts of that method.
+
+A method is a class here and `stitching/layers/<method>.py`, found by its name; nothing else asks for one by name. An
+option that is absent stays None in the recipe, so that a default can be told from a wish and changes no fingerprint;
+`resolved` puts in what the method then takes.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveInt, SerializerFunctionWrapHandler, model_serializer
 
 from hf_stitch.recipe.part import Part
 
-Method = Literal["affine", "diffusion", "orthogonal", "rbf"]
+Landing = Literal["none", "nearest"]
+SideName = Literal["source", "target"]
+Pairs = Annotated[
+    PositiveInt | None, Field(description="only so many pairs, evenly spread, serve the fit; absent: all")
+]
+Landmarks = Annotated[
+    PositiveInt | None, Field(description="rows kept as centres, far from each other; absent: all, without loss")
+]
+Smoothing = Annotated[float | None, Field(ge=0, description="of the spline, in standard deviations; 0 interpolates")]
+Ridge = Annotated[Literal["auto"] | float | None, Field(description="penalty; auto: cross-validation")]
 
 
 class Stitch(Part):
-    """The stitching layer. Only the options that the method takes may be given."""
+    """What every method takes. Subclasses name the method, its facts, and its own options with their defaults."""
 
-    method: Method = Field("affine", description="ridge, diffusion maps, Procrustes, or thin-plate spline")
-    landing: Literal["none", "nearest"] = Field("none", description="nearest: snap to a target activation of the fit")
-    ridge: Literal["auto"] | float | None = Field(None, description="affine: penalty; auto: cross-validation")
-    sides: Literal["both", "source"] | None = Field(
-        None, description="diffusion: a map of both clouds, or of the source's only"
-    )
-    coordinates: PositiveInt | None = Field(None, description="diffusion: how many; absent: at most 256")
-    neighbours: Literal["grown", "all"] | PositiveInt | None = Field(
-        None,
-        description="diffusion: grown along the graph, all, or k nearest; absent: grown, or all if that is in pieces",
-    )
-    bandwidth: float | None = Field(None, gt=0, description="diffusion: kernel epsilon; absent: the 10th neighbour")
-    inverse: Literal["aligned", "target"] | None = Field(
-        None, description="diffusion: way back learned from pairs (default), or from the target's own map"
-    )
-    interpolation: Literal["nearest", "linear", "thin_plate", "nystroem", "harmonics"] | None = Field(
-        None, description="diffusion: of coordinates at new activations; default thin_plate"
-    )
-    smoothing: float | None = Field(None, ge=0, description="rbf, diffusion: of the spline, in standard deviations")
-    harmonics: Literal["keep", "drop"] | None = Field(
-        None, description="diffusion: drop leaves out coordinates that are functions of earlier ones"
-    )
-    pairs: PositiveInt | None = Field(None, description="only so many corresponding pairs serve the fit")
-    alignment: Literal["procrustes", "sign", "kabsch", "blocks", "closest_points"] | None = Field(
-        None, description="diffusion: of the two maps; absent: procrustes, or blocks below 4 pairs a coordinate"
-    )
-    landmarks: PositiveInt | None = Field(None, description="rbf, diffusion: rows kept as centres; absent: all")
+    summary: ClassVar[str] = ""
+    needs_metric: ClassVar[bool] = False  # compares rows by the local metrics of their neighbourhoods
+    keeps_rows: ClassVar[bool] = False  # one centre a row: undetermined by fewer rows than features
+    trained: ClassVar[bool] = False  # by gradient, through both halves
+    widths_equal: ClassVar[bool] = False  # maps between hook points of one width only
+    defaults: ClassVar[Mapping[str, Any]] = {}  # what an absent option is taken for, where that is not None
+
+    method: str = Field(description="the map")
+    landing: Landing = Field("none", description="nearest: snap to a target activation of the fit")
     shuffle: int | None = Field(None, description="a control: pairs are dealt at random, with this seed")
-    engine: Literal["torch", "datafold"] | None = Field(
-        None, description="diffusion: what computes the maps; datafold needs the extra of that name"
-    )
+
+    @classmethod
+    def option_names(cls) -> list[str]:
+        """Names of the options that the method has beside those of all methods."""
+        return [name for name in cls.model_fields if name not in Stitch.model_fields]
 
     def options(self) -> dict[str, Any]:
         """The method's own options that were given."""
-        given = self.model_dump(exclude_none=True)
-        return {key: value for key, value in given.items() if key not in ("method", "landing", "shuffle")}
+        return {name: value for name in self.option_names() if (value := getattr(self, name)) is not None}
+
+    def resolved(self) -> dict[str, Any]:
+        """The method's own options, all of them, the absent ones by their defaults."""
+        return {name: self.defaults.get(name) for name in self.option_names()} | self.options()
+
+    def get(self, option: str) -> Any:
+        """A given option; None where it is absent, or where the method has no such option."""
+        return self.options().get(option)
+
+    def metric_sides(self) -> tuple[SideName, ...]:
+        """The sides whose local metrics the method asks for."""
+        return ("source", "target") if self.needs_metric else ()
+
+    def accepts_euclidean(self) -> bool:
+        """Whether these options do without local metrics."""
+        return not self.needs_metric
+
+    @model_serializer(mode="wrap")
+    def _control_last(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        plain: dict[str, Any] = fields(self)  # fields of the base come first, but a control is read after the method
+        return plain | ({"shuffle": plain.pop("shuffle")} if "shuffle" in plain else {})
 
     @property
     def label(self) -> str:
         return self.method + ("+nearest" if self.landing == "nearest" else "")
+
+
+class Affine(Stitch):
+    summary = "ridge regression"
+    defaults: ClassVar = {"ridge": "auto"}
+
+    method: Literal["affine"] = "affine"  # the method of a recipe that names none
+    ridge: Ridge = None
+    pairs: Pairs = None
+
+
+class Diffusion(Stitch):
+    """`alignment: closest_points` needs no pairs, and only one side needs a map where the other is a discrete set.
+
+    `interpolation: linear` needs coordinates: 1 (and takes thin-plate splines where activations have more than one
+    feature); `nystroem` extends the source map, and goes back by thin-plate spline.
+    """
+
+    summary = "Mahalanobis diffusion maps of both clouds, aligned"
+    needs_metric = keeps_rows = True
+    defaults: ClassVar = {
+        "sides": "both",
+        "inverse": "aligned",
+        "interpolation": "thin_plate",
+        "smoothing": 0.0,
+        "harmonics": "keep",
+        "engine": "torch",
+    }
+
+    method: Literal["diffusion"]
+    sides: Literal["both", "source"] | None = Field(None, description="a map of both clouds, or of the source's only")
+    coordinates: PositiveInt | None = Field(
+        None, description="how many; absent: 256, or half the rows where there are fewer than 512"
+    )
+    neighbours: Literal["grown", "all"] | PositiveInt | None = Field(
+        None, description="grown along the graph, all, or k nearest; absent: grown, or all if that is in pieces"
+    )
+    bandwidth: float | None = Field(None, gt=0, description="kernel epsilon; absent: the 10th neighbour")
+    inverse: Literal["aligned", "target"] | None = Field(
+        None, description="way back learned from pairs, or from the target's own map"
+    )
+    interpolation: Literal["nearest", "linear", "thin_plate", "nystroem", "harmonics"] | None = Field(
+        None, description="of coordinates at new activations, and back"
+    )
+    smoothing: Smoothing = None
+    harmonics: Literal["keep", "drop"] | None = Field(
+        None, description="drop leaves out those of the first 20 coordinates that are functions of earlier ones"
+    )
+    pairs: Pairs = None
+    alignment: Literal["procrustes", "sign", "kabsch", "blocks", "closest_points"] | None = Field(
+        None, description="of the two maps; absent: procrustes, or blocks below 4 pairs a coordinate"
+    )
+    landmarks: Landmarks = None
+    engine: Literal["torch", "datafold"] | None = Field(
+        None, description="what computes the maps; datafold needs the extra of that name"
+    )
+
+    def metric_sides(self) -> tuple[SideName, ...]:
+        return ("source",) if self.sides == "source" else ("source", "target")
+
+    def accepts_euclidean(self) -> bool:
+        return self.neighbours is not None
+
+
+class Orthogonal(Stitch):
+    summary = "Procrustes: rotation, one scale and a shift"
+
+    method: Literal["orthogonal"]
+    pairs: Pairs = None
+
+
+class RBF(Stitch):
+    summary = "thin-plate spline"
+    keeps_rows = True
+    defaults: ClassVar = {"smoothing": 1.0}
+
+    method: Literal["rbf"]
+    smoothing: Smoothing = None
+    landmarks: Landmarks = None
+
+
+_Methods = Annotated[Affine | Diffusion | Orthogonal | RBF, Field(discriminator="method")]
+METHODS: dict[str, type[Stitch]] = {
+    get_args(one.model_fields["method"].annotation)[0]: one for one in get_args(get_args(_Methods)[0])
+}
+"""The options class of each method."""
+DEFAULT = Affine()
+
+
+def _named(content: Any) -> Any:
+    """A part without `method` is of the default one; an option that is null is absent, whosever it is."""
+    if not isinstance(content, Mapping):
+        return content
+    options = {name for one in METHODS.values() for name in one.option_names()}
+    kept = {key: value for key, value in content.items() if value is not None or key not in options}
+    return {"method": DEFAULT.method, **kept}
+
+
+AnyStitch = Annotated[_Methods, BeforeValidator(_named)]
+"""Any method's options, told apart by `method`."""

@@ -20,7 +20,7 @@ from hf_stitch.runtime.processes import AcceleratedRows
 from hf_stitch.runtime.progress import Progress, Silent
 from hf_stitch.runtime.sharding import Rows
 
-BARRIER_TIMEOUT = timedelta(hours=12)  # one process may factorise or solve for long while the others wait
+BARRIER_TIMEOUT = timedelta(hours=12)  # by hand: one process may factorise or solve for long while the others wait
 
 
 @dataclass(frozen=True)

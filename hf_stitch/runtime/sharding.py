@@ -15,8 +15,9 @@ import scipy.sparse as sparse
 import torch
 from torch import Tensor
 
+# By hand, as BLOCK below.
 SHARE = 8  # an eighth of a device's free memory for a block: what is made of a block needs several of its size
-LEAST = 1 << 16
+LEAST = 1 << 16  # entries of a block, however little is free
 
 
 @dataclass(frozen=True)

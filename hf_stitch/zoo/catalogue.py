@@ -18,7 +18,7 @@ from hf_stitch.zoo.speech import translations
 PREFIX = "zoo:"
 ROOT = Path(__file__).parent
 SENTIMENT_MODELS = ("xlnet-sentiment", "xlnet-sentiment-weak", "roberta-sentiment")
-PARABOLA_PAIRS = 5
+PARABOLA_PAIRS = 5  # by hand
 _MODELS = ("wav2vec2-speech", *SENTIMENT_MODELS, "bart-german",
            *(f"parabola-{side}-{pair}" for pair in range(PARABOLA_PAIRS) for side in "ab"),
            *network_names(), *cameras.network_names())  # fmt: skip

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 Progress = Callable[[str], None]
-WARM_UP = 0.08  # of all steps
+WARM_UP = 0.08  # of all steps; by hand
 RECORD = "training.json"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from local_metrics import metric_of, vectors
-from pico_recipes import listening, observations, reading
+from pico_recipes import correspondence, listening, observations, reading
 from torch import Tensor
 
 from hf_stitch.activations import collection, local_metrics
@@ -18,7 +18,9 @@ from hf_stitch.activations.neighborhoods import perturbations
 from hf_stitch.geometry.local_metrics.covariance_sketch import CovarianceSketch
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.recipe.overrides import merge
+from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.runtime.cache import cache_folder
+from hf_stitch.stitching.correspondence import Correspondence
 
 
 def inverse(metric: LocalMetric) -> Tensor:
@@ -51,9 +53,9 @@ def speech(pico_listener: Path, pico_xlnet: Path, spoken: Path) -> dict:
 
 
 def test_one_metric_for_each_paired_row_in_their_order(speech: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = observations(speech).collect()
-    pairing = opened.pairing(opened.recipe, opened.rule(opened.recipe), "fit")
-    whole, facts = metric_of(opened)
+    rows_of_all = correspondence(speech)
+    opened, pairing, recipe = rows_of_all.observations, rows_of_all.fitted, rows_of_all.recipe
+    whole, facts = rows_of_all.metric("source")
     assert len(whole) == len(pairing)
     assert whole.features == 2 * 16
     assert facts.keys() == {"dimension", "rank", "local_spectrum"}
@@ -65,21 +67,21 @@ def test_one_metric_for_each_paired_row_in_their_order(speech: dict, monkeypatch
     rows = (pairing.keys[:, 0] == lone).nonzero()[:, 0]
     inputs = opened.source.preparer.batch([opened.samples["fit"].source(lone)])
     windows = [pairing.pairs[lone].source]
-    around = local_metrics._neighborhood(opened.recipe, opened.source)
+    around = local_metrics._neighborhood(recipe, opened.source)
     key, end = [opened.samples["fit"].keys[lone]], opened.source
     deviations = perturbations(end.model, end.selected, inputs, key, around, 64)
-    alone = local_metrics._sketch(end, inputs, windows, deviations, opened.recipe)
-    asked = opened.recipe.neighborhoods
+    alone = local_metrics._sketch(end, inputs, windows, deviations, recipe)
+    asked = recipe.neighborhoods
     alike(whole.take(rows), LocalMetric.from_spectrum(*alone, asked.eta, asked.rank, around.width))
 
 
 @pytest.mark.parametrize("role", ["source", "target"])
 def test_batches_and_chunks_change_nothing(text: dict, role: Role, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, _ = metric_of(observations(text), role)
+    first, _ = metric_of(text, role)
     monkeypatch.setattr(collection, "SEQUENCE_BATCH", 5)  # other neighbours in a batch, other padding
     monkeypatch.setattr(local_metrics, "SAMPLES_AT_ONCE", {"vector": 1, "other": 1})  # one neighbour at a time
     monkeypatch.setenv("HF_STITCH_CACHE", str(cache_folder() / "again"))
-    second, _ = metric_of(observations(text), role)
+    second, _ = metric_of(text, role)
     alike(first, second)
 
 
@@ -91,13 +93,14 @@ def test_the_side_of_the_padding_changes_nothing(text: dict, role: Role, end: st
     side.preparer.tool.padding_side = sides[side.preparer.tool.padding_side]
     assert end in side.side.model
     found: list[LocalMetric] = []
-    for opened in (kept, turned):
-        opened.collect()
-        pairing = opened.pairing(opened.recipe, kept.rule(opened.recipe), "fit")
+    recipe = Recipe.parse(text)
+    first = Correspondence(kept.collect(), recipe)
+    for opened in (first.observations, turned.collect()):
+        windows = [pairs.source if role == "source" else pairs.target for pairs in first.fitted.pairs]
         part = opened.source if role == "source" else opened.target
         frames = dataclasses.replace(opened.frames["fit"], key=part.tokenizer.padding_side)  # a cache of its own
         fit = opened.samples["fit"]
-        found.append(collect_metric(opened.recipe, role, part, fit, frames, pairing, opened.runtime)[0])
+        found.append(collect_metric(recipe, role, part, fit, frames, windows, opened.runtime)[0])
     alike(*found)
 
 
@@ -105,8 +108,8 @@ def test_the_side_of_the_padding_changes_nothing(text: dict, role: Role, end: st
 def test_gaussian_metrics_become_exact_ones_in_small_neighbourhoods(request: Any, kind: str) -> None:
     few = {"data": {"fit": {"samples": 4}}, "neighborhoods": {"delta": 4e-4, "size": 24, "max_rank": 48}}
     content = merge(request.getfixturevalue(kind), few)
-    drawn, _ = metric_of(observations(content))
-    exact, _ = metric_of(observations(merge(content, {"neighborhoods": {"kind": "jacobian"}})))
+    drawn, _ = metric_of(content)
+    exact, _ = metric_of(merge(content, {"neighborhoods": {"kind": "jacobian"}}))
     assert drawn.width == exact.width == pytest.approx(1e-4)
     alike(drawn, exact, rtol=0.05)
 
@@ -114,8 +117,8 @@ def test_gaussian_metrics_become_exact_ones_in_small_neighbourhoods(request: Any
 def test_vectors_have_exact_metrics(tmp_path: Path) -> None:
     content = vectors(tmp_path)
     wide = {"neighborhoods": {"kind": "gaussian", "delta": 1e-4, "size": 4000, "max_rank": 2, "rank": 2}}
-    drawn, _ = metric_of(observations(merge(content, wide)))
-    exact, _ = metric_of(observations(merge(content, {"neighborhoods": {"kind": "jacobian", "rank": 2}})))
+    drawn, _ = metric_of(merge(content, wide))
+    exact, _ = metric_of(merge(content, {"neighborhoods": {"kind": "jacobian", "rank": 2}}))
     # exact neighbourhoods are scaled by their own width: compare the forms in units of the input
     units = drawn.width**2, exact.width**2
     first, second = inverse(drawn) * units[0], inverse(exact) * units[1]
@@ -136,42 +139,45 @@ def test_memory_does_not_grow_with_the_number_of_neighbours(
         blocks.append(deviations.shape[0] * deviations.shape[1])
 
     monkeypatch.setattr(CovarianceSketch, "add", watched)
-    metric_of(observations(merge(text, {"neighborhoods": {"size": size, "max_rank": 3}})))
+    metric_of(merge(text, {"neighborhoods": {"size": size, "max_rank": 3}}))
     assert max(held) <= 2 * 3
     # as many samples run together as are fed to one batch, however many neighbours there are
     assert max(blocks) <= 8 * local_metrics.SAMPLES_AT_ONCE["other"]  # no sample has more than 8 tokens
 
 
 def test_selected_features_have_metrics_of_their_own(text: dict) -> None:
-    whole, _ = metric_of(observations(text))
-    some, _ = metric_of(observations(merge(text, {"source": {"features": {"every": 4}}})))
+    whole, _ = metric_of(text)
+    some, _ = metric_of(merge(text, {"source": {"features": {"every": 4}}}))
     assert (whole.features, some.features) == (16, 4)
 
 
 def test_a_second_variant_asks_for_nothing_new(text: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = observations(text)
-    first, _ = metric_of(opened)
-    assert metric_of(opened)[0] is first
+    opened = correspondence(text)
+    first, _ = opened.metric("source")
+    another = Correspondence(
+        opened.observations, Recipe.parse(merge(text, {"stitch": {"method": "rbf"}})), opened.shared
+    )
+    assert another.metric("source")[0] is first
     monkeypatch.setattr(local_metrics, "_sketch", lambda *args: pytest.fail("neighbours were run again"))
-    again, _ = metric_of(observations(text))
+    again, _ = metric_of(text)
     assert torch.equal(again.factors, first.factors)
-    other = observations(merge(text, {"neighborhoods": {"eta": 0.1}}))
+    other = merge(text, {"neighborhoods": {"eta": 0.1}})
     assert metric_of(other)[0].sign == -1  # another inverse of the same covariances
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"neighborhoods": {"delta": 0.1}}, {"sequence": {"per_sample": 2}}])
 def test_other_neighbours_are_drawn_for_other_requests(text: dict, change: dict) -> None:
-    metric_of(observations(text))
+    metric_of(text)
     before = len(list(cache_folder().glob("*/metric-*")))
-    metric_of(observations(merge(text, change)))
+    metric_of(merge(text, change))
     assert len(list(cache_folder().glob("*/metric-*"))) == 2 * before
 
 
 def test_missing_parts_are_made_again(text: dict) -> None:
-    first, _ = metric_of(observations(text))
+    first, _ = metric_of(text)
     parts = sorted(cache_folder().glob("*/metric-*"))
     parts[0].unlink()
-    again, _ = metric_of(observations(text))
+    again, _ = metric_of(text)
     assert torch.equal(again.factors, first.factors)
     assert sorted(cache_folder().glob("*/metric-*")) == parts
 
@@ -179,17 +185,13 @@ def test_missing_parts_are_made_again(text: dict) -> None:
 def test_batches_without_any_row_are_left_out(speech: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples in which no word was recognised: a whole batch of them has no rows."""
     monkeypatch.setattr(collection, "SEQUENCE_BATCH", 2)
-    opened = observations(speech).collect()
-    pairing = opened.pairing(opened.recipe, opened.rule(opened.recipe), "fit")
-    frames = opened.frames["fit"]
+    rows = correspondence(speech)
+    opened = rows.observations
+    samples, frames = opened.samples["fit"], opened.frames["fit"]
     bucket = frames.buckets[1]
-    pairs = list(pairing.pairs)
-    for i in bucket:
-        pairs[i] = type(pairs[i])(pairs[i].source[:0], pairs[i].target[:0], pairs[i].position[:0])
-    kept = torch.tensor([key not in bucket for key in pairing.keys[:, 0].tolist()])
-    fewer = type(pairing)(tuple(pairs), pairing.keys[kept], pairing.dropped)
-    found, _ = opened.metric(opened.recipe, "source", fewer)
-    assert len(found) == int(kept.sum())
+    windows = [pairs.source[:0] if i in bucket else pairs.source for i, pairs in enumerate(rows.fitted.pairs)]
+    found, _ = collect_metric(rows.recipe, "source", opened.source, samples, frames, windows, opened.runtime)
+    assert len(found) == sum(map(len, windows)) < len(rows.fitted)
 
 
 def test_as_many_neighbours_run_together_as_their_length_allows() -> None:

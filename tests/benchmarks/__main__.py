@@ -2,14 +2,14 @@
 
     python -m tests.benchmarks --datafold PYTHON
 
-writes tests/benchmarks/results.json after every row and the README's tables from it at the end. PYTHON is an
-interpreter that has the extra `datafold`, which asks for older packages; without it that row stays as it was.
+writes tests/benchmarks/results.json after every row and the tables of model_cards/README.md from it at the end. PYTHON
+is an interpreter that has the extra `datafold`, which asks for older packages; without it that row stays as it was.
 `embedding` needs the extra `bench`. One that fails or takes over 200 s is told and does not stop the others; the rows
 that it had are kept.
 
     python -m tests.benchmarks splines memory          some of them
     python -m tests.benchmarks scaling --size 1000000 --limit 800   one size; this one takes about 5 GB
-    python -m tests.benchmarks --tables                nothing but the README's tables
+    python -m tests.benchmarks --tables                nothing but the tables
 
 OMP_NUM_THREADS is left as it is: unset, all cores are used, and each row says how many threads it had. Where others
 compute too, set it to 1: threads that wait for each other lose most there.
@@ -113,9 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--datafold", metavar="PYTHON", help="interpreter with the extra datafold, for datafold_kernel")
     parser.add_argument("--size", type=int, help="rows instead of the usual number")
     parser.add_argument("--limit", type=float, default=LIMIT, metavar="SECONDS", help="for one benchmark")
-    parser.add_argument("--tables", action="store_true", help="run nothing, write the README's tables")
+    parser.add_argument("--tables", action="store_true", help="run nothing, write the tables")
     parser.add_argument("--results", type=Path, default=RESULTS, help="file to keep rows in")
-    parser.add_argument("--readme", type=Path, default=ROOT / "README.md", help="file with the tables")
+    parser.add_argument("--readme", type=Path, default=ROOT / "model_cards" / "README.md", help="file with the tables")
     return parser
 
 

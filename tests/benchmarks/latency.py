@@ -22,7 +22,6 @@ from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.stitching.layers.fit_layer import fit_layer
-from hf_stitch.stitching.lengths.base import RuleState
 from hf_stitch.stitching.lengths.rule import LengthRule
 
 from .clock import Row, beside, median_times, told
@@ -79,7 +78,7 @@ def models() -> tuple[tuple[Any, Any], StitchedModel]:
     keys = torch.stack([torch.arange(64), torch.zeros(64, dtype=torch.long)], 1)
     sets = [ActivationSet(torch.randn(64, end.point.width, generator=draw), keys) for end in (source, target)]
     layer = fit_layer("affine", *sets, options={"ridge": 1.0})
-    rule = LengthRule(RuleState(length="resample", target_length="ratio", ratio=TOKENS_A_FRAME))
+    rule = LengthRule.from_spec({"length": "resample", "target_length": "ratio", "ratio": TOKENS_A_FRAME})
     return (source.model, target.model), assemble(recipe, cut(source, target, False), layer, rule)
 
 

@@ -1,4 +1,4 @@
-"""The README's tables from results.json, and nothing else."""
+"""The tables of `model_cards/README.md` from results.json, and nothing else."""
 
 from __future__ import annotations
 

@@ -33,7 +33,6 @@ from hf_stitch.report.rendering.page import page_for
 from hf_stitch.report.report import Report
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.timings import Timings
-from hf_stitch.stitching.pairing import activation_sets
 
 Map = Callable[[Tensor], Tensor]
 
@@ -220,13 +219,11 @@ def test_inputs_without_a_grid_are_asked_at_held_out_activations(
 
     content = Recipe.parse(reading(pico_roberta, pico_xlnet, written))
     observations = Observations.open(content, Runtime.start("cpu"), Timings()).collect()
-    comparison = Comparison(observations)
+    comparison = Comparison(content, observations)
     fitted = comparison.fit("affine", content)
-    measures, found = invertibility_over_grid(fitted, observations)
+    measures, found = invertibility_over_grid(fitted)
     rows = found["jacobian"]["rows"]
-    source, _ = activation_sets(
-        observations.source, observations.target, observations.frames["fit"], fitted.pairing, (None, None)
-    )
+    source, _ = fitted.correspondence.rows("fit")
     directions, held = leading(source.values)
     stretches = torch.linalg.svdvals(
         fitted.model.layer.predict(directions.T) - fitted.model.layer.predict(0 * directions.T)

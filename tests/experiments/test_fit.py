@@ -20,8 +20,7 @@ from safetensors.torch import load_file
 
 from hf_stitch.activations import observations
 from hf_stitch.errors import ArtifactError, FitError, HookError, RecipeError
-from hf_stitch.experiments import comparison as trial
-from hf_stitch.experiments import fit_variant
+from hf_stitch.experiments import comparison, fit_variant
 from hf_stitch.experiments.comparison import choose
 from hf_stitch.experiments.evaluate import evaluate
 from hf_stitch.experiments.fit import fit
@@ -193,7 +192,7 @@ def test_a_comparison_that_fails_is_told_and_loses_nothing(text: dict, direction
 
 def test_too_few_rows_are_told_before_any_neighbour_runs(text: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "hf_stitch.activations.observations.collect_metric", lambda *args: pytest.fail("neighbours were run")
+        "hf_stitch.stitching.correspondence.collect_metric", lambda *args: pytest.fail("neighbours were run")
     )
     content = merge(text, {"stitch": {"method": "diffusion"}, "data": {"fit": {"samples": 2}}})
     with pytest.raises(FitError, match=r"needs more rows than features: \d+ rows came from 2 samples, 17 are needed"):
@@ -210,12 +209,12 @@ def test_both_directions(text: dict) -> None:
 def test_what_only_fails_backward_is_told(text: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     once = fit_variant.fit_variant
 
-    def forward_only(label: str, recipe: Recipe, observations: Any, cutter: Any) -> Any:
-        if observations.direction == "backward" and label == "affine":
+    def forward_only(label: str, correspondence: Any, *rest: Any) -> Any:
+        if correspondence.observations.direction == "backward" and label == "affine":
             raise FitError("no way back")
-        return once(label, recipe, observations, cutter)
+        return once(label, correspondence, *rest)
 
-    monkeypatch.setattr(trial, "fit_variant", forward_only)
+    monkeypatch.setattr(comparison, "fit_variant", forward_only)
     _, report = run({**text, "directions": "both", "compare": ["orthogonal"]})
     assert report.notes == ["affine could not be fitted backward: no way back"]
     assert measured(report, "affine") == measured(report, "orthogonal", direction="backward") == OWN

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pico_recipes import listening, observations, reading
+from pico_recipes import correspondence, listening, observations, reading
 from pico_speech import FRAMES, RATE, STEP, say, sentences
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import WordLevel, WordPiece
@@ -32,7 +32,8 @@ from hf_stitch.models.predictor import Predictor
 from hf_stitch.recipe.overrides import merge
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.recipe.side import Side
-from hf_stitch.stitching.lengths.target_texts import samples_per_frame
+from hf_stitch.stitching.correspondence import Correspondence
+from hf_stitch.stitching.lengths.spans import samples_per_frame
 
 SPOKEN = ("a so not it", "not it", "it i a so not i")
 WRITTEN = ("the film was very good", "so bad", "i never like this boring play")
@@ -198,10 +199,9 @@ def by_times(listener: Path, target: Path, folder: Path) -> dict:
 def test_words_with_times_meet_the_frames_in_which_they_are_said(
     pico_listener: Path, pico_xlnet: Path, spoken: Path, tmp_path: Path, as_mappings: bool
 ) -> None:
-    opened = observations(by_times(pico_listener, pico_xlnet, timed(spoken, tmp_path, as_mappings))).collect()
-    rule = opened.rule(opened.recipe)
-    assert rule.state.stride == STEP
-    pairing = opened.pairing(opened.recipe, rule, "fit")
+    rows = correspondence(by_times(pico_listener, pico_xlnet, timed(spoken, tmp_path, as_mappings)))
+    opened, pairing = rows.observations, rows.fitted
+    assert rows.rule.state.stride == STEP
     assert pairing.dropped == 0
     for i, pairs in enumerate(pairing.pairs):
         text = opened.samples["fit"].target(i)
@@ -253,18 +253,19 @@ def test_times_that_cannot_be_used_are_refused(
         content["data"]["fit"]["columns"].pop(key)
     opened = observations(content)
     with pytest.raises(DataError, match=message):
-        opened.texts(opened.recipe, "fit")
+        Correspondence(opened, Recipe.parse(content)).texts("fit")
 
 
 def test_spans_from_sound_need_times(pico_listener: Path, pico_xlnet: Path, spoken: Path) -> None:
-    opened = observations({**listening(pico_listener, pico_xlnet, spoken), "sequence": {"length": "spans"}})
+    content = {**listening(pico_listener, pico_xlnet, spoken), "sequence": {"length": "spans"}}
+    opened = observations(content)
     with pytest.raises(DataError, match=r"data.fit.columns.times is missing: .* or use length: ctc"):
-        opened.texts(opened.recipe, "fit")
+        Correspondence(opened, Recipe.parse(content)).texts("fit")
 
 
 def listener_of(frames: Callable[[int], int], monkeypatch: pytest.MonkeyPatch, **tool: Any) -> Any:
     """An end that gives so many timesteps for so many audio samples."""
-    monkeypatch.setattr("hf_stitch.stitching.lengths.target_texts.capture", lambda model, points, inputs: [inputs["x"]])
+    monkeypatch.setattr("hf_stitch.stitching.lengths.spans.capture", lambda model, points, inputs: [inputs["x"]])
     preparer = SimpleNamespace(
         rate=RATE, tool=SimpleNamespace(**tool), batch=lambda raws: {"x": torch.zeros(1, frames(len(raws[0])), 1)}
     )

@@ -31,6 +31,7 @@ from hf_stitch.report.report import Report
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.timings import Timings
 from hf_stitch.stitching import pairing
+from hf_stitch.stitching.correspondence import Correspondence
 from hf_stitch.stitching.layers.fit_layer import fit_layer
 from hf_stitch.stitching.pairing import activation_sets
 
@@ -111,10 +112,10 @@ def test_mahalanobis_maps_agree_up_to_a_sign_and_euclidean_maps_do_not(make: Any
 def test_given_neighbours_are_what_jacobians_say() -> None:
     content = Recipe.load("paper/warped_inputs", ["compare=[]", "data.fit.samples=40"])
     observations = Observations.open(content, Runtime.start("cpu"), Timings(), ("fit",)).collect()
-    pairing = observations.pairing(content, observations.rule(content), "fit")
+    rows = Correspondence(observations, content)
     exact = content.model_copy(update={"neighborhoods": content.neighborhoods.model_copy(update={"kind": "jacobian"})})
-    given, _ = observations.metric(content, "source", pairing)
-    jacobian, _ = observations.metric(exact, "source", pairing)
+    given, _ = rows.metric("source")
+    jacobian, _ = Correspondence(observations, exact, rows.shared).metric("source")
     torch.testing.assert_close(given.factors.abs(), jacobian.factors.abs(), rtol=0.01, atol=0)
     assert observations.swapped().samples["fit"].near == ("near_s", "near_x")
 
@@ -211,8 +212,8 @@ def test_every_experiment_asks_how_many_pairs_it_needs(name: str) -> None:
     recipe = Recipe.load(f"paper/{name}")
     numbers: dict[str, set[int]] = {}
     for _, variant in recipe.variants():
-        if variant.stitch.pairs is not None:
-            numbers.setdefault(variant.stitch.method, set()).add(variant.stitch.pairs)
+        if (pairs := variant.stitch.get("pairs")) is not None:
+            numbers.setdefault(variant.stitch.method, set()).add(pairs)
     every = numbers["diffusion"]
     assert set(numbers) == {"diffusion", "affine", "orthogonal"}
     assert all({2**k for k in range(1, max(every).bit_length())} <= found for found in numbers.values())
@@ -291,11 +292,10 @@ def test_a_fold_is_refused_only_below_whitneys_bound() -> None:
 def test_flat_samples_pair_as_any_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = Recipe.load("paper/vector_fields", ["compare=[]", "data.fit.samples=5000"])
     observations = Observations.open(recipe, Runtime.start("cpu"), Timings(), ("fit",)).collect()
-    frames, rule = observations.frames["fit"], observations.rule(recipe)
-    quick = observations.pairing(recipe, rule, "fit")
-    rows = activation_sets(observations.source, observations.target, frames, quick, (None, None))
+    frames, known = observations.frames["fit"], Correspondence(observations, recipe)
+    quick, rows = known.fitted, known.rows("fit")
     monkeypatch.setattr(pairing, "_single", lambda frames, texts: False)
-    slow = observations.pairing(recipe, rule, "fit")
+    slow = known.pairing("fit")
     assert torch.equal(quick.keys, slow.keys)
     assert [p.source.tolist() for p in quick.pairs] == [p.source.tolist() for p in slow.pairs]
     for one, other in zip(rows, activation_sets(observations.source, observations.target, frames, slow, (None, None))):

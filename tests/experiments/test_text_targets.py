@@ -28,7 +28,7 @@ from hf_stitch.evaluation.answer_kinds.texts import (
     text_measures,
     truth_text_measures,
 )
-from hf_stitch.experiments import comparison as trial
+from hf_stitch.experiments import comparison
 from hf_stitch.experiments.evaluate import evaluate
 from hf_stitch.experiments.fit import fit
 from hf_stitch.models.modeling_stitched import StitchedModel
@@ -205,7 +205,7 @@ def test_both_ways_need_an_answer_both_ways(
 ) -> None:
     import transformers as tf
 
-    monkeypatch.setattr(trial, "fit_variant", lambda *args: pytest.fail("told only after a fit"))
+    monkeypatch.setattr(comparison, "fit_variant", lambda *args: pytest.fail("told only after a fit"))
     tf.Wav2Vec2Model.from_pretrained(pico_wav2vec2).save_pretrained(tmp_path / "ears")
     tf.AutoFeatureExtractor.from_pretrained(pico_wav2vec2).save_pretrained(tmp_path / "ears")
     ends = {"source": {"model": str(tmp_path / "ears"), "hook": "encoder.layers.0"}}

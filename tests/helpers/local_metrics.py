@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pico_recipes import correspondence
 
-from hf_stitch.activations.local_metrics import Role
-from hf_stitch.activations.observations import Observations
+from hf_stitch.activations.frames import Role
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 
 
-def metric_of(opened: Observations, role: Role = "source") -> tuple[LocalMetric, dict[str, Any]]:
-    if not opened.frames:
-        opened.collect()
-    pairing = opened.pairing(opened.recipe, opened.rule(opened.recipe), "fit")
-    return opened.metric(opened.recipe, role, pairing)
+def metric_of(content: dict[str, Any], role: Role = "source") -> tuple[LocalMetric, dict[str, Any]]:
+    """Local metrics of a recipe's fit rows, and their summary."""
+    return correspondence(content).metric(role)
 
 
 def vectors(folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Recipes between the pico models, and opened benches of them."""
+"""Recipes between the pico models, and what is seen of them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hf_stitch.recipe.overrides import merge
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.timings import Timings
+from hf_stitch.stitching.correspondence import Correspondence
 
 SPEECH_HOOK, ROBERTA_HOOK = "wav2vec2.encoder.layers.0", "roberta.encoder.layer.0"
 XLNET_HOOK, XLNET_EMBEDDING = "transformer.layer.0", "transformer.word_embedding"
@@ -50,6 +51,11 @@ def listening(source: Path, target: Path, spoken: Path, **changes: Any) -> dict[
 def observations(content: dict[str, Any], *splits: str) -> Observations:
     """Opened observations on the CPU; nothing is collected yet."""
     return Observations.open(Recipe.parse(content), Runtime.start("cpu"), Timings(), splits or ("fit",))
+
+
+def correspondence(content: dict[str, Any], *splits: str) -> Correspondence:
+    """The rows of a recipe, collected on the CPU."""
+    return Correspondence(observations(content, *splits).collect(), Recipe.parse(content))
 
 
 def saved(content: dict[str, Any], folder: Path) -> Path:

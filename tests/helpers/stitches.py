@@ -21,7 +21,6 @@ from hf_stitch.models.configuration_stitched import StitchedConfig
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.side import Side
 from hf_stitch.stitching.layers.fit_layer import fit_layer
-from hf_stitch.stitching.lengths.base import RuleState
 from hf_stitch.stitching.lengths.rule import LengthRule
 
 RATE = 16_000
@@ -78,7 +77,7 @@ def stitched(
     keys = torch.stack([torch.arange(80), torch.zeros(80, dtype=torch.long)], 1)
     rows = [ActivationSet(torch.randn(80, e.point.width), keys) for e in (source, target)]
     halves = cut(source, target, needs_head=False)
-    made = LengthRule(RuleState(**({"length": "resample", "target_length": "ratio", "ratio": 2 / 3} | (rule or {}))))
+    made = LengthRule.from_spec({"length": "resample", "target_length": "ratio", "ratio": 2 / 3} | (rule or {}))
     layer = fit_layer("affine", *rows)
     for parameter in layer.parameters():  # what is fitted to noise is next to nothing
         parameter.data = scale * torch.randn_like(parameter) / parameter.shape[-1] ** 0.5

@@ -15,7 +15,11 @@ import hf_stitch
 from hf_stitch.loading import speech_to_text_2
 from hf_stitch.loading.models import load_model
 from hf_stitch.loading.speech_to_text_2.configuration_speech_to_text_2 import Speech2Text2Config
-from hf_stitch.loading.speech_to_text_2.modeling_speech_to_text_2 import Speech2Text2ForCausalLM, Speech2Text2Positions
+from hf_stitch.loading.speech_to_text_2.modeling_speech_to_text_2 import (
+    CACHE,
+    Speech2Text2ForCausalLM,
+    Speech2Text2Positions,
+)
 from hf_stitch.loading.speech_to_text_2.tokenization_speech_to_text_2 import Speech2Text2Tokenizer
 from hf_stitch.recipe.side import Side
 
@@ -71,8 +75,9 @@ def test_positions_are_sinusoids_counted_from_behind_the_padding_id() -> None:
         torch.ones(1, 6, dtype=torch.bool), 0, torch.float32)[0, 5])  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["cache", "past_key_values"])
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_cached_steps_equal_one_uncached_pass(attention: str) -> None:
+def test_cached_steps_equal_one_uncached_pass(attention: str, name: str) -> None:
     model = composite().decoder
     model.set_attn_implementation(attention)
     states, ids = torch.randn(2, 9, 16), torch.tensor([[2, 5, 9, 11, 4], [1, 1, 2, 7, 8]])  # padding on the left
@@ -80,11 +85,11 @@ def test_cached_steps_equal_one_uncached_pass(attention: str) -> None:
     extra = {"encoder_hidden_states": states, "encoder_attention_mask": seen}
     with torch.no_grad():
         whole = model(ids, attention_mask=mask, use_cache=False, **extra)
-        assert whole.past_key_values is None
+        assert getattr(whole, CACHE) is None
         cache, steps = None, []
         for cut in (slice(0, 3), slice(3, 4), slice(4, 5)):
-            out = model(ids[:, cut], attention_mask=mask[:, : cut.stop], past_key_values=cache, use_cache=True, **extra)
-            cache = out.past_key_values
+            out = model(ids[:, cut], attention_mask=mask[:, : cut.stop], use_cache=True, **{name: cache}, **extra)
+            cache = getattr(out, CACHE)
             steps.append(out.logits)
     assert torch.allclose(torch.cat(steps, 1)[mask.bool()], whole.logits[mask.bool()], atol=1e-5)
     other = model(ids, attention_mask=mask, encoder_hidden_states=states * 2, encoder_attention_mask=seen).logits

@@ -24,8 +24,7 @@ from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.hooks.suffix import apply_suffix_plan, run_suffix
 from hf_stitch.hooks.suffix_plan import plan_suffix
 from hf_stitch.hooks.trace import probe
-from hf_stitch.models.generating import StitchedForGeneration
-from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.models.modeling_stitched import StitchedForGeneration, StitchedModel
 
 SHARED = "albert.encoder.albert_layer_groups.0.albert_layers.0#1"
 PAIRS = {

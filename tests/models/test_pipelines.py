@@ -23,8 +23,7 @@ from transformers.pipelines.pt_utils import KeyDataset
 import hf_stitch
 from hf_stitch.errors import ArtifactError, DataError, RecipeError
 from hf_stitch.loading.processors import Preparer
-from hf_stitch.models.generating import StitchedForGeneration
-from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.models.modeling_stitched import StitchedForGeneration, StitchedModel
 from hf_stitch.models.pipelines.audio_windows import Window, quiet_windows, strided_windows
 from hf_stitch.models.tasks import CUSTOM, check_task, samples_per_position, tasks_of
 from hf_stitch.runtime.import_hooks import when_loaded

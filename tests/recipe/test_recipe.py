@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,14 @@ from hf_stitch.errors import RecipeError
 from hf_stitch.recipe import recipe as recipe_module
 from hf_stitch.recipe import shipped as shipped_module
 from hf_stitch.recipe.digest import digest
-from hf_stitch.recipe.keys import recipe_keys
+from hf_stitch.recipe.keys import methods_table, recipe_keys
 from hf_stitch.recipe.overrides import apply_overrides, merge
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.recipe.shipped import find, shipped
+from hf_stitch.recipe.stitch import METHODS
 
-SHIPPED = 16
+SHIPPED, REPORTED = 16, 11
+CARDS = Path(__file__).parents[2] / "model_cards"
 TEXT = """
 # a comment
 source: {model: "zoo:a", hook: layers.1, features: {every: 2}}
@@ -89,6 +92,13 @@ UNKNOWN = {
     "stitch": ({"stitch": {"method": "rbf", "smothing": 1}}, "unknown key `stitch.smothing`; did you mean 'smoothing'"),
     "top": ({"sitch": {}}, "unknown key `sitch`; did you mean 'stitch'"),
     "deep": ({"data": {"fit": {"columns": {"labels": "x"}}}}, "`data.fit.columns.labels`; did you mean 'label'"),
+    "options": (
+        {"stitch": {"method": "rbf", "ridge": 1}},
+        "`stitch.ridge`: method rbf has no option 'ridge'; known: landmarks, smoothing",
+    ),
+    "no method": ({"stitch": {"method": None}}, "`stitch.method`: unknown value None; known: affine, "),
+    "no part": ({"stitch": 3}, "`stitch`: input should be a valid dictionary"),
+    "value": ({"stitch": {"smoothing": -1}}, "`stitch.smoothing`: input should be greater than or equal to 0; got -1"),
     "method": ({"stitch": {"method": "rfb"}}, "`stitch.method`: unknown value 'rfb'; did you mean 'rbf'"),
     "rule": ({"sequence": {"length": "trimm"}}, "did you mean 'trim'"),
     "type": ({"seed": "x"}, "`seed`: input should be a valid integer"),
@@ -124,7 +134,10 @@ def test_what_is_no_recipe_is_explained(changes: dict, message: str) -> None:
 def test_all_offenders_are_told_at_once() -> None:
     content = changed(sitch={}, seed="x")
     del content["source"]
+    content["stitch"] = {"method": "rfb", "smothing": 1}
     message = refused(content)
+    assert "unknown value 'rfb'" in message
+    assert "unknown key `stitch.smothing`; did you mean 'smoothing'" in message, "where the method is unknown too"
     assert all(part in message for part in ("`sitch`", "`seed`", "`source` is missing"))
 
 
@@ -200,7 +213,11 @@ BAD_COMPARE = {
     "unknown": ("[afine]", "unknown method 'afine'; did you mean 'affine'"),
     "landing": ("[rbf+close]", "unknown method"),
     "nameless": ("[{stitch: {method: affine}}]", "with `name:`"),
-    "key": ("[{name: x, sequence: {lenght: trim}}]", "did you mean 'length'"),
+    "key": (
+        "[{name: x, sequence: {lenght: trim}}]",
+        "compare: x: unknown key `sequence.lenght`; did you mean 'length'",
+    ),
+    "option": ("[{name: x, stitch: {method: affine, smoothing: 1}}]", "compare: x: .*affine has no option 'smoothing'"),
 }
 
 
@@ -240,3 +257,56 @@ def test_every_key_is_explained() -> None:
     assert [key for key, values, _, meaning in rows if not values or not meaning] == []
     known = {key for key, *_ in rows}
     assert {"source.hook", "data.fit.columns.label", "neighborhoods.eta", "sequence.parts", "stitch.landing"} <= known
+    assert len(known) == len(rows)
+
+
+def test_every_option_of_every_method_is_among_the_keys() -> None:
+    rows = {key: rest for key, *rest in recipe_keys()}
+    for method, one in METHODS.items():
+        for name in one.option_names():
+            takers, _, _ = rows[f"stitch.{name}"][2].partition(": ")
+            assert method in takers.split(", "), name
+        assert one.summary in rows["stitch.method"][2]
+    assert rows["stitch.smoothing"][1] == "diffusion: 0.0, rbf: 1.0"
+    assert rows["stitch.method"][:2] == [" | ".join(METHODS), "affine"]
+
+
+def test_the_table_of_methods_says_what_each_needs() -> None:
+    lines = dict(zip(METHODS, methods_table().splitlines()[2:], strict=True))
+    for method, one in METHODS.items():
+        assert lines[method].startswith(f"| `{method}`")
+        assert ("more rows than source features" in lines[method]) == one.keeps_rows
+        assert ("local metrics" in lines[method]) == one.needs_metric
+    assert "`affine` (default)" in lines["affine"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_default_is_a_value_that_could_be_given_and_changes_no_fingerprint(method: str) -> None:
+    asked = changed(stitch={"method": method, "smoothing": None}, compare=[])
+    absent = Recipe.parse(asked)
+    assert absent.plain().get("stitch", {}) == ({} if method == "affine" else {"method": method})
+    assert absent.stitch.options() == {}
+    assert absent.stitch.resolved() == dict.fromkeys(METHODS[method].option_names()) | METHODS[method].defaults
+    given = Recipe.parse(merge(asked, {"stitch": METHODS[method].defaults}))
+    assert given.stitch.resolved() == absent.stitch.resolved()
+    assert given.stitch.options() == METHODS[method].defaults
+    assert Recipe.parse(given.plain()) == given
+
+
+def test_null_is_an_absent_option_of_any_method() -> None:
+    """An override can take back what the file says, whichever method it then asks for."""
+    asked = changed(stitch={"method": "affine", "smoothing": None, "coordinates": None}, compare=[])
+    assert Recipe.parse(asked) == Recipe.parse({**changed(compare=[]), "stitch": {}})
+    assert "unknown key `stitch.smothing`" in refused(changed(stitch={"smothing": None}))
+
+
+REPORTS = [path for path in sorted(CARDS.rglob("*.json")) if "fingerprint" in json.loads(path.read_text())]
+
+
+def test_the_committed_reports_keep_their_fingerprints() -> None:
+    assert len(REPORTS) == REPORTED
+    for path in REPORTS:
+        report = json.loads(path.read_text())
+        recipe = Recipe.parse(report["recipe"])
+        assert recipe.fingerprint() == report["fingerprint"], path
+        assert recipe.plain() == report["recipe"], path

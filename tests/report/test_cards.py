@@ -14,6 +14,8 @@ from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.recipe.shipped import shipped
 from hf_stitch.report.measure import Measure
 from hf_stitch.report.rendering.card import card_for, eval_results, line, pipeline_tag, slim
+from hf_stitch.report.rendering.committed_cards import PAGES, main, with_tables
+from hf_stitch.report.rendering.summary import summary_markdown
 from hf_stitch.report.report import Report
 
 ROOT = Path(__file__).parents[2]
@@ -36,10 +38,33 @@ def test_committed_card_is_that_of_its_report(stem: str) -> None:
 def test_a_card_for_every_recipe() -> None:
     """Of every recipe that can be fitted here; those of full size name models and data of the Hub."""
     recipes = sorted(name for name in shipped() if "zoo:" in Recipe.load(name).source.model)
-    cards = sorted(path.relative_to(CARDS).with_suffix("").as_posix() for path in CARDS.rglob("*.md"))
+    cards = sorted(
+        path.relative_to(CARDS).with_suffix("").as_posix() for path in CARDS.rglob("*.md") if path.name != "README.md"
+    )
     assert recipes == cards == STEMS
     assert len(recipes) >= 3
     assert all(name.startswith("thesis/") for name in shipped().keys() - set(recipes))
+
+
+def test_fitted_folders_renew_cards_and_tables(tmp_path: Path) -> None:
+    report, fitted = reports.speech_report(), tmp_path / "fitted"
+    fitted.mkdir()
+    report.save(fitted / "report.json")
+    for page, rows in zip(PAGES, (", rows: affine, majority", "")):
+        (tmp_path / page).parent.mkdir(exist_ok=True)
+        (tmp_path / page).write_text(f"before\n<!-- table: {report.name}{rows} -->\nold\n<!-- end -->\n")
+    main([str(fitted)], tmp_path)
+    cards = tmp_path / "model_cards"
+    assert Report.load(cards / f"{report.name}.json") == slim(report)
+    assert (cards / f"{report.name}.md").read_text(encoding="utf-8") == card_for(slim(report))
+    short, whole = ((tmp_path / page).read_text(encoding="utf-8").splitlines() for page in PAGES)
+    table = summary_markdown(report).splitlines()
+    assert whole == ["before", f"<!-- table: {report.name} -->", *table, "<!-- end -->"]
+    chosen = [row for name in ("affine", "majority") for row in table if row.startswith(f"| {name} |")]
+    assert short[2:-1] == [*table[:2], *chosen]
+    assert len(chosen) == 2
+    with pytest.raises(KeyError, match="no such method"):
+        with_tables(f"<!-- table: {report.name}, rows: no such method -->\n<!-- end -->", cards)
 
 
 @pytest.mark.parametrize("make", BOTH)

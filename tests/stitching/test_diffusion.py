@@ -6,7 +6,7 @@ from clouds import circle, gaussian_metric, normal, parabola_network, rows
 from laws import holds
 from torch import Tensor, nn
 
-from hf_stitch.errors import FitError, ManifoldError
+from hf_stitch.errors import FitError, ManifoldError, RecipeError
 from hf_stitch.stitching.layers.diffusion import DiffusionLayer
 from hf_stitch.stitching.layers.fit_layer import fit_layer
 
@@ -76,7 +76,9 @@ def test_options(pair: Pair, options: dict, bound: float) -> None:
 
 
 def test_coordinates_of_either_side(pair: Pair) -> None:
+    assert pair.fit().coordinate_sides == ("source", "target")
     layer = pair.fit(sides="source", coordinates=3)
+    assert layer.coordinate_sides == ("source",)
     x = pair.sets[0].values
     assert layer.coordinates(x[None, :4]).shape == (1, 4, 3)
     with pytest.raises(FitError, match="sides: both"):
@@ -119,7 +121,7 @@ def discrete() -> Tensor:
         (None, {"pairs": 100}, FitError, "pairs: expected 1 to 60"),
         (None, {"pairs": 3, "coordinates": 4}, FitError, "4 coordinates back to activations.*at least 5 distinct rows"),
         (None, {"inverse": "target", "sides": "source"}, FitError, "sides: both"),
-        (None, {"interpolation": "cubic"}, FitError, "unknown interpolation"),
+        (None, {"interpolation": "cubic"}, RecipeError, "`interpolation`: unknown value 'cubic'; known: harmonics"),
         (None, {"interpolation": "linear", "coordinates": 2}, FitError, "takes one column, got 2"),
         (None, {"neighbours": 60}, ManifoldError, "number from 1 to 59"),
     ],

@@ -122,7 +122,7 @@ def test_words_that_do_not_fit_together_are_refused() -> None:
     ):
         with pytest.raises(FitError, match=message):
             fit_layer("diffusion", *sets, options=base | options)
-    with pytest.raises(RecipeError, match=r"alignment: unknown value 'procrust'.*procrustes"):
+    with pytest.raises(RecipeError, match=r"`alignment`: unknown value 'procrust'.*procrustes"):
         fit_layer("diffusion", *sets, options=base | {"alignment": "procrust"})
     with pytest.raises(RecipeError, match="alignment"):
         Recipe.load("paper/vector_fields", ["stitch.alignment=kabsh"])

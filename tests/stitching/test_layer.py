@@ -1,6 +1,5 @@
 """The registry, landing, fill, pairing and every refusal that all methods share."""
 
-import inspect
 from dataclasses import replace
 
 import pytest
@@ -9,8 +8,17 @@ from clouds import normal, rows
 from laws import holds, restored
 
 from hf_stitch.errors import ActivationError, ArtifactError, FitError, RecipeError
+from hf_stitch.recipe.stitch import METHODS
 from hf_stitch.stitching.layers.fit_layer import fit_layer
-from hf_stitch.stitching.layers.layer import StitchingLayer, layer_class, methods, options_of
+from hf_stitch.stitching.layers.layer import StitchingLayer, layer_class, methods
+
+LAWS: dict[str, dict] = {
+    "affine": {},
+    "diffusion": {"coordinates": 3, "neighbours": "all"},
+    "orthogonal": {},
+    "rbf": {},
+}
+"""Every method, with the options by which the laws of all layers are checked on 60 rows of 4 features."""
 
 
 def sides(n: int = 60, m: int = 4, features: int = 6):
@@ -22,24 +30,23 @@ def sides(n: int = 60, m: int = 4, features: int = 6):
 
 
 def test_registry() -> None:
-    assert methods() == ["affine", "diffusion", "orthogonal", "rbf"]
+    assert methods() == sorted(LAWS)
     assert layer_class("rbf").method == "rbf"
     with pytest.raises(RecipeError, match="did you mean 'affine'"):
         layer_class("afine")
-    assert list(options_of("affine")) == ["ridge", "pairs"]
-    assert list(options_of("orthogonal")) == ["pairs"]
     for method in methods():
-        for name, option in options_of(method).items():
-            assert option.default is not inspect.Parameter.empty, name
+        assert layer_class(method).method == method
+        layer = fit_layer(method, *sides())
+        assert set(METHODS[method].option_names()) <= set(layer.options), "what was resolved is kept"
+        assert layer.facts is METHODS[method]
 
 
-@pytest.mark.parametrize("method", ["affine", "orthogonal", "rbf", "diffusion"])
+@pytest.mark.parametrize("method", LAWS)
 @pytest.mark.parametrize("landing", ["none", "nearest"])
 @pytest.mark.parametrize("fill", ["predict", "mean", "zero", "reference"])
 def test_laws(method: str, landing: str, fill: str) -> None:
     source, target = sides()
-    options = {"coordinates": 3, "neighbours": "all"} if method == "diffusion" else {}
-    layer = fit_layer(method, source, target, landing=landing, fill=fill, options=options)
+    layer = fit_layer(method, source, target, landing=landing, fill=fill, options=LAWS[method])
     assert (layer.features_in, layer.features_out) == (4, 6)
     holds(layer, normal(7, 4, seed=3))
     found = layer(source.values)
@@ -96,6 +103,19 @@ def test_same_input_same_bytes() -> None:
         assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.parametrize("method", LAWS)
+def test_a_layer_says_of_which_sides_it_has_coordinates(method: str) -> None:
+    source, target = sides()
+    layer = fit_layer(method, source, target, options=LAWS[method])
+    both = {"source": (layer.coordinates, source), "target": (layer.target_coordinates, target)}
+    for side, (coordinates, seen) in both.items():
+        if side in layer.coordinate_sides:
+            assert coordinates(seen.values).shape[0] == 60
+        else:
+            with pytest.raises(FitError, match=f"the {method} layer has no coordinates"):
+                coordinates(seen.values)
+
+
 def test_moves_follow_devices_but_not_dtypes() -> None:
     layer = fit_layer("rbf", *sides())
     moved = torch.nn.Sequential(layer).to("meta").half()
@@ -107,7 +127,9 @@ def test_refusals() -> None:
     source, target = sides()
     with pytest.raises(RecipeError, match="no option 'smothing'; did you mean 'smoothing'"):
         fit_layer("rbf", source, target, options={"smothing": 1})
-    with pytest.raises(RecipeError, match="landing"):
+    with pytest.raises(RecipeError, match="`smoothing`: input should be greater than or equal to 0; got -1"):
+        fit_layer("rbf", source, target, options={"smoothing": -1})
+    with pytest.raises(RecipeError, match="`landing`: unknown value 'near'; did you mean 'nearest'"):
         fit_layer("rbf", source, target, landing="near")  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match="fill"):
         fit_layer("rbf", source, target, fill="median")  # type: ignore[arg-type]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,14 +19,16 @@ from torch import Tensor
 
 from hf_stitch.activations.ctc import CtcAlphabet, Word, match_words, words_of
 from hf_stitch.activations.windows import pool_windows, single_steps, split_evenly
-from hf_stitch.errors import ActivationError
-from hf_stitch.stitching.lengths.base import RuleState, SampleShape
+from hf_stitch.errors import ActivationError, ArtifactError
+from hf_stitch.recipe.sequence import RULES, Lengths, facts_of
+from hf_stitch.stitching import lengths
+from hf_stitch.stitching.lengths.base import SampleShape
+from hf_stitch.stitching.lengths.ctc import learn_pieces
 from hf_stitch.stitching.lengths.length_predictor import LengthPredictor
 from hf_stitch.stitching.lengths.position_plan import MAPPED, MEAN, PADDING, SPECIAL, Plan
 from hf_stitch.stitching.lengths.rule import LengthRule, masked_mean
 from hf_stitch.stitching.lengths.slicing import places, slices
 from hf_stitch.stitching.lengths.special_tokens import SpecialTokens
-from hf_stitch.stitching.lengths.words import learn_pieces
 
 BLANK, DELIMITER = 0, 4
 ALPHABET = CtcAlphabet(BLANK, DELIMITER, {5: "a", 6: "b", 7: "c"})
@@ -39,7 +43,7 @@ def rule(length: str, target_length: str = "", **more: Any) -> LengthRule:
     default = {"trim": "ratio", "resample": "ratio", "pool": "constant"}.get(length, length)
     if length == "ctc":
         more["alphabet"] = ALPHABET.to_dict()
-    return LengthRule(RuleState(length, target_length or default, **more))
+    return LengthRule.from_spec({"length": length, "target_length": target_length or default, **more})
 
 
 def masks(lengths: list[int], side: str = "right") -> Tensor:
@@ -444,14 +448,14 @@ def test_spans_pair_the_tokens_that_are_words() -> None:
 
 # laws of all rules
 
-RULES = [
+TABLE = [
     ("trim", {}),
     ("trim", {"slice": 2}),
     ("trim", {"target_length": "constant", "constant": 6}),
     ("trim", {"target_length": "constant", "constant": 6, "slice": 3}),
+    ("trim", {"ratio": 1.0, "slice": 2, "slicing": "strided"}),
     ("resample", {"ratio": 0.6}),
     ("resample", {"ratio": 1.7, "slice": 2}),
-    ("trim", {"ratio": 1.0, "slice": 2, "slicing": "strided"}),
     ("resample", {"ratio": 1.7, "slice": 3, "slicing": "strided"}),
     ("resample", {"target_length": "predicted"}),
     ("pool", {}),
@@ -459,19 +463,96 @@ RULES = [
     ("ctc", {"parts": 2}),
     ("ctc", {"before": [1], "after": [2]}),
     ("ctc", {"unit": "character", "blanks": True}),
+    ("ctc", {"unit": "character", "before": [1, 2], "parts": 2}),
     ("ctc", {"unit": "token", "tokens_per_character": 0.6, "parts": 2}),
+    ("ctc", {"unit": "token", "tokens_per_character": 0.6, "pieces": {"bc": [1, 1]}, "after": [2]}),
+    ("spans", {}),
+    ("spans", {"parts": 2}),
+    ("spans", {"stride": 20.0}),
 ]
 TEXTS = ["aa|bb-c|c", "-c-", "ab|"]
+TEXT_SPANS = [
+    np.array([(-1, 1), (0, 2), (2, 6), (4, 4), (7, 9), (-1, 2)]),  # a token without source, as an added word has
+    np.array([(-1, 1), (0, 3), (-1, 2)]),
+    np.array([(-1, 1), (0, 1), (1, 3), (-1, 2)]),
+]
+SIDES = [
+    pytest.param(length, state, side, id=f"{length}-{state}-{side}")
+    for length, state in TABLE
+    for side in ("left", "right")
+    if side == "right" or "stride" not in state  # sounds, which have times, are padded on the right
+]
+
+
+def test_every_rule_is_in_the_table_of_laws() -> None:
+    assert len(RULES) == 5
+    assert {length for length, _ in TABLE} == set(RULES)
+    files = {file.stem for file in Path(lengths.__path__[0]).glob("*.py")}
+    assert {file for file in files if hasattr(import_module(f"{lengths.__name__}.{file}"), "RULE")} == set(RULES)
+
+
+@pytest.mark.parametrize("length", RULES)
+def test_a_recipe_takes_what_the_facts_of_a_rule_say(length: str) -> None:
+    facts = RULES[length]
+    assert Lengths(length=length).default_length() == (facts.target_lengths or (length,))[0]
+    for known in facts.target_lengths:
+        assert Lengths(length=length, target_length=known).default_length() == known
+    assert set(facts.options) <= set(Lengths.model_fields)
+    assert facts_of({"length": length}) is facts
+    assert facts_of({}) is RULES["trim"]
+    assert not facts_of({"length": "of a later version"}).needs_target_texts
 
 
 def made_of(length: str, state: dict, padding_side: str = "right") -> LengthRule:
     made = rule(length, **state, padding_side=padding_side)
-    if "before" in state:
+    if made.rule.special_tokens:
         return made.with_special(special([1, 2], width=3))
     if state.get("target_length") == "predicted":
         lengths, pooled = torch.arange(1, 13), normal(12, 2, seed=4)
         return made.with_predictor(LengthPredictor.fit(lengths, pooled, lengths + pooled[:, 0].exp().round().long()))
     return made
+
+
+def spans_of(made: LengthRule, i: int) -> np.ndarray:
+    """(t', 2) spans of text i, in what the rule counts."""
+    spans, unit = TEXT_SPANS[i], int(made.rule.state.stride) if made.needs_times else 1
+    return np.where(spans[:, :1] < 0, spans, unit * spans)
+
+
+def told(made: LengthRule, texts: list[int], source_side: str, target_side: str = "right") -> tuple[Tensor, dict]:
+    """The mask of a batch of texts, and what a rule is told of it beside the activations."""
+    paths, mask = heard([TEXTS[i] for i in texts], source_side)
+    more: dict[str, Tensor] = {"path": paths} if made.facts.needs_ctc_head else {}
+    if made.facts.needs_target_spans:
+        found = [spans_of(made, i) for i in texts]
+        spans = torch.full((len(texts), max(map(len, found)), 2), -2)
+        for i, own in enumerate(found):
+            start = int(mask[i].int().argmax())  # the processor counts tokens of the padded batch
+            own = np.where(own[:, :1] < 0, own, own + start)
+            spans[i, masks([*map(len, found)], target_side)[i]] = torch.from_numpy(own)
+        more["spans"] = spans
+    return mask, more
+
+
+def in_the_fit(made: LengthRule, i: int, target_length: int) -> SampleShape:
+    """What the rule is told of text i in the fit, where the target says what was heard."""
+    shape = SampleShape(len(TEXTS[i]), target_length)
+    if made.facts.needs_target_spans:
+        return dataclasses.replace(shape, spans=spans_of(made, i))
+    if not made.facts.needs_ctc_head:
+        return shape
+    state, letters = made.rule.state, path(TEXTS[i])
+    words, tokens, cuts, blanks, place = [], [], [], [], len(state.before)
+    for word in (word.text for word in words_of(letters, ALPHABET)):
+        sizes = {"word": [len(word)], "character": [1] * len(word)}.get(state.unit)
+        ends = list(itertools.accumulate(sizes or (state.pieces or {}).get(word, [len(word)])))
+        words.append(word)
+        cuts.append(list(zip([0, *ends], ends)))
+        tokens.append(list(range(place, place + len(ends))))
+        place += len(ends) + state.blanks
+        blanks.append(place - 1 if state.blanks else None)
+    blanks = blanks[:-1]
+    return dataclasses.replace(shape, path=letters, words=words, word_tokens=tokens, word_cuts=cuts, blanks=blanks)
 
 
 def layered(made: LengthRule, frames: Tensor, mask: Tensor, weight: Tensor, **more: Any) -> tuple[Tensor, Plan]:
@@ -480,62 +561,165 @@ def layered(made: LengthRule, frames: Tensor, mask: Tensor, weight: Tensor, **mo
 
 
 @pytest.mark.parametrize("target_side", ["left", "right"])
-@pytest.mark.parametrize("source_side", ["left", "right"])
-@pytest.mark.parametrize(("length", "state"), RULES)
+@pytest.mark.parametrize(("length", "state", "source_side"), SIDES)
 def test_a_padded_batch_is_what_its_samples_are_alone(
     length: str, state: dict, source_side: str, target_side: str
 ) -> None:
     made = made_of(length, state, target_side)
-    paths, mask = heard(TEXTS, source_side)
-    weight = normal(2 * made.join, 3 * made.state.slice, seed=3)
+    mask, more = told(made, [0, 1, 2], source_side, target_side)
+    weight = normal(2 * made.join, 3 * made.steps, seed=3)
     frames = torch.where(mask[..., None], normal(*mask.shape, 2), 7.0)
-    out, plan = layered(made, frames, mask, weight, path=paths)
+    out, plan = layered(made, frames, mask, weight, **more)
     assert torch.equal(plan.mask, masks(plan.mask.sum(1).tolist(), target_side))
     assert not out[~plan.mask].any()
     for i in range(len(TEXTS)):
-        own = mask[i]
-        alone, one = layered(made, frames[i : i + 1, own], own[own][None], weight, path=paths[i : i + 1, own])
+        own, more = told(made, [i], source_side, target_side)
+        alone, one = layered(made, frames[i : i + 1, mask[i]], own, weight, **more)
         assert one.mask.all()
         torch.testing.assert_close(out[i, plan.mask[i]], alone[0], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("length", "state"), RULES)
+@pytest.mark.parametrize(("length", "state", "source_side"), SIDES)
+def test_positions_are_made_of_timesteps_of_their_own_sample(length: str, state: dict, source_side: str) -> None:
+    made = made_of(length, state)
+    mask, more = told(made, [0, 1, 2], source_side)
+    plan = made.plan(mask, frames=normal(*mask.shape, 2), **more)
+    for i, own in enumerate(mask):
+        windows, (first, *_, last) = plan.windows[i, plan.used[i]], own.nonzero()[:, 0].tolist()
+        assert (first <= windows[..., 0]).all()
+        assert (windows[..., 0] < windows[..., 1]).all()
+        assert (windows[..., 1] <= last + 1).all()
+        mapped = plan.row[i, plan.kind[i] == MAPPED]
+        assert plan.used[i, mapped // made.steps].all()
+        assert len(mapped) > 0
+        assert set(plan.row[i, plan.kind[i] == SPECIAL].tolist()) <= {1, 2}
+
+
+@pytest.mark.parametrize("i", range(len(TEXTS)))
+@pytest.mark.parametrize(("length", "state"), TABLE)
+def test_what_is_fitted_is_what_runs(length: str, state: dict, i: int) -> None:
+    """Where the fit and the run know the same of a sample, a position is made of the same timesteps in both."""
+    made = made_of(length, state)
+    mask, more = told(made, [i], "right")
+    plan = made.plan(mask, frames=normal(*mask.shape, 2), **more)
+    count = int(plan.mask.sum())
+    fitted = made.pairs(in_the_fit(made, i, count))
+    places, mapped = fitted.position.tolist(), (plan.kind[0] == MAPPED).nonzero()[:, 0].tolist()
+    assert (plan.row[0, places] % made.steps == 0).all()
+    assert fitted.source.tolist() == plan.windows[0, plan.row[0, places] // made.steps].tolist()
+    assert fitted.target.shape[1] == made.steps
+    assert fitted.target[:, 0, 0].tolist() == places
+    assert ((fitted.target >= 0) & (fitted.target <= count)).all()
+    assert fitted.dropped == 0
+    if made.steps == 1:
+        assert places == mapped
+    else:  # a slice that is not full, or that the target does not reach, is no row of the fit
+        assert set(places) <= set(mapped)
+        assert len(places) >= len(mapped) // made.steps
+
+
+@pytest.mark.parametrize(("length", "state"), TABLE)
 def test_rules_are_differentiable(length: str, state: dict) -> None:
     made = made_of(length, state)
-    paths, mask = heard(TEXTS[:2], "right")
-    weight = normal(2 * made.join, 3 * made.state.slice, seed=3)
+    mask, more = told(made, [0, 1], "right")
+    weight = normal(2 * made.join, 3 * made.steps, seed=3)
     frames = normal(*mask.shape, 2).requires_grad_()
-    layered(made, frames, mask, weight, path=paths)[0].square().sum().backward()
+    layered(made, frames, mask, weight, **more)[0].square().sum().backward()
     assert frames.grad is not None
     assert frames.grad[mask].isfinite().all()
     assert frames.grad.any()
     assert not frames.grad[~mask].any()
 
 
-@pytest.mark.parametrize(("length", "state"), RULES)
+@pytest.mark.parametrize(("length", "state"), TABLE)
 def test_a_rule_survives_its_spec(length: str, state: dict) -> None:
     made = made_of(length, state)
-    again = LengthRule.from_spec(made.spec())
+    again = LengthRule.from_spec(json.loads(json.dumps(made.spec())))
     again.load_state_dict(made.state_dict())
     assert again.state == made.state
-    paths, mask = heard(TEXTS, "right")
-    frames, weight = normal(*mask.shape, 2), normal(2 * made.join, 3 * made.state.slice, seed=3)
-    assert torch.equal(*(layered(one, frames, mask, weight, path=paths)[0] for one in (again, made)))
+    mask, more = told(made, [0, 1, 2], "right")
+    frames, weight = normal(*mask.shape, 2), normal(2 * made.join, 3 * made.steps, seed=3)
+    assert torch.equal(*(layered(one, frames, mask, weight, **more)[0] for one in (again, made)))
 
 
-@pytest.mark.parametrize(("length", "state"), RULES)
-def test_what_is_fitted_is_what_runs(length: str, state: dict) -> None:
-    """The source windows of the fit are those of the run where both know the same lengths."""
-    if "before" in state or "unit" in state:  # those of units below
-        return
+@pytest.mark.parametrize(("length", "state"), TABLE)
+def test_typical_inputs_give_a_rule_positions(length: str, state: dict) -> None:
     made = made_of(length, state)
-    paths, mask = heard([TEXTS[0]], "right")
-    wanted = made.plan(mask, path=paths, frames=normal(*mask.shape, 2))
-    count = int(wanted.mask.sum())
-    words = tuple(word.text for word in words_of(paths[0].numpy(), ALPHABET))
-    tokens = [[i] for i in range(len(words))]
-    fitted = made.pairs(SampleShape(len(TEXTS[0]), count, paths[0].numpy(), words=words, word_tokens=tokens))
-    assert fitted.source.tolist() == wanted.windows[0, : len(fitted.source)].tolist()
+    noise = torch.full((1, 48), BLANK) if made.facts.needs_ctc_head else None  # of which 16 each are a word
+    letters, spans = made.rule.typical(48, noise, torch.device("cpu"))
+    plan = made.plan(masks([48]), letters, spans, frames=normal(1, 48, 2))
+    least = 48 if length == "spans" and not made.needs_times else 3 if made.facts.needs_target_texts else 1
+    assert int((plan.kind == MAPPED).sum()) >= least
+
+
+FIRST_FORM: dict[str, Any] = {
+    "slice": 1, "slicing": "windows", "parts": 1, "stride": 0.0, "ratio": 1.0, "constant": 1, "before": [], "after": [],
+    "padding_side": "right", "alphabet": None, "unit": "word", "blanks": False, "pieces": None,
+    "tokens_per_character": 0.0, "special": None, "predictor": None,
+}  # fmt: skip
+"""Fields of the first saved form, which held all of them whatever the rule, with what stood in them by default."""
+SPECIAL_SPEC = {"ids": [1, 2], "width": 3, "features": 2, "varies": False}
+LETTERS_SPEC = {"blank": BLANK, "delimiter": DELIMITER, "symbols": {"5": "a", "6": "b", "7": "c"}}
+SAVED = {
+    "trim": {"target_length": "ratio", "ratio": 0.75, "constant": 4, "slice": 2, "slicing": "strided"},
+    "resample": {
+        "target_length": "predicted", "ratio": 1.25, "constant": 6,
+        "predictor": {"features": 2, "ratio": 1.25, "shortest": 2, "longest": 9, "error": 0.5, "error_of_ratio": 0.75},
+    },
+    "pool": {"target_length": "pool", "parts": 3, "ratio": 0.5, "constant": 2},
+    "ctc": {
+        "target_length": "ctc", "parts": 2, "ratio": 0.5, "constant": 2, "before": [1], "after": [2], "unit": "token",
+        "padding_side": "left", "alphabet": LETTERS_SPEC, "pieces": {"bc": [1, 1]}, "tokens_per_character": 0.6,
+        "special": SPECIAL_SPEC,
+    },
+    "spans": {
+        "target_length": "spans", "parts": 2, "stride": 20.0, "ratio": 0.5, "constant": 2, "padding_side": "left",
+        "special": SPECIAL_SPEC,
+    },
+}  # fmt: skip
+
+
+SAVED_KINDS = {
+    "trim": [[1, 1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0]],
+    "resample": [[1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0]],
+    "pool": [[1], [1], [1]],
+    "ctc": [[3, 1, 1, 1, 1, 3], [0, 0, 0, 3, 1, 3], [0, 0, 0, 3, 1, 3]],
+    "spans": [[3, 1, 1, 2, 1, 3], [0, 0, 0, 3, 1, 3], [0, 0, 3, 1, 1, 3]],
+}
+"""What the version that saved the first form made of these rules and the three texts; windows are of the first."""
+SAVED_WINDOWS = {
+    "trim": [[[0, 1], [4, 5]], [[1, 2], [5, 6]], [[2, 3], [6, 7]], [[3, 4], [6, 7]]],
+    "resample": [[[0, 2]], [[1, 3]], [[3, 5]], [[4, 6]], [[6, 8]], [[7, 9]]],
+    "pool": [[[0, 3], [3, 6], [6, 9]]],
+    "ctc": [[[0, 1], [1, 2]], [[2, 4], [3, 5]], [[5, 6], [6, 7]], [[7, 8], [8, 9]]],
+    "spans": [[[0, 1], [1, 2]], [[2, 4], [4, 6]], [[7, 8], [8, 9]]],
+}
+
+
+@pytest.mark.parametrize("length", RULES)
+def test_a_rule_saved_in_the_first_form_still_loads(length: str) -> None:
+    spec = {"length": length, **FIRST_FORM, **SAVED[length]}
+    assert len(spec) == 18
+    found = LengthRule.from_spec(json.loads(json.dumps(spec)))
+    kept = json.loads(json.dumps(found.spec()))
+    assert kept.items() <= json.loads(json.dumps(spec)).items()
+    unused = {"ratio", "constant"} if not found.facts.target_lengths or length == "ctc" else set()
+    assert kept.keys() >= {"length", *SAVED[length]} - unused
+    if found.predictor is not None:
+        found.predictor.line.copy_(torch.tensor([1.0, 0.5]))
+    if found.special is not None:
+        found.special.constant.copy_(torch.eye(2, 3))
+    mask, more = told(found, [0, 1, 2], "right", found.state.padding_side)
+    plan = found.plan(mask, frames=normal(*mask.shape, 2), **more)
+    assert plan.kind.tolist() == SAVED_KINDS[length]
+    assert plan.windows[0].tolist() == SAVED_WINDOWS[length]
+
+
+def test_a_spec_of_no_known_rule_is_refused() -> None:
+    with pytest.raises(ArtifactError, match="unknown length rule 'resampl'; did you mean 'resample'"):
+        LengthRule.from_spec({"length": "resampl", "target_length": "ratio"})
+    with pytest.raises(TypeError, match="unheard_of"):
+        LengthRule.from_spec({"length": "trim", "target_length": "ratio", "unheard_of": 1})
 
 
 def test_masked_mean_does_not_look_at_padding() -> None:

@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 import torch
 from clouds import normal
-from pico_recipes import XLNET_EMBEDDING, listening, observations, reading
+from pico_recipes import XLNET_EMBEDDING, correspondence, listening, observations, reading
 
 from hf_stitch.activations.ctc import words_of
 from hf_stitch.activations.hooked_model import alphabet_of
-from hf_stitch.activations.observations import Observations
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.errors import FitError, RecipeError
 from hf_stitch.recipe.overrides import merge
+from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.recipe.sequence import Lengths
-from hf_stitch.stitching.lengths.base import RuleState
 from hf_stitch.stitching.lengths.learn import fit_special, make_rule
 from hf_stitch.stitching.lengths.rule import LengthRule
 from hf_stitch.stitching.lengths.target_texts import TargetTexts
@@ -34,16 +33,8 @@ def speech(pico_listener: Path, pico_xlnet: Path, spoken: Path) -> dict:
     return listening(pico_listener, pico_xlnet, spoken)
 
 
-def paired(opened: Observations) -> tuple[LengthRule, Pairing]:
-    if not opened.frames:
-        opened.collect()
-    rule = opened.rule(opened.recipe)
-    return rule, opened.pairing(opened.recipe, rule, "fit")
-
-
 def test_keys_are_sample_and_position(text: dict) -> None:
-    opened = observations(text)
-    _, pairing = paired(opened)
+    pairing = correspondence(text).fitted
     assert len(pairing) == len(pairing.keys) == sum(len(pairs.position) for pairs in pairing.pairs)
     wanted = [[i, int(place)] for i, pairs in enumerate(pairing.pairs) for place in pairs.position]
     assert pairing.keys.tolist() == wanted
@@ -53,8 +44,8 @@ def test_keys_are_sample_and_position(text: dict) -> None:
 
 
 def test_tokens_pair_with_the_pieces_of_the_same_word(text: dict) -> None:
-    opened = observations(text)
-    _, pairing = paired(opened)
+    rows = correspondence(text)
+    opened, pairing = rows.observations, rows.fitted
     pieces, words = opened.source.tokenizer, opened.target.tokenizer
     for i in range(16):
         sentence = opened.samples["fit"].target(i)
@@ -68,8 +59,8 @@ def test_tokens_pair_with_the_pieces_of_the_same_word(text: dict) -> None:
 
 
 def test_rows_are_the_means_of_their_windows(text: dict) -> None:
-    opened = observations(text)
-    _, pairing = paired(opened)
+    rows = correspondence(text)
+    opened, pairing = rows.observations, rows.fitted
     frames = opened.frames["fit"]
     source, target = activation_sets(opened.source, opened.target, frames, pairing, (None, None))
     assert torch.equal(source.keys, target.keys)
@@ -85,11 +76,10 @@ def test_rows_are_the_means_of_their_windows(text: dict) -> None:
 
 def test_selected_features_of_joined_windows(speech: dict) -> None:
     changed = merge(speech, {"source": {"features": [3, 1]}, "target": {"features": {"every": 8}}})
-    opened = observations(changed)
-    _, pairing = paired(opened)
+    rows = correspondence(changed)
+    opened, pairing = rows.observations, rows.fitted
     assert columns_of(opened.source, 2) == (3, 1, 16 + 3, 16 + 1)
-    whole = observations(speech)
-    paired(whole)
+    whole = observations(speech).collect()
     frames = opened.frames["fit"]
     source, target = activation_sets(opened.source, opened.target, frames, pairing, (None, None))
     every, _ = activation_sets(whole.source, whole.target, whole.frames["fit"], pairing, (None, None))
@@ -101,8 +91,8 @@ def test_selected_features_of_joined_windows(speech: dict) -> None:
 
 
 def test_ctc_learns_alphabet_and_frame(speech: dict) -> None:
-    opened = observations(speech)
-    rule, pairing = paired(opened)
+    rows = correspondence(speech)
+    opened, rule, pairing = rows.observations, rows.rule, rows.fitted
     ids = opened.target.tokenizer("a")["input_ids"]
     assert (rule.state.before, rule.state.after) == ([], ids[1:])
     assert rule.state.target_length == "ctc"
@@ -126,9 +116,9 @@ def test_ctc_learns_alphabet_and_frame(speech: dict) -> None:
 
 
 def test_ctc_needs_a_head_and_a_text(text: dict, speech: dict) -> None:
-    opened = observations(merge(text, {"sequence": {"length": "ctc"}})).collect()
+    opened = correspondence(merge(text, {"sequence": {"length": "ctc"}}))
     with pytest.raises(RecipeError, match=r"ctc needs a source with a CTC head and its tokenizer; got .*pico-roberta"):
-        paired(opened)
+        opened.rule  # noqa: B018
     turned = dict(speech["target"], hook=XLNET_EMBEDDING)
     opened = observations({**speech, "source": turned, "sequence": {"length": "spans"}}).collect()
     texts = TargetTexts.of(opened.source, opened.target, opened.samples["fit"], Lengths(length="spans"))
@@ -138,19 +128,19 @@ def test_ctc_needs_a_head_and_a_text(text: dict, speech: dict) -> None:
 
 
 def test_texts_framed_differently_have_no_place_for_words(speech: dict) -> None:
-    opened = observations(speech).collect()
-    texts = opened.texts(opened.recipe, "fit")
+    rows = correspondence(speech)
+    opened, texts = rows.observations, rows.texts("fit")
     assert texts is not None
     texts.ids[3].insert(0, 2)
     for word in texts.word_tokens[3]:
         word[:] = [place + 1 for place in word]
     with pytest.raises(RecipeError, match="frames different texts differently; use spans"):
-        make_rule(opened.recipe, opened.source, opened.target, opened.frames["fit"], texts)
+        make_rule(rows.recipe, opened.source, opened.target, opened.frames["fit"], texts)
 
 
 def test_the_ratio_of_lengths_is_learned(text: dict) -> None:
-    opened = observations(merge(text, {"sequence": {"length": "resample"}}))
-    rule, pairing = paired(opened)
+    rows = correspondence(merge(text, {"sequence": {"length": "resample"}}))
+    opened, rule, pairing = rows.observations, rows.rule, rows.fitted
     s, t = opened.frames["fit"].source.lengths.double(), opened.frames["fit"].target.lengths.double()
     best = torch.linalg.lstsq(s[:, None], t[:, None]).solution.item()
     assert rule.state.ratio == pytest.approx(best)
@@ -159,12 +149,12 @@ def test_the_ratio_of_lengths_is_learned(text: dict) -> None:
 
 
 def test_long_samples_give_at_most_per_sample_rows(text: dict) -> None:
-    opened = observations(text)
-    rule, every = paired(opened)
-    keys, frames, texts = opened.samples["fit"].keys, opened.frames["fit"], opened.texts(opened.recipe, "fit")
+    rows = correspondence(text)
+    opened, rule, every = rows.observations, rows.rule, rows.fitted
+    keys, frames, texts = opened.samples["fit"].keys, opened.frames["fit"], rows.texts("fit")
 
     def some(seed: int) -> Pairing:
-        recipe = observations(merge(text, {"sequence": {"per_sample": 2}, "seed": seed})).recipe
+        recipe = Recipe.parse(merge(text, {"sequence": {"per_sample": 2}, "seed": seed}))
         return pair_rows(recipe, rule, frames, keys, texts)
 
     few = some(0)
@@ -176,33 +166,34 @@ def test_long_samples_give_at_most_per_sample_rows(text: dict) -> None:
 
 
 def test_nothing_in_common_is_told(speech: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = observations(speech).collect()
-    rule = opened.rule(opened.recipe)
+    rows = correspondence(speech)
+    opened = rows.observations
     frames = opened.frames["fit"]
     assert frames.path is not None
     frames.path.values.fill_(alphabet_of(opened.source).blank)
     with pytest.raises(FitError, match=r"ctc found no corresponding rows in 30 samples; check that source and target"):
-        opened.pairing(opened.recipe, rule, "fit")
+        rows.pairing("fit")
 
 
 def test_special_tokens_are_learned_where_the_target_has_them(speech: dict) -> None:
-    opened = observations(speech)
-    rule, _ = paired(opened)
-    frames, texts = opened.frames["fit"], opened.texts(opened.recipe, "fit")
+    rows = correspondence(speech)
+    opened, rule = rows.observations, rows.rule
+    frames, texts = opened.frames["fit"], rows.texts("fit")
     found = fit_special(rule, opened.source, frames, texts)
     assert found.special is not None
     assert found.special.spec["ids"] == sorted(rule.state.after)
     embedding = opened.target.model.get_input_embeddings().weight
     assert found.special.slope is None  # at the embedding they are constants
     torch.testing.assert_close(found.special.constant, embedding[sorted(rule.state.after)].detach())
-    trim = LengthRule(RuleState("trim", "ratio"))
+    trim = LengthRule.from_spec({"length": "trim", "target_length": "ratio"})
     assert fit_special(trim, opened.source, frames, texts) is trim
 
 
 def test_special_tokens_pair_with_the_source_of_their_own_sample(text: dict) -> None:
     """A token outside words that only some texts have must not shift the others against their samples."""
-    opened = observations(text).collect()
-    rule, frames, texts = opened.rule(opened.recipe), opened.frames["fit"], opened.texts(opened.recipe, "fit")
+    rows = correspondence(text)
+    opened, rule = rows.observations, rows.rule
+    frames, texts = opened.frames["fit"], rows.texts("fit")
     assert texts is not None
     sources, targets = [], []
     weight = normal(16, 16).float()

@@ -29,6 +29,7 @@ from hf_stitch.report.rendering.sections.pictures import png
 from hf_stitch.report.report import Report
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.timings import Timings
+from hf_stitch.stitching.correspondence import Correspondence
 from hf_stitch.zoo import build as build_module
 from hf_stitch.zoo import catalogue
 from hf_stitch.zoo.cameras import cameras, solid
@@ -181,15 +182,18 @@ def test_the_shipped_autoencoders_reach_their_figures(name: str) -> None:
 
 
 # --- neighbours by id ---
-def small_bench(*overrides: str) -> Observations:
-    recipe = Recipe.load("paper/two_cameras", ["compare=[]", "data.fit.samples=40", *overrides])
+def small_recipe(*overrides: str) -> Recipe:
+    return Recipe.load("paper/two_cameras", ["compare=[]", "data.fit.samples=40", *overrides])
+
+
+def seen(recipe: Recipe) -> Observations:
     return Observations.open(recipe, Runtime.start("cpu"), Timings(), ("fit",)).collect()
 
 
 def test_neighbours_by_id_give_the_covariance_of_their_codes() -> None:
-    observations = small_bench("neighborhoods.size=5")
-    pairing = observations.pairing(observations.recipe, observations.rule(observations.recipe), "fit")
-    metric, summary = observations.metric(observations.recipe, "target", pairing)
+    recipe = small_recipe("neighborhoods.size=5")
+    observations = seen(recipe)
+    metric, summary = Correspondence(observations, recipe).metric("target")
     samples = observations.samples["fit"]
     rows = samples.neighbour_rows([5])[0, :5]
     assert samples.whole is not None

@@ -1,16 +1,69 @@
-"""Measures of answers that are classes: agreement, kappa, accuracy."""
+"""Answers that are classes: agreement, kappa, accuracy."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
-from hf_stitch.evaluation.answer_kinds.base import Scope
+from hf_stitch.activations.frames import Answers
+from hf_stitch.evaluation.activation_measures import word_error_measures
+from hf_stitch.evaluation.answer_kinds.base import AnswerKind, References, Scope
 from hf_stitch.evaluation.metrics.catalogue import metric_path
 from hf_stitch.evaluation.statistics import classes
 from hf_stitch.evaluation.statistics.intervals import Interval
+from hf_stitch.loading.samples import Samples
 from hf_stitch.report.measure import Measure
+
+
+class Classes(AnswerKind):
+    """Read as (n,) numbers of classes; `names` are those of the classes."""
+
+    error = "agreement"
+
+    def __init__(self, names: Mapping[int, str] | None = None) -> None:
+        self.names = dict(names or {})
+
+    def read(self, answers: Answers) -> np.ndarray:
+        assert isinstance(answers, Tensor)
+        return answers.argmax(-1).numpy()
+
+    def truth(self, samples: Samples) -> np.ndarray | None:
+        return None if samples.labels is None else np.array(samples.labels)
+
+    def chance(self, own: np.ndarray, fitted: np.ndarray | None) -> None:
+        """None: the commonest class of each group is its own, see `majority_measures`."""
+
+    def errors(self, given: Answers, own: Answers) -> np.ndarray:
+        return self.read(given) != self.read(own)
+
+    def wrong(self, given: np.ndarray, references: References) -> np.ndarray:
+        return given != references.own
+
+    def groups(self, references: References) -> dict[str, np.ndarray]:
+        known = sorted(set(references.own.tolist()))
+        return {str(self.names.get(k, k)): references.own == k for k in known}
+
+    def measures(self, method: str, given: np.ndarray, references: References, scope: Scope) -> list[Measure]:
+        measures = agreement_measures(method, given, references.own, scope)
+        if references.truth is not None:
+            measures += accuracy_measures(method, given, references.truth, scope)
+        if "cascade" in references.controls:
+            measures += cascade_difference(method, given, references.controls["cascade"], references.own, scope)
+        return measures
+
+    def reference_measures(self, references: References, scope: Scope) -> list[Measure]:
+        labels = references.truth
+        measures = majority_measures(references.own, labels, scope)
+        if labels is not None:
+            measures += accuracy_measures("target", references.own, labels, scope)
+        for name, given in references.controls.items():
+            measures += agreement_measures(name, given, references.own, scope)
+            if labels is not None:
+                measures += accuracy_measures(name, given, labels, scope)
+        return measures + word_error_measures(references.transcripts, references.spoken, scope)
 
 
 def agreement_measures(method: str, given: np.ndarray, own: np.ndarray, scope: Scope) -> list[Measure]:

@@ -1,13 +1,55 @@
-"""Measures of answers that are rows of numbers: errors and explained variance."""
+"""Answers that are rows of numbers: errors and explained variance."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from hf_stitch.activations.frames import Answers
 from hf_stitch.errors import DataError
-from hf_stitch.evaluation.answer_kinds.base import Scope
+from hf_stitch.evaluation.answer_kinds.base import AnswerKind, References, Scope
 from hf_stitch.evaluation.statistics import activations, intervals
+from hf_stitch.loading.samples import Samples
 from hf_stitch.report.measure import Measure
+
+
+class Numbers(AnswerKind):
+    """Read as (n, k) float64."""
+
+    error = "output_mse"
+    reads_transcripts = False
+
+    def read(self, answers: Answers) -> np.ndarray:
+        assert isinstance(answers, Tensor)
+        return answers.double().numpy()
+
+    def truth(self, samples: Samples) -> np.ndarray | None:
+        return samples.true_answers(1)
+
+    def chance(self, own: np.ndarray, fitted: np.ndarray | None) -> np.ndarray:
+        """The mean of the target's answers to the fit samples, or of these where there are none."""
+        known = torch.from_numpy(own if fitted is None else fitted)
+        return known.mean(0, keepdim=True).expand(own.shape).numpy()
+
+    def errors(self, given: Answers, own: Answers) -> np.ndarray:
+        """(n,) mean squared differences; a difference has the dtype of the answers."""
+        assert isinstance(given, Tensor)
+        assert isinstance(own, Tensor)
+        return (given - own).double().square().mean(1).numpy()
+
+    def measures(self, method: str, given: np.ndarray, references: References, scope: Scope) -> list[Measure]:
+        measures = regression_measures(method, given, references.own, scope)
+        if references.truth is None:
+            return measures
+        return measures + truth_measures(method, given, references.truth, scope)
+
+    def reference_measures(self, references: References, scope: Scope) -> list[Measure]:
+        measures = regression_measures("majority", references.controls["majority"], references.own, scope)
+        if references.truth is not None:
+            for name, given in {"target": references.own, **references.controls}.items():
+                measures += truth_measures(name, given, references.truth, scope)
+        return measures
 
 
 def regression_measures(method: str, given: np.ndarray, own: np.ndarray, scope: Scope) -> list[Measure]:

@@ -10,15 +10,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
-from hf_stitch.activations.hooked_model import HookedModel
+from hf_stitch.activations.frames import Answers
 from hf_stitch.activations.ragged import Ragged
-from hf_stitch.evaluation.answer_kinds.base import Better, Scope
+from hf_stitch.activations.text_output import TextOutput
+from hf_stitch.evaluation.activation_measures import word_error_measures
+from hf_stitch.evaluation.answer_kinds.base import AnswerKind, Better, References, Scope
 from hf_stitch.evaluation.statistics import classes, intervals
 from hf_stitch.evaluation.statistics.intervals import Interval
+from hf_stitch.loading.samples import Samples
 from hf_stitch.report.measure import Measure
 
 CANDIDATES, COMPARED = 64, 32  # sequences tried as the constant answer, and those that each is compared with
@@ -31,17 +35,68 @@ class GeneratedTexts:
     tokens: list[tuple[int, ...]]
     texts: list[str]
 
-    @classmethod
-    def of(cls, target: HookedModel, tokens: Ragged) -> GeneratedTexts:
-        """Of tokens that the target wrote, alone or stitched."""
-        assert target.text_output is not None
-        return cls([tuple(row.tolist()) for row in tokens], target.text_output.texts(tokens, target.tokenizer))
-
     def __len__(self) -> int:
         return len(self.tokens)
 
     def take(self, places: Sequence[int]) -> GeneratedTexts:
         return GeneratedTexts([self.tokens[i] for i in places], [self.texts[i] for i in places])
+
+
+class Texts(AnswerKind):
+    """Read as `GeneratedTexts`.
+
+    Args:
+        text_output, tokenizer: how the target writes, and what spells its tokens.
+    """
+
+    error = "token_agreement"
+
+    def __init__(self, text_output: TextOutput, tokenizer: Any) -> None:
+        self.text_output, self.tokenizer = text_output, tokenizer
+
+    def read(self, answers: Answers) -> GeneratedTexts:
+        assert isinstance(answers, Ragged)
+        tokens = [tuple(row.tolist()) for row in answers]
+        return GeneratedTexts(tokens, self.text_output.texts(answers, self.tokenizer))
+
+    def truth(self, samples: Samples) -> list[str] | None:
+        return samples.true_texts(1)
+
+    def chance(self, own: GeneratedTexts, fitted: GeneratedTexts | None) -> GeneratedTexts:
+        return constant(own)
+
+    def errors(self, given: Answers, own: Answers) -> np.ndarray:
+        """(n,) shares of tokens that do not agree."""
+        return 1 - likeness(self.read(given), self.read(own))
+
+    def wrong(self, given: GeneratedTexts, references: References) -> np.ndarray:
+        return ~same(given, references.own)
+
+    def measures(self, method: str, given: GeneratedTexts, references: References, scope: Scope) -> list[Measure]:
+        measures = text_measures(method, given, references.own, scope)
+        if references.truth is not None:
+            measures += truth_text_measures(method, given, references.truth, scope)
+        if "cascade" in references.controls:
+            measures += text_differences(method, given, references.controls["cascade"], references.own, scope)
+        return measures
+
+    def reference_measures(self, references: References, scope: Scope) -> list[Measure]:
+        given = references.controls
+        measures = [m for name, texts in given.items() for m in text_measures(name, texts, references.own, scope)]
+        if references.truth is not None:
+            for name, texts in {"target": references.own, **given}.items():
+                measures += truth_text_measures(name, texts, references.truth, scope)
+        return measures + word_error_measures(references.transcripts, references.spoken, scope)
+
+    def samples_shown(self, given: GeneratedTexts, references: References) -> dict[str, list[str]]:
+        rows = {"stitched": given.texts, "target": references.own.texts}
+        if "cascade" in references.controls:
+            rows["cascade"] = references.controls["cascade"].texts
+        if references.truth is not None:
+            rows["should be"] = references.truth
+        if references.transcripts is not None:
+            rows["source heard"] = references.transcripts
+        return rows
 
 
 def same(given: GeneratedTexts, own: GeneratedTexts) -> np.ndarray:

@@ -92,7 +92,7 @@ def memory(seen: Rehearsed) -> dict[str, float]:
     per_row = watch["activations.fit"].memory / sizes.samples * sizes.stretch
     found = {"models": base, "activations": base + per_row * sizes.bucket}
     frames = seen.observations.frames["fit"]
-    for role, end, ragged in zip(("source", "target"), seen.ends, (frames.source, frames.target)):
+    for role, end, ragged in zip(("source", "target"), seen.hooked, (frames.source, frames.target)):
         if cost := watch.get(f"neighbourhoods.{role}"):
             kind, steps = end.preparer.modality, int(ragged.lengths.max())
             rehearsed = sizes.samples * min(sizes.neighbours, at_once(kind, sizes.samples, steps))
@@ -130,9 +130,9 @@ def bytes_of(module: Any) -> int:
 def download(seen: Rehearsed) -> dict[str, Any]:
     """Bytes to fetch: weights at the size of their dtype; sounds about as FLAC, texts next to nothing."""
     found: dict[str, Any] = {}
-    for role, end in zip(("source", "target"), seen.ends):
+    for role, end in zip(("source", "target"), seen.hooked):
         found[role] = 0 if is_here(end.side) else bytes_of(end.model)
-    audio = next((end.preparer for end in seen.ends if end.preparer.modality == "audio"), None)
+    audio = next((end.preparer for end in seen.hooked if end.preparer.modality == "audio"), None)
     remote = [n for split, n in seen.sizes.real.items() if not is_local(getattr(seen.recipe.data, split))]
     if audio is not None and remote:
         count = sum(remote)

@@ -97,7 +97,7 @@ def _content(asked: Recipe, seen: Rehearsed, runtime: Runtime, free: int, took: 
             role: round(float(ragged.lengths.double().mean()) * (sizes.stretch if ragged.lengths.max() > 1 else 1))
             for role, ragged in (("source", frames.source), ("target", frames.target))
         },
-        "parameters": cost_of(seen.model, *seen.ends),
+        "parameters": cost_of(seen.model, *seen.hooked),
         "rehearsed": {
             "samples": sizes.samples,
             "neighbours": sizes.neighbours,
@@ -114,7 +114,7 @@ def _content(asked: Recipe, seen: Rehearsed, runtime: Runtime, free: int, took: 
 
 
 def _model(seen: Rehearsed, side: int) -> dict[str, Any]:
-    end = seen.ends[side]
+    end = seen.hooked[side]
     return {
         "model": end.side.model,
         "class": type(end.model).__name__,

@@ -57,7 +57,7 @@ class Sizes:
             stretch = max(1.0, asked.seconds / SECONDS)
         elif "text" in kinds:
             stretch = max(1.0, asked.words / TEXT)
-        mapped = recipe.stitch.method == "diffusion" and recipe.neighborhoods.kind != "none"
+        mapped = recipe.stitch.needs_metric and recipe.neighborhoods.kind != "none"
         size = recipe.neighborhoods.size if mapped else 0
         rank = recipe.neighborhoods.rank
         needed = max(NEIGHBOURS, rank + 1 if isinstance(rank, int) else 0)

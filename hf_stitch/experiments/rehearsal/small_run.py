@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from hf_stitch.activations.activation_set import ActivationSet
+from hf_stitch.activations.frames import Role
 from hf_stitch.activations.hooked_model import HookedModel
-from hf_stitch.activations.local_metrics import Role
-from hf_stitch.activations.observations import Observations, check_writer
+from hf_stitch.activations.observations import Observations, check_generation
 from hf_stitch.errors import FitError, ManifoldError, StitchError
 from hf_stitch.experiments.comparison import Comparison
 from hf_stitch.experiments.fit_trust import fit_trust
@@ -26,15 +26,14 @@ from hf_stitch.experiments.rehearsal.stand_ins import stand_in
 from hf_stitch.experiments.rehearsal.synthetic import with_spelled_paths
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.models.assembly import assemble
-from hf_stitch.models.fitted import Cutter, Fitted
+from hf_stitch.models.fitted import Fitted, SharedHalves
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.recipe.stitch import DEFAULT
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.timings import Timings
+from hf_stitch.stitching.correspondence import Correspondence, Shared
 from hf_stitch.stitching.layers.fit_layer import fit_layer
 from hf_stitch.stitching.layers.layer import StitchingLayer
-from hf_stitch.stitching.lengths.learn import fit_special
-from hf_stitch.stitching.lengths.rule import LengthRule
-from hf_stitch.stitching.pairing import Pairing, activation_sets
 
 ROWS = 512  # the smaller of the two fits from whose costs that of the real one follows
 SPREAD = 1.0  # standard deviation of the rows that stand for those not rehearsed, in that of the rehearsed ones
@@ -45,6 +44,7 @@ class Rehearsed:
     """Everything that was seen.
 
     Attributes:
+        small: the recipe that was rehearsed. hooked: stand-ins of source and target.
         origins: where the configurations of source and target came from.
         start: resident bytes before anything was built.
         paired: corresponding rows of the rehearsed samples. rows: of the two rehearsed fits, made from them.
@@ -54,9 +54,10 @@ class Rehearsed:
     """
 
     recipe: Recipe
+    small: Recipe
     sizes: Sizes
     watch: Watch
-    ends: tuple[HookedModel, HookedModel]
+    hooked: tuple[HookedModel, HookedModel]
     origins: tuple[str, str]
     observations: Observations
     start: int
@@ -82,42 +83,43 @@ def run_small(recipe: Recipe, runtime: Runtime, scratch: Path) -> Rehearsed:
         back = recipe.generation if recipe.directions == "both" else None
         source = stand_in(recipe.source, found[0][0], runtime, recipe.seed, scratch, back)
         target = stand_in(recipe.target, found[1][0], runtime, recipe.seed + 1, scratch, recipe.generation)
-        check_writer(recipe, target)
-    ends = (source, target)
-    sizes = Sizes.of(recipe, ends)
-    small = small_recipe(recipe, sizes, ends, scratch)
-    observations = Observations(small, runtime, Timings(), *ends, load_all(small, ends))
-    seen = Rehearsed(recipe, sizes, watch, ends, (found[0][1], found[1][1]), observations, start)
-    _collect(seen, scratch)
+        check_generation(recipe, target)
+    hooked = (source, target)
+    sizes = Sizes.of(recipe, hooked)
+    small = small_recipe(recipe, sizes, hooked, scratch)
+    forced = any(variant.sequence.align == "forced" for _, variant in small.variants())
+    opened = Observations(source, target, small.data, load_all(small, hooked), runtime, Timings(), forced)
+    observations = _collected(opened, watch)
     if recipe.directions == "both":
         observations.swapped()
-    cutter = Cutter(observations)
-    fitted = _fit(seen, cutter)
+    origins = (found[0][1], found[1][1])
+    seen = Rehearsed(recipe, small, sizes, watch, hooked, origins, observations, start)
+    halves, shared = SharedHalves(observations), Shared()
+    fitted = _fit(seen, halves, shared)
     if recipe.trust != "none":
         with watch.stage("trust"):
-            fit_trust(fitted, observations)
+            fit_trust(fitted.model, fitted.correspondence)
     seen.disk = _disk(scratch)
     if "test" in observations.frames:
         with watch.stage("references"):
-            comparison = Comparison(observations)
+            comparison = Comparison(small, observations)
             comparison.reference_measures()
         with watch.stage("evaluate"):
-            comparison.measure(fitted)
-        _compare(seen, comparison, cutter)
+            comparison.measure(comparison.answered(fitted))
+        _compare(seen, comparison, halves, shared)
     seen.model = fitted.model
     return seen
 
 
-def _collect(seen: Rehearsed, scratch: Path) -> None:
-    observations = seen.observations
-    whole, observations.samples = observations.samples, {}
-    for split, samples in whole.items():
-        observations.samples = {split: samples}
-        with seen.watch.stage(f"activations.{split}"):
-            observations.collect()
+def _collected(observations: Observations, watch: Watch) -> Observations:
+    """Each split collected and watched, with CTC paths that spell what was said."""
+    for split, samples in observations.samples.items():
+        with watch.stage(f"activations.{split}"):
+            observations = observations.collect([split])
         texts = samples.texts or [str(text) for text in _target_texts(observations, split)]
-        observations.frames[split] = with_spelled_paths(observations.frames[split], observations.source, texts)
-    observations.samples = whole
+        spelled = with_spelled_paths(observations.frames[split], observations.source, texts)
+        observations = replace(observations, frames={**observations.frames, split: spelled})
+    return observations
 
 
 def _target_texts(observations: Observations, split: str) -> list[Any]:
@@ -127,33 +129,31 @@ def _target_texts(observations: Observations, split: str) -> list[Any]:
     return [samples.target(i) for i in range(len(samples))]
 
 
-def _fit(seen: Rehearsed, cutter: Cutter) -> Fitted:
+def _fit(seen: Rehearsed, halves: SharedHalves, shared: Shared) -> Fitted:
     """The recipe's own method, everything watched."""
-    recipe = seen.observations.recipe
-    rule, pairing = _paired(seen, recipe)
-    seen.paired, seen.real_rows = len(pairing), _real_rows(seen, recipe, pairing)
-    layer = _fit_twice(seen, recipe, *_sets(seen, recipe, pairing, watched=True))
+    correspondence = _paired(seen, seen.small, shared)
+    pairing = correspondence.fitted
+    seen.paired, seen.real_rows = len(pairing), _real_rows(seen, correspondence)
+    layer = _fit_twice(seen, seen.small, *_rows(seen, correspondence, watched=True))
     with seen.watch.stage("cut"):
-        cutter.halves(recipe.sequence.length == "ctc")
-    return _put_together(seen, recipe, cutter, layer, rule, pairing)
+        halves.halves(seen.small.sequence.facts.needs_ctc_head)
+    return _put_together(correspondence, halves, layer)
 
 
-def _compare(seen: Rehearsed, comparison: Comparison, cutter: Cutter) -> None:
+def _compare(seen: Rehearsed, comparison: Comparison, halves: SharedHalves, shared: Shared) -> None:
     """Every comparison on the same models and data, for what it would refuse; the real run only tells of that."""
-    observations = seen.observations
-    shared = {"data": observations.recipe.data}
     for label, variant in seen.recipe.variants()[1:]:
         if (variant.source, variant.target, variant.data) != (seen.recipe.source, seen.recipe.target, seen.recipe.data):
             seen.notes.append(f"the comparison {label} has models or data of its own and was not rehearsed")
             continue
-        around = variant.neighborhoods.model_copy(update={"size": observations.recipe.neighborhoods.size})
-        small = variant.model_copy(update={**shared, "neighborhoods": around})
+        around = variant.neighborhoods.model_copy(update={"size": seen.small.neighborhoods.size})
+        small = variant.model_copy(update={"data": seen.small.data, "neighborhoods": around})
         try:
-            rule, pairing = _paired(seen, small)
-            source, target = _sets(seen, small, pairing)
-            count = min(_real_rows(seen, small, pairing), _fewest(small, source))
+            correspondence = _paired(seen, small, shared)
+            source, target = _rows(seen, correspondence)
+            count = min(_real_rows(seen, correspondence), _fewest(small, source))
             layer = _any_layer(seen, small, source, target, count)
-            comparison.measure(_put_together(seen, small, cutter, layer, rule, pairing))
+            comparison.measure(comparison.answered(_put_together(correspondence, halves, layer)))
         except StitchError as error:
             seen.notes.append(f"the comparison {label} would fail: {error}")
 
@@ -163,42 +163,37 @@ def _any_layer(seen: Rehearsed, recipe: Recipe, *rest: Any) -> StitchingLayer:
     try:
         return _layer(seen, recipe, *rest)
     except (ManifoldError, FitError):
-        return _layer(seen, recipe.model_copy(update={"stitch": type(recipe.stitch)()}), *rest)
+        return _layer(seen, recipe.model_copy(update={"stitch": DEFAULT}), *rest)
 
 
-def _paired(seen: Rehearsed, recipe: Recipe) -> tuple[LengthRule, Pairing]:
-    rule = seen.observations.rule(recipe)
-    pairing = seen.observations.pairing(recipe, rule, "fit")
-    check_rows(recipe, seen.observations, rule, _real_rows(seen, recipe, pairing), seen.sizes.real["fit"])
-    return rule, pairing
+def _paired(seen: Rehearsed, recipe: Recipe, shared: Shared) -> Correspondence:
+    """The rows of a recipe, as many as the real run needs."""
+    correspondence = Correspondence(seen.observations, recipe, shared)
+    check_rows(correspondence, _real_rows(seen, correspondence), seen.sizes.real["fit"])
+    return correspondence
 
 
-def _sets(
-    seen: Rehearsed, recipe: Recipe, pairing: Pairing, watched: bool = False
+def _rows(
+    seen: Rehearsed, correspondence: Correspondence, watched: bool = False
 ) -> tuple[ActivationSet, ActivationSet]:
     metrics: dict[Role, LocalMetric | None] = {"source": None, "target": None}
-    for role in mapped_sides(recipe):
+    for role in mapped_sides(correspondence.recipe):
         with seen.watch.stage(f"neighbourhoods.{role}") if watched else nullcontext():
-            metrics[role], _ = seen.observations.metric(recipe, role, pairing)
-    frames = seen.observations.frames["fit"]
-    return activation_sets(*seen.ends, frames, pairing, (metrics["source"], metrics["target"]))
+            metrics[role], _ = correspondence.metric(role)
+    return correspondence.rows("fit", (metrics["source"], metrics["target"]))
 
 
-def _put_together(
-    seen: Rehearsed, recipe: Recipe, cutter: Cutter, layer: StitchingLayer, rule: LengthRule, pairing: Pairing
-) -> Fitted:
-    observations = seen.observations
-    rule = fit_special(rule, observations.source, observations.frames["fit"], observations.texts(recipe, "fit"))
-    model = assemble(recipe, cutter.halves(recipe.sequence.length == "ctc"), layer, rule).to(
-        observations.runtime.device
-    )
-    return Fitted(recipe.label, recipe, model, pairing, layer.diagnostics)
+def _put_together(correspondence: Correspondence, halves: SharedHalves, layer: StitchingLayer) -> Fitted:
+    recipe, device = correspondence.recipe, correspondence.observations.runtime.device
+    split = halves.halves(recipe.sequence.facts.needs_ctc_head)
+    model = assemble(recipe, split, layer, correspondence.whole_rule()).to(device)
+    return Fitted(recipe.label, model, correspondence, layer.diagnostics)
 
 
-def _real_rows(seen: Rehearsed, recipe: Recipe, pairing: Pairing) -> int:
+def _real_rows(seen: Rehearsed, correspondence: Correspondence) -> int:
     """Rows of the real fit: each sample's, stretched to its typical length, and cut as the recipe cuts them."""
-    each = len(pairing) / seen.sizes.samples
-    limit = recipe.sequence.per_sample
+    each = len(correspondence.fitted) / seen.sizes.samples
+    limit = correspondence.recipe.sequence.per_sample
     longer = each * (seen.sizes.stretch if each > 1 else 1)
     return max(1, round(seen.sizes.real["fit"] * (longer if limit is None else min(longer, limit))))
 
@@ -218,13 +213,18 @@ def _fit_twice(seen: Rehearsed, recipe: Recipe, source: ActivationSet, target: A
             seen.watch.pop(name)
             seen.notes.append(f"the map of {count} random rows could not be made, its time is not estimated: {error}")
             break
-    return layer if layer is not None else fit_layer("affine", source, target)
+    return layer if layer is not None else fit_layer(DEFAULT.method, source, target)
 
 
 def _fewest(recipe: Recipe, source: ActivationSet) -> int:
     """Rows that a method needs at least, and no fewer than are worth timing."""
     asked = recipe.stitch
-    needed = (asked.coordinates or 0) + 16, asked.pairs or 0, asked.landmarks or 0, source.values.shape[1] + 1
+    needed = (
+        (asked.get("coordinates") or 0) + 16,
+        asked.get("pairs") or 0,
+        asked.get("landmarks") or 0,
+        source.values.shape[1] + 1,
+    )
     return max(ROWS, *needed)
 
 

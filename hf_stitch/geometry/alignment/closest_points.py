@@ -21,12 +21,13 @@ from hf_stitch.errors import FitError
 from hf_stitch.geometry.alignment.orthogonal import Alignment, blocks, clusters, procrustes
 from hf_stitch.geometry.subsets import evenly_spaced
 
+# All by hand, none tuned: larger ones make the search longer and surer.
 POINTS = 800  # rows compared, evenly spaced
 COORDINATES = 8  # leading coordinates in which points are compared; later ones follow from the pairs found
 ANGLES = 24  # turns tried of a pair of equal eigenvalues, with and without reflection
 TURNS = 96  # orthogonal maps tried of larger clusters
 BEAM = 6  # candidates kept from cluster to cluster
-STEPS = 50
+STEPS = 50  # of refining one candidate, at most
 
 
 @dataclass(frozen=True)

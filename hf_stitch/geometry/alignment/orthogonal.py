@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hf_stitch.errors import FitError
 
+# By hand: at 1,500 points of a square the draw of the points alone moves ratios of eigenvalues by 5 %.
 CLUSTER = 0.05  # relative gap below which neighbouring eigenvalues count as equal
 
 

@@ -15,6 +15,8 @@ import scipy.sparse as sparse
 import scipy.sparse.linalg
 import torch
 
+# By hand. Eigenvalues of a symmetric matrix err by the square of their vectors' residual: PRECISION leaves 1 - a about
+# ten digits.
 EXTRA = 4  # more vectors than asked for: the last ones of a block converge slowly
 STEPS, CHECKED = 60, 10  # at most so many, and those after which it is seen whether the ones asked for are there
 PRECISION = 1e-5  # residual of an eigenvector as a share of its distance 1 - a from the top of the spectrum
@@ -64,7 +66,7 @@ def block_iteration(
     small = sparse.csr_matrix(wide.T @ matrix @ wide)
     start = wide @ coarse(small, lengths, count + EXTRA)[1]
     solve, product = factorised(small), _products(matrix)
-    for _ in range(5):
+    for _ in range(5):  # by hand: constant on aggregates, the start has steps between them
         start = product(start)
 
     def clean(x: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from hf_stitch.geometry.neighbours.graphs import near_order
 from hf_stitch.geometry.neighbours.neighbour_rules import ALL_ROWS, NEIGHBOUR, Pairs, Rule, find_pairs
 from hf_stitch.runtime.sharding import ALONE, Rows
 
-SMALLEST = 1e-6  # Nystroem divides by the eigenvalues; below this nothing of a coordinate is left
+SMALLEST = 1e-6  # by hand: Nystroem divides by the eigenvalues; below this nothing of a coordinate is left
 
 
 class PiecesError(ManifoldError):

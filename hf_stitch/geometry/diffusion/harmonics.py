@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hf_stitch.geometry.subsets import evenly_spaced
 
+# By hand: Dsilva et al. tell new coordinates from harmonics by residuals near 1 and near 0.
 LIMIT = 20  # coordinates looked at: later ones have too few samples for a local regression on all earlier ones
 POINTS = 500  # rows used, evenly spaced: the residuals are averages
 NEW = 0.5  # residual above which a coordinate counts as new

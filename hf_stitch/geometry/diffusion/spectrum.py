@@ -25,13 +25,16 @@ from threadpoolctl import threadpool_limits
 from hf_stitch.geometry.diffusion.aggregation import block_iteration
 from hf_stitch.geometry.diffusion.kernel import DenseKernel, Kernel, SparseKernel
 
+# Where one solver becomes quicker than the other: by hand, but for FACTORS.
 DENSE_ROWS = 3000  # below, the dense solver is quicker for kernels of all pairs, whatever is asked for
 SPARSE_ROWS = 500  # and for sparse ones
 DENSE_SHARE = 0.1  # above this share of all eigenpairs too
+# By hand; the nearer to 1, the sooner the leading eigenvalues stand out, and the worse conditioned is the matrix.
 SHIFT = 1e-5  # 1 + SHIFT is just outside of the spectrum: the factorised matrix is positive definite
-SEPARATOR = 4000  # rows that cut the graph; factors need about its square
+SEPARATOR = 4000  # rows that cut the graph; factors need about its square, here 128 MB
+# tests/benchmarks/results.json: both maps take 8.5 s at 50,000 rows by factors, 15.3 s at 100,000 by block iteration.
 FACTORS = 60_000  # rows above which block iteration is quicker than factors of even a thin graph
-FEW = 32  # eigenpairs that a block solver can hold together
+FEW = 32  # eigenpairs that a block solver can hold together; by hand
 
 Matrix: TypeAlias = Kernel | np.ndarray | sparse.csr_matrix
 Pairs: TypeAlias = tuple[np.ndarray, np.ndarray]

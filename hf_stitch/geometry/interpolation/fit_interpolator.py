@@ -17,7 +17,7 @@ from hf_stitch.geometry.interpolation.local_spline import LocalThinPlate
 from hf_stitch.geometry.subsets import evenly_spaced, farthest_points
 
 Solve = Callable[[str, Tensor, Tensor, float], Interpolator]
-CHECKED = 4000  # rows at which landmarks are compared with the values of all rows
+CHECKED = 4000  # by hand: rows at which landmarks are compared with the values of all rows
 
 
 def fitted(kind: str, points: Tensor, values: Tensor, smoothing: float = 0.0) -> Interpolator:

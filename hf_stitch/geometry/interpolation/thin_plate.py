@@ -12,7 +12,7 @@ from hf_stitch.geometry.interpolation.interpolator import (
     merge_duplicates,
 )
 
-DENSE_LIMIT = 16_000  # centres; the dense solve needs about 24 bytes a pair
+DENSE_LIMIT = 16_000  # centres; the dense solve needs about 24 bytes a pair, here 6 GB
 
 
 class ThinPlate(Interpolator):

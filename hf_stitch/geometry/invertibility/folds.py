@@ -6,7 +6,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-NEIGHBOURS = 4
+# All by hand.
+NEIGHBOURS = 4  # where two sheets lie on each other some of them are of the other one
 NEAR = 0.05  # of a cloud's standard deviation; sparser clouds give no evidence
 FAR = 0.25  # of the other cloud's standard deviation
 TOLERATED = 0.02  # share of rows

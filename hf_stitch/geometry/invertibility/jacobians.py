@@ -17,10 +17,11 @@ from torch.autograd import forward_ad
 
 from hf_stitch.geometry.subsets import evenly_spaced
 
+# All by hand. Beyond the fit's inputs too, since it is there that networks fold (Bertalan et al. 2021, figure 3).
 WIDER = 2.0  # the box that is looked at is so many times as wide as the one that the fit's inputs fill
 GRID = {1: 401, 2: 41}  # places along each axis, by the number of inputs
 SINGULAR = 100.0  # condition numbers above are counted as singular
-CEILING = 1e8  # and above this are rounding
+CEILING = 1e8  # and above this are rounding: half of float64's digits
 SKETCH, SMALL = 4096, 512  # rows whose directions are found, and features up to which all directions are
 HELD, DIRECTIONS = 0.9, 16  # of a cloud's variance, by at most so many directions
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+# By hand: variances are squares, so this is a direction 300 times shorter than the longest.
 GAP_FLOOR = 1e-5  # gaps of the spectrum are not looked for below this share: curvature, not dimension, lives there
 
 

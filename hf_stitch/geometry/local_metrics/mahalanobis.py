@@ -20,8 +20,8 @@ from hf_stitch.geometry.sparse import padded
 from hf_stitch.runtime.sharding import ALONE, Rows, entries_on, free_bytes
 
 CACHE = 1 << 20  # bytes of a block on the CPU: half of a usual second-level cache
-FREE_SHARE = 0.25  # of an accelerator's free memory for one block
-TILE = 256  # rows and columns of a square that is added to its mirror image
+FREE_SHARE = 0.25  # of an accelerator's free memory for one block; by hand
+TILE = 256  # rows and columns of a square that is added to its mirror image: two of float64 fill CACHE
 
 
 def check_cloud(points: Tensor, metric: LocalMetric) -> Tensor:

@@ -16,6 +16,7 @@ from hf_stitch.geometry.distances import squared_euclidean
 from hf_stitch.geometry.sparse import padded, restricted
 from hf_stitch.runtime.sharding import ALONE, Rows, entries_on
 
+# By hand, all three; a graph without hubs has a few hundred two-step candidates a row.
 TREE_FEATURES = 15  # a k-d tree beats matrix products in up to so many features
 TIE = 1e-6  # relative difference of squared distances below which partners are equally near
 HUBS = 1000  # two-step candidates a row above which the graph is full of hubs and only best partners are followed

@@ -17,7 +17,7 @@ class Speech2Text2Config(PretrainedConfig):
     """
 
     model_type = "speech_to_text_2"
-    keys_to_ignore_at_inference = ["past_key_values"]  # noqa: RUF012 - transformers reads it
+    keys_to_ignore_at_inference = ["cache", "past_key_values"]  # noqa: RUF012 - transformers reads it
     attribute_map = {  # noqa: RUF012
         "num_attention_heads": "decoder_attention_heads",
         "hidden_size": "d_model",

@@ -6,6 +6,7 @@ of the published weights.
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
@@ -25,6 +26,10 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from hf_stitch.loading.speech_to_text_2.configuration_speech_to_text_2 import Speech2Text2Config
+
+# transformers 5.24 renamed the argument and output field `past_key_values` to `cache`, and warns of the old name. Here
+# both are taken, and transformers is called and answered by the name that it has.
+CACHE = "cache" if "cache" in inspect.signature(create_causal_mask).parameters else "past_key_values"
 
 
 class Speech2Text2Positions(nn.Module):
@@ -139,15 +144,15 @@ class Speech2Text2DecoderLayer(GradientCheckpointingLayer):
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
         past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         **kwargs: Any,
     ) -> Tensor:
         """One layer on (b, t, d); without encoder states there is no cross-attention."""
-        found, _ = self.self_attn(hidden_states, hidden_states, attention_mask, past_key_values, **kwargs)
+        cache = past_key_values if cache is None else cache
+        found, _ = self.self_attn(hidden_states, hidden_states, attention_mask, cache, **kwargs)
         hidden_states = self.self_attn_layer_norm(hidden_states + self._dropped(found, self.dropout))
         if encoder_hidden_states is not None:
-            found, _ = self.encoder_attn(
-                hidden_states, encoder_hidden_states, encoder_attention_mask, past_key_values, **kwargs
-            )
+            found, _ = self.encoder_attn(hidden_states, encoder_hidden_states, encoder_attention_mask, cache, **kwargs)
             hidden_states = self.encoder_attn_layer_norm(hidden_states + self._dropped(found, self.dropout))
         inner = self._dropped(self.activation_fn(self.fc1(hidden_states)), self.activation_dropout)
         return self.final_layer_norm(hidden_states + self._dropped(self.fc2(inner), self.dropout))
@@ -207,6 +212,7 @@ class Speech2Text2Decoder(Speech2Text2PreTrainedModel):
         past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
+        cache: Cache | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPastAndCrossAttentions:
         """Hidden states (b, t, d) of tokens (b, t), or of embeddings (b, t, d) that are already scaled.
@@ -214,22 +220,22 @@ class Speech2Text2Decoder(Speech2Text2PreTrainedModel):
         Args:
             attention_mask: (b, past + t), nonzero where a token is real.
             encoder_hidden_states, encoder_attention_mask: (b, s, d) and (b, s).
+            cache, past_key_values: the same by its new and its old name.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("expected exactly one of input_ids and inputs_embeds")
         if inputs_embeds is None:
             scale = math.sqrt(self.config.d_model) if self.config.scale_embedding else 1.0
             inputs_embeds = self.embed_tokens(input_ids) * scale
-        if use_cache and past_key_values is None:
-            past_key_values = EncoderDecoderCache(DynamicCache(config=self.config), DynamicCache(config=self.config))
-        tokens = past_key_values
-        if isinstance(past_key_values, EncoderDecoderCache):
-            tokens = past_key_values.self_attention_cache
+        cache = past_key_values if cache is None else cache
+        if use_cache and cache is None:
+            cache = EncoderDecoderCache(DynamicCache(config=self.config), DynamicCache(config=self.config))
+        tokens = cache.self_attention_cache if isinstance(cache, EncoderDecoderCache) else cache
         real, past = self._real(input_ids, inputs_embeds, attention_mask, tokens)
         places = self.embed_positions(real, past, inputs_embeds.dtype)
         hidden_states = nn.functional.dropout(inputs_embeds + places, self.config.dropout, self.training)
         causal = create_causal_mask(
-            config=self.config, inputs_embeds=inputs_embeds, attention_mask=attention_mask, past_key_values=tokens
+            config=self.config, inputs_embeds=inputs_embeds, attention_mask=attention_mask, **{CACHE: tokens}
         )
         crossed = None
         if encoder_hidden_states is not None:
@@ -244,10 +250,10 @@ class Speech2Text2Decoder(Speech2Text2PreTrainedModel):
                 continue
             hidden_states = layer(
                 hidden_states, causal, encoder_hidden_states,  # positional: checkpointing follows gradients of these
-                encoder_attention_mask=crossed, past_key_values=past_key_values, **kwargs,
+                encoder_attention_mask=crossed, **{CACHE: cache}, **kwargs,
             )  # fmt: skip
         return BaseModelOutputWithPastAndCrossAttentions(
-            last_hidden_state=hidden_states, past_key_values=past_key_values if use_cache else None
+            last_hidden_state=hidden_states, **{CACHE: cache if use_cache else None}
         )
 
     def _real(
@@ -307,12 +313,13 @@ class Speech2Text2ForCausalLM(Speech2Text2PreTrainedModel, GenerationMixin):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
+        cache: Cache | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithCrossAttentions:
         """As `Speech2Text2Decoder`, with logits (b, t, vocab); `labels` (b, t) are those of the same positions."""
         found = self.model.decoder(
             input_ids=input_ids, attention_mask=attention_mask, encoder_hidden_states=encoder_hidden_states,
-            encoder_attention_mask=encoder_attention_mask, past_key_values=past_key_values,
+            encoder_attention_mask=encoder_attention_mask, cache=past_key_values if cache is None else cache,
             inputs_embeds=inputs_embeds, use_cache=use_cache, **kwargs,
         )  # fmt: skip
         logits = self.lm_head(found.last_hidden_state)
@@ -320,6 +327,6 @@ class Speech2Text2ForCausalLM(Speech2Text2PreTrainedModel, GenerationMixin):
         if labels is not None:
             loss = nn.functional.cross_entropy(logits.flatten(0, 1), labels.to(logits.device).flatten())
         return CausalLMOutputWithCrossAttentions(
-            loss=loss, logits=logits, past_key_values=found.past_key_values, hidden_states=found.hidden_states,
-            attentions=found.attentions, cross_attentions=found.cross_attentions,
+            loss=loss, logits=logits, hidden_states=found.hidden_states, attentions=found.attentions,
+            cross_attentions=found.cross_attentions, **{CACHE: getattr(found, CACHE)},
         )  # fmt: skip

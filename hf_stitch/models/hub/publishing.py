@@ -6,21 +6,20 @@ import shutil
 import tempfile
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from transformers import PreTrainedModel
 
 from hf_stitch.errors import ArtifactError
 from hf_stitch.models.hub.map_only import MAP_ONLY, portable
 from hf_stitch.models.hub.repository import KEPT, WEIGHTS, explained, local
 from hf_stitch.models.hub.shim import FILE
 
-if TYPE_CHECKING:
-    from hf_stitch.models.modeling_stitched import StitchedModel
-
 NEEDED = ("config.json", "recipe.yaml", "report.json", "README.md")
 
 
 def push_model(
-    model: StitchedModel,
+    model: PreTrainedModel,
     repo_id: str,
     *,
     private: bool | None = None,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hf_stitch.errors import DataError
 
 HEARD = 0.02
-"""Seconds over which loudness is averaged when a quiet place is looked for."""
+"""Seconds over which loudness is averaged when a quiet place is looked for; by hand, a frame of Wav2Vec2."""
 
 
 @dataclass(frozen=True)

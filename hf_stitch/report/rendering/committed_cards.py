@@ -1,4 +1,4 @@
-"""Renew `model_cards/` and the README's tables from fitted folders.
+"""Renew `model_cards/` and the tables of its README and of the project's from fitted folders.
 
 `python -m hf_stitch.report.rendering.committed_cards DIR...`
 
@@ -16,7 +16,10 @@ from hf_stitch.report.rendering.card import card_for, slim
 from hf_stitch.report.rendering.summary import summary_markdown
 from hf_stitch.report.report import Report
 
-TABLE = re.compile(r"(<!-- table: (?P<name>[\w/]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+PAGES = ("README.md", "model_cards/README.md")
+TABLE = re.compile(
+    r"(?P<head><!-- table: (?P<name>[\w/]+)(?:, rows: (?P<rows>.+?))? -->\n).*?(?P<end><!-- end -->)", re.DOTALL
+)
 
 
 def keep(report: Report, cards: Path) -> None:
@@ -28,21 +31,28 @@ def keep(report: Report, cards: Path) -> None:
 
 
 def with_tables(text: str, cards: Path) -> str:
-    """A text whose marked tables are those of the kept reports."""
+    """A text whose marked tables are those of the kept reports; a marker may name the `rows` that it wants.
+
+    Raises:
+        KeyError: the report has no such row.
+    """
 
     def table(found: re.Match[str]) -> str:
-        report = Report.load(cards / f"{found['name']}.json")
-        return found[1] + summary_markdown(report) + "\n" + found[3]
+        lines = summary_markdown(Report.load(cards / f"{found['name']}.json")).splitlines()
+        if found["rows"]:
+            rows = {line.split("|")[1].strip(" *\\"): line for line in lines[2:]}
+            lines = [*lines[:2], *(rows[name] for name in found["rows"].split(", "))]
+        return found["head"] + "\n".join(lines) + "\n" + found["end"]
 
     return TABLE.sub(table, text)
 
 
 def main(folders: Sequence[str], root: Path = Path()) -> None:
-    """Keep the reports of fitted folders, then renew the README's tables."""
+    """Keep the reports of fitted folders, then renew the tables of all pages."""
     for folder in folders:
         keep(Report.load(Path(folder)), root / "model_cards")
-    readme = root / "README.md"
-    readme.write_text(with_tables(readme.read_text(encoding="utf-8"), root / "model_cards"), encoding="utf-8")
+    for page in (root / name for name in PAGES):
+        page.write_text(with_tables(page.read_text(encoding="utf-8"), root / "model_cards"), encoding="utf-8")
 
 
 if __name__ == "__main__":

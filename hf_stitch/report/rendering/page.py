@@ -11,6 +11,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup, escape
 
+from hf_stitch.recipe.stitch import DEFAULT
 from hf_stitch.report import catalogue, units
 from hf_stitch.report.diagnostics import SIDES, part
 from hf_stitch.report.rendering.sections import SECTIONS
@@ -41,7 +42,7 @@ def page_for(report: Report) -> str:
         headline=catalogue.verdict_words(report.verdict.code)[0],
         source=source,
         target=target,
-        method=stitch.get("method", "affine"),
+        method=stitch.get("method", DEFAULT.method),
         length=sequence.get("length", ""),
         sections=sections,
     )

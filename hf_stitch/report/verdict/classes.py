@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hf_stitch.recipe.sequence import facts_of
 from hf_stitch.report.measure import Measure
 from hf_stitch.report.verdict.evidence import (
     Lookup,
@@ -104,7 +105,7 @@ def _remedy(get: Lookup, method: str, asked: Mapping[str, Any]) -> str:
     cascade, reached = get("agreement", "cascade"), get("agreement", method)
     sequence, stitch = asked.get("sequence", {}), asked.get("stitch", {})
     tries = ["more pairs (`data.fit.samples`)"]
-    if sequence.get("length") == "ctc":
+    if facts_of(sequence).needs_ctc_head:
         tries.append("more `sequence.parts`")
     elif cascade is not None:
         tries.append("better time alignment (`sequence.length: ctc`)")

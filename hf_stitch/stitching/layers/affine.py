@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from hf_stitch.activations.activation_set import ActivationSet
 from hf_stitch.errors import FitError
 from hf_stitch.geometry.ridge import NormalEquations
 from hf_stitch.geometry.subsets import evenly_spaced
+from hf_stitch.recipe.stitch import Affine
 from hf_stitch.stitching.layers.layer import StitchingLayer, outputs
 
 
@@ -23,32 +24,22 @@ class AffineLayer(StitchingLayer):
     bias: Tensor
 
     @classmethod
-    def fit(
-        cls,
-        source: ActivationSet,
-        target: ActivationSet,
-        *,
-        ridge: float | Literal["auto"] = "auto",
-        pairs: int | None = None,
-    ) -> AffineLayer:
-        """Fit on paired rows.
-
-        Args:
-            ridge: see `NormalEquations.solve`.
-            pairs: only so many pairs, evenly spread, are used; absent: all.
+    def fit(cls, source: ActivationSet, target: ActivationSet, options: Affine) -> AffineLayer:
+        """Fit on paired rows; for the units of `ridge` see `NormalEquations.solve`.
 
         Raises:
             FitError: fewer than two rows, constant features, or a ridge of 0 that leaves the map undetermined.
         """
-        chosen = evenly_spaced(len(source), pairs).to(source.values.device)
+        settings = options.resolved()
+        chosen = evenly_spaced(len(source), settings["pairs"]).to(source.values.device)
         x, y = source.values[chosen], outputs(target)[chosen]
         if len(x) < 2:
             raise FitError(f"an affine map needs at least two rows; got {len(x)}: take more samples")
         equations = NormalEquations(x.shape[1], y.shape[1])
         for begin in range(0, len(x), 8192):
             equations.add(x[begin : begin + 8192], y[begin : begin + 8192])
-        weight, bias, used = equations.solve(ridge)
-        layer = cls(linear_tensors(x, y, weight, bias), x.shape[1], y.shape[1], {"ridge": ridge, "pairs": pairs})
+        weight, bias, used = equations.solve(settings["ridge"])
+        layer = cls(linear_tensors(x, y, weight, bias), x.shape[1], y.shape[1], settings)
         layer.diagnostics = {"ridge": used, "warnings": _warnings(len(x), x.shape[1])}
         return layer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,12 +22,12 @@ from hf_stitch.geometry.local_metrics.dimension import whitney
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.geometry.neighbours.neighbour_rules import ALL_ROWS, Rule
 from hf_stitch.geometry.subsets import evenly_spaced
+from hf_stitch.recipe.stitch import Diffusion, SideName
 from hf_stitch.runtime.sharding import ALONE, Rows
 from hf_stitch.runtime.timings import Timings
-from hf_stitch.stitching.layers.diffusion_alignment import Aligned, Kind, align
+from hf_stitch.stitching.layers.diffusion_alignment import Aligned, align
 from hf_stitch.stitching.layers.layer import StitchingLayer, outputs, under
 
-Interpolation = Literal["nearest", "linear", "thin_plate", "nystroem", "harmonics"]
 COORDINATES = 256  # default, where there are at least twice as many rows
 SHOWN = 2000  # coordinates of at most this many points go into the diagnostics
 
@@ -53,64 +53,41 @@ class DiffusionLayer(StitchingLayer):
 
     @classmethod
     def fit(
-        cls,
-        source: ActivationSet,
-        target: ActivationSet,
-        rows: Rows = ALONE,
-        *,
-        sides: Literal["both", "source"] = "both",
-        coordinates: int | None = None,
-        neighbours: Rule | None = None,
-        inverse: Literal["aligned", "target"] = "aligned",
-        interpolation: Interpolation = "thin_plate",
-        smoothing: float = 0.0,
-        bandwidth: float | None = None,
-        harmonics: Literal["keep", "drop"] = "keep",
-        pairs: int | None = None,
-        alignment: Kind | None = None,
-        landmarks: int | None = None,
-        engine: Literal["torch", "datafold"] = "torch",
+        cls, source: ActivationSet, target: ActivationSet, options: Diffusion, rows: Rows = ALONE
     ) -> DiffusionLayer:
         """Fit on paired rows with local metrics (Euclidean where a set has none).
 
         Args:
+            options: `neighbours` and `bandwidth` are those of `DiffusionMap.fit`, `alignment` that of `align`. The
+                way back is learned from the rotated source coordinates and the paired target activations (`inverse:
+                aligned`), or from the target's own coordinates and activations (`target`); `smoothing` is of it (on
+                the diagonal, in units of one global standard deviation). What `landmarks` lose is in the diagnostics.
             rows: how the rows of the maps are shared out over processes; all get the same layer.
-            sides: `both` builds a map of either cloud and aligns them; `source` needs no map of the target, which may
-                then be a discrete set.
-            coordinates: l; absent: 256, or half the rows where there are fewer than 512.
-            neighbours, bandwidth: see `DiffusionMap.fit`. Absent: grown, or all where those leave a cloud in pieces, as
-                clouds of words are; the diagnostics say so.
-            inverse: coordinates to activations, learned from the rotated source coordinates and the paired target
-                activations (`aligned`), or from the target's own coordinates and activations (`target`).
-            interpolation: of the source coordinates at new activations, and back. `linear` needs coordinates: 1 (and
-                thin-plate splines where activations have more than one feature); `nystroem` extends the source map, and
-                goes back by thin-plate spline.
-            smoothing: of the way back (thin_plate: on the diagonal, in units of one global standard deviation).
-            harmonics: `drop` leaves out those of the first 20 coordinates that are functions of earlier ones.
-            landmarks: keep so many rows of each interpolation, far from each other; the loss is in the diagnostics.
-            pairs: only so many pairs, evenly spread, serve the alignment and the `aligned` inverse; absent: all.
-            alignment: of the two maps, see `align`; `closest_points` needs no pairs.
-            engine: what solves eigenproblems, interpolations and alignment: ours, or datafold and SciPy.
 
         Raises:
             FitError: a side of too few features folds the input, so that there is no one-to-one map.
             FitError, ManifoldError: see the parts; every message says which side it is about.
         """
+        settings = options.resolved()
+        sides, inverse, pairs, landmarks = (settings[name] for name in ("sides", "inverse", "pairs", "landmarks"))
+        coordinates, smoothing, interpolation = (
+            settings[name] for name in ("coordinates", "smoothing", "interpolation")
+        )
         if inverse == "target" and sides == "source":
             raise FitError("inverse: target is learned from a map of the target: use sides: both, or inverse: aligned")
-        _check_alignment(alignment, sides, inverse, pairs)
-        by = engine_of(engine)
+        _check_alignment(settings["alignment"], sides, inverse, pairs)
+        by = engine_of(settings["engine"])
         count = coordinates if coordinates is not None else max(1, min(COORDINATES, len(source) // 2))
         _check_unfolded("source", source, target)
         if sides == "both":
             _check_unfolded("target", target, source)
         chosen = evenly_spaced(len(source), pairs).to(source.values.device)
-        asked = (count, neighbours, bandwidth, harmonics, by)
+        asked = (count, settings["neighbours"], settings["bandwidth"], settings["harmonics"], by)
         first, first_notes = _mapped("source", source, rows, *asked)
         second, second_notes = _mapped("target", target, rows, *asked) if sides == "both" else (None, {})
         found, aligned = first.coordinates, None
         if second is not None:
-            aligned = align(first, second, chosen, alignment, pairs is not None)
+            aligned = align(first, second, chosen, settings["alignment"], pairs is not None)
             found = aligned.coordinates
         kinds = _kinds(interpolation, source.values.shape[1], target.values.shape[1], second is not None)
         if inverse == "target" and second is not None:
@@ -127,12 +104,9 @@ class DiffusionLayer(StitchingLayer):
         tensors = {f"{part}.{name}": one for part, module in parts.items() for name, one in module.state_dict().items()}
         if aligned is not None:
             tensors["rotation"] = aligned.alignment.rotation
-        options: dict[str, Any] = {"sides": sides, "inverse": inverse, "interpolation": interpolation}
-        options |= {"smoothing": smoothing, "bandwidth": bandwidth, "pairs": pairs, "landmarks": landmarks}
-        options |= {"coordinates": found.shape[1], "harmonics": harmonics, "kinds": kinds}
-        options |= {"neighbours": first_notes["neighbours"]}
-        options |= {"alignment": None if aligned is None else aligned.alignment.kind, "engine": engine}
-        layer = cls(tensors, source.values.shape[1], wanted.shape[1], options)
+        kept = settings | {"coordinates": found.shape[1], "neighbours": first_notes["neighbours"], "kinds": kinds}
+        kept |= {"alignment": None if aligned is None else aligned.alignment.kind}
+        layer = cls(tensors, source.values.shape[1], wanted.shape[1], kept)
         layer.diagnostics = _diagnostics(first_notes, second_notes, aligned, len(known), smoothing)
         if landmarks is not None:
             loss = {part: module.loss or 0.0 for part, module in parts.items()}
@@ -141,6 +115,10 @@ class DiffusionLayer(StitchingLayer):
                 "centres": min(landmarks, len(known)),
             }
         return layer
+
+    @property
+    def coordinate_sides(self) -> tuple[SideName, ...]:
+        return ("source", "target") if self.options["sides"] == "both" else ("source",)
 
     def coordinates(self, x: Tensor) -> Tensor:
         """Source coordinates (..., l) of activations (..., m), rotated into the target's where there are two maps."""

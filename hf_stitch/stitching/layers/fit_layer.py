@@ -7,17 +7,18 @@ from dataclasses import replace
 from typing import Any, get_args
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from hf_stitch.activations.activation_set import ActivationSet, paired
 from hf_stitch.errors import ActivationError, FitError, RecipeError, nearest
+from hf_stitch.recipe.explain import clauses, no_option
+from hf_stitch.recipe.stitch import METHODS, Landing, Stitch
 from hf_stitch.runtime.sharding import ALONE, Rows
 from hf_stitch.stitching.layers.layer import (
     Fill,
-    Landing,
     StitchingLayer,
     layer_class,
-    options_of,
     outputs,
 )
 
@@ -41,24 +42,25 @@ def fit_layer(
             rest: with the mean of the predicted ones of the same timestep or with 0 (the thesis's ways), or with what
             each of them is on average in the fit (`reference`).
         steps: timesteps that a row joins, one after the other.
-        options: the method's own options; see `options_of`.
+        options: the method's own options, by the names of its class in `recipe.stitch`.
         rows: how the rows are shared out over processes, for methods that can (`shared`).
 
     Raises:
-        RecipeError: unknown method, option, landing or fill.
+        RecipeError: unknown method, option, landing or fill, or a value that an option cannot have.
         ActivationError: NaN, unpaired sets.
         FitError, ManifoldError: the method cannot be fitted on these rows.
     """
-    options = dict(options or {})
-    _check_words(method, landing, fill, options)
+    kind = layer_class(method)
+    stitch = _stitch(method, landing, options or {})
+    if fill not in get_args(Fill):
+        raise RecipeError(f"fill: unknown value {fill!r}; {nearest(str(fill), get_args(Fill))}")
     count = max(len(source), len(target))
     if not torch.equal(source.keys, target.keys):
         source, target = paired(source, target)
     _check_numbers("source", source.values)
     _check_numbers("target", outputs(target))
     chosen = target if fill == "predict" else replace(target, full=None, selected=None)
-    kind = layer_class(method)
-    layer = kind.fit(source, chosen, *([rows] if kind.shared else []), **options)
+    layer = kind.fit(source, chosen, stitch, *([rows] if kind.shared else []))
     _finish(layer, target, chosen, landing, fill)
     layer.steps = steps
     if count > len(source):
@@ -66,14 +68,16 @@ def fit_layer(
     return layer
 
 
-def _check_words(method: str, landing: str, fill: str, options: Mapping[str, Any]) -> None:
-    known = options_of(method)
+def _stitch(method: str, landing: str, options: Mapping[str, Any]) -> Stitch:
+    """The options object of a method; RecipeError for what it does not take."""
+    known = set(METHODS[method].option_names())
     for name in options:
         if name not in known:
-            raise RecipeError(f"method {method} has no option {name!r}; {nearest(name, known)}")
-    for key, value, allowed in (("landing", landing, ("none", "nearest")), ("fill", fill, get_args(Fill))):
-        if value not in allowed:
-            raise RecipeError(f"{key}: unknown value {value!r}; {nearest(str(value), allowed)}")
+            raise RecipeError(no_option(method, name, known))
+    try:
+        return METHODS[method].model_validate({"method": method, "landing": landing, **options})
+    except ValidationError as error:
+        raise RecipeError(clauses(error, METHODS[method])) from None
 
 
 def _check_numbers(side: str, values: Tensor) -> None:

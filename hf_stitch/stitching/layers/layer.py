@@ -6,34 +6,21 @@ and persistent buffers), and `spec` with those tensors is the whole layer.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, ClassVar, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from hf_stitch.activations.activation_set import ActivationSet
-from hf_stitch.errors import ActivationError, ArtifactError, RecipeError, nearest
+from hf_stitch.errors import ActivationError, ArtifactError, FitError, RecipeError, nearest
 from hf_stitch.geometry.distances import nearest_rows
-from hf_stitch.recipe.stitch import Method
+from hf_stitch.recipe.stitch import METHODS, Landing, SideName, Stitch
+from hf_stitch.stitching.keep_dtype import keep_dtype
 
-Landing = Literal["none", "nearest"]
 Fill = Literal["predict", "mean", "zero", "reference"]
-Module = TypeVar("Module", bound=nn.Module)
 _METHODS: dict[str, type[StitchingLayer]] = {}
-
-
-def keep_dtype(module: Module, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Module:
-    """`_apply` that follows moves between devices and ignores changes of dtype, which would destroy coefficients."""
-
-    def keep(tensor: Tensor) -> Tensor:
-        moved = fn(tensor)
-        return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
-
-    nn.Module._apply(module, keep, recurse)
-    return module
 
 
 class StitchingLayer(nn.Module):
@@ -41,7 +28,8 @@ class StitchingLayer(nn.Module):
 
     It computes in the widest dtype of its own tensors, at least float32, with autocast off, and keeps these dtypes
     through `.to(dtype)` and `.half()`. Subclasses give `method`, `learned` (the names of their coefficients),
-    `predict` and the classmethod `fit`, whose keyword signature is the schema of the method's options.
+    `predict` and the classmethod `fit`; their options and facts are the method's class in `recipe.stitch`. One that
+    goes through coordinates of its own gives `coordinate_sides`, `coordinates` and `target_coordinates` too.
     """
 
     method: ClassVar[str] = ""
@@ -78,13 +66,31 @@ class StitchingLayer(nn.Module):
                 self.register_buffer(name, tensor)
 
     @classmethod
-    def fit(cls, source: ActivationSet, target: ActivationSet) -> StitchingLayer:
-        """Fit on paired rows; predicts `outputs(target)`."""
+    def fit(cls, source: ActivationSet, target: ActivationSet, options: Any) -> StitchingLayer:
+        """Fit on paired rows by the options of the method's class in `recipe.stitch`; predicts `outputs(target)`."""
         raise NotImplementedError
 
     def predict(self, rows: Tensor) -> Tensor:
         """(b, features_in) -> (b, predicted features), before landing and fill."""
         raise NotImplementedError
+
+    @property
+    def facts(self) -> type[Stitch]:
+        """The class of the method's options, which says what the method needs."""
+        return METHODS[self.method]
+
+    @property
+    def coordinate_sides(self) -> tuple[SideName, ...]:
+        """The sides whose activations the layer can place in coordinates of its own."""
+        return ()
+
+    def coordinates(self, x: Tensor) -> Tensor:
+        """Source coordinates (..., l) of activations (..., m); FitError where the layer has none."""
+        raise FitError(f"the {self.method} layer has no coordinates: it maps activations straight to activations")
+
+    def target_coordinates(self, y: Tensor) -> Tensor:
+        """The target's coordinates (..., l) of its activations (..., m'); FitError where the layer has none."""
+        raise FitError(f"the {self.method} layer has no coordinates: it maps activations straight to activations")
 
     def forward(self, x: Tensor) -> Tensor:
         """Map activations; ActivationError when the last dimension is not `features_in`."""
@@ -185,10 +191,4 @@ def layer_class(method: str) -> type[StitchingLayer]:
 
 def methods() -> list[str]:
     """Sorted names of the known methods."""
-    return sorted(get_args(Method))
-
-
-def options_of(method: str) -> dict[str, inspect.Parameter]:
-    """The options of a method: the keyword-only parameters of its `fit`."""
-    found = inspect.signature(layer_class(method).fit).parameters
-    return {name: one for name, one in found.items() if one.kind is inspect.Parameter.KEYWORD_ONLY}
+    return sorted(METHODS)

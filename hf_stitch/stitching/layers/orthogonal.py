@@ -8,6 +8,7 @@ from torch import Tensor
 from hf_stitch.activations.activation_set import ActivationSet
 from hf_stitch.errors import FitError
 from hf_stitch.geometry.subsets import evenly_spaced
+from hf_stitch.recipe.stitch import Orthogonal
 from hf_stitch.stitching.layers.affine import linear_tensors
 from hf_stitch.stitching.layers.layer import StitchingLayer, outputs
 
@@ -24,13 +25,9 @@ class OrthogonalLayer(StitchingLayer):
     bias: Tensor
 
     @classmethod
-    def fit(cls, source: ActivationSet, target: ActivationSet, *, pairs: int | None = None) -> OrthogonalLayer:
-        """Fit on paired rows; FitError for fewer than two rows or constant features.
-
-        Args:
-            pairs: only so many pairs, evenly spread, are used; absent: all.
-        """
-        chosen = evenly_spaced(len(source), pairs).to(source.values.device)
+    def fit(cls, source: ActivationSet, target: ActivationSet, options: Orthogonal) -> OrthogonalLayer:
+        """Fit on paired rows; FitError for fewer than two rows or constant features."""
+        chosen = evenly_spaced(len(source), options.pairs).to(source.values.device)
         x, y = source.values[chosen].double(), outputs(target)[chosen].double()
         if len(x) < 2:
             raise FitError(f"an orthogonal map needs at least two rows; got {len(x)}: take more samples")
@@ -43,7 +40,7 @@ class OrthogonalLayer(StitchingLayer):
         scale = sizes.sum() / spread
         weight = scale * (left @ right)
         tensors = linear_tensors(source.values, outputs(target), weight, centre_y - centre_x @ weight)
-        layer = cls(tensors, x.shape[1], y.shape[1], {"pairs": pairs})
+        layer = cls(tensors, x.shape[1], y.shape[1], options.resolved())
         total = y.square().sum()
         residual = float((y - x @ weight).norm() / total.sqrt()) if total > 0 else 0.0
         alignment = {"residual": residual, "coordinates": min(weight.shape)}

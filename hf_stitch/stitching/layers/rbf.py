@@ -8,6 +8,7 @@ from torch import Tensor
 
 from hf_stitch.activations.activation_set import ActivationSet
 from hf_stitch.geometry.interpolation.fit_interpolator import fit_interpolator, interpolator
+from hf_stitch.recipe.stitch import RBF
 from hf_stitch.stitching.layers.layer import StitchingLayer, outputs, under
 
 
@@ -24,24 +25,21 @@ class RBFLayer(StitchingLayer):
         super().place({name: tensor for name, tensor in tensors.items() if not name.startswith("spline.")})
 
     @classmethod
-    def fit(
-        cls, source: ActivationSet, target: ActivationSet, *, smoothing: float = 1.0, landmarks: int | None = None
-    ) -> RBFLayer:
+    def fit(cls, source: ActivationSet, target: ActivationSet, options: RBF) -> RBFLayer:
         """Fit on paired rows.
 
-        Args:
-            smoothing: added to the diagonal, with the source features divided by one global standard deviation; 0
-                interpolates.
-            landmarks: keep only so many rows, far from each other, as centres; the loss is in the diagnostics.
+        `smoothing` is added to the diagonal, with the source features divided by one global standard deviation; what
+        `landmarks` lose is in the diagnostics.
 
         Raises:
             FitError: fewer than m + 1 rows for m source features, no spread, or rows too close for smoothing 0.
         """
+        settings = options.resolved()
+        smoothing, landmarks = settings["smoothing"], settings["landmarks"]
         y = outputs(target)
         spline = fit_interpolator("thin_plate", source.values, y, smoothing, landmarks)
         tensors = {f"spline.{name}": tensor for name, tensor in spline.state_dict().items()}
-        options = {"smoothing": smoothing, "landmarks": landmarks, "kind": spline.kind}
-        layer = cls(tensors, source.values.shape[1], y.shape[1], options)
+        layer = cls(tensors, source.values.shape[1], y.shape[1], {**settings, "kind": spline.kind})
         layer.diagnostics = {"centres": len(spline.get_buffer("centres")), "smoothing": smoothing, "warnings": []}
         if landmarks is not None:
             layer.diagnostics["landmarks"] = {"rows": len(y), "loss": {"spline": spline.loss or 0.0}}

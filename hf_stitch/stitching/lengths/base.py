@@ -1,14 +1,28 @@
-"""What a length rule is told of a sample, and what it answers, in the fit and at run time."""
+"""What a length rule is, what it is told of a sample, and what it answers, in the fit and at run time.
+
+A rule is one file of this folder, by the name that recipes give it: a `RuleState` with what it learns, a `Rule`, and
+`RULE`, by which it is found. What a recipe must know of it stands in `hf_stitch/recipe/sequence.py`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from hf_stitch.errors import ActivationError
+from hf_stitch.activations.frames import Frames
+from hf_stitch.activations.hooked_model import HookedModel
+from hf_stitch.errors import ArtifactError, nearest
+from hf_stitch.recipe.sequence import RULES, Lengths
+from hf_stitch.stitching.lengths.target_texts import TargetTexts
+
+FRAMES_OF_A_WORD = 16
+"""Timesteps of a word where multiply-adds are counted: about a third of a second at 50 timesteps a second."""
 
 
 @dataclass(frozen=True)
@@ -16,11 +30,12 @@ class SampleShape:
     """What the rule needs to know of one sample.
 
     Attributes:
-        source_length, target_length: timesteps; at run time the target length that is wanted.
-        path: (t,) greedy CTC classes, for `ctc`.
-        spans: (t', 2) source ranges of the target's tokens, for `spans`; (-1, id) marks a special token.
-        words: true words, for `ctc` in the fit; `word_tokens` the target positions of each, `word_cuts` which
-            characters of the word [start, end) each of those holds, `blanks` the position of the blank after each.
+        source_length, target_length: timesteps; at run time the target length that is wanted, 0 where the rule finds
+            it itself.
+        path: (t,) greedy CTC classes, for rules that need a CTC head.
+        spans: (t', 2) source ranges of the target's tokens, for rules that need them; (-1, id) marks a special token.
+        words: true words, in the fit; `word_tokens` the target positions of each, `word_cuts` which characters of the
+            word [start, end) each of those holds, `blanks` the position of the blank after each.
     """
 
     source_length: int
@@ -53,32 +68,17 @@ class Positions(NamedTuple):
 
 @dataclass
 class RuleState:
-    """Everything about a rule that is not a tensor; saved in the model's config.
+    """What is saved of a rule in the model's config, beside its tensors; each rule adds what it learns itself.
 
     Attributes:
-        stride: audio samples a timestep, where `spans` count those; 0 where they count timesteps.
-        ratio: target timesteps a source timestep; constant the median target length of the fit.
-        before, after: ids of the target's special tokens round its words, for `ctc`.
-        alphabet, unit, blanks, pieces, tokens_per_character: see `words.py`.
-        special, predictor: specs of the tensors that the rule holds.
+        length: the rule's name; target_length: where the target's length comes from.
+        padding_side: the target's.
+        special, predictor: specs of the tensors that `LengthRule` holds.
     """
 
     length: str
     target_length: str
-    slice: int = 1
-    slicing: str = "windows"
-    parts: int = 1
-    stride: float = 0.0
-    ratio: float = 1.0
-    constant: int = 1
-    before: list[int] = field(default_factory=list)
-    after: list[int] = field(default_factory=list)
     padding_side: str = "right"
-    alphabet: dict | None = None
-    unit: str = "word"
-    blanks: bool = False
-    pieces: dict[str, list[int]] | None = None
-    tokens_per_character: float = 0.0
     special: dict | None = None
     predictor: dict | None = None
 
@@ -87,18 +87,59 @@ class Rule:
     """One length rule: which target positions there are, and which source timesteps each is made of.
 
     Attributes:
-        join: windows joined into one row, which has `join` times the source's features.
+        State: what it learns.
         shifted: windows count from a sample's first real timestep, not from the first of its padded batch.
+        padded: its positions include the padding of the batch, since what it is given does.
+        special_tokens: the target's special tokens have positions, which no timestep corresponds to.
     """
 
-    shifted = True
+    State: ClassVar[type[RuleState]] = RuleState
+    shifted: ClassVar[bool] = True
+    padded: ClassVar[bool] = False
+    special_tokens: ClassVar[bool] = False
 
-    def __init__(self, state: RuleState) -> None:
+    def __init__(self, state: Any) -> None:
         self.state = state
+
+    @classmethod
+    def of(cls, state: Any) -> Rule:
+        """The rule of a state."""
+        return cls(state)
+
+    @classmethod
+    def learn(
+        cls, asked: Lengths, source: HookedModel, target: HookedModel, frames: Frames, texts: TargetTexts | None
+    ) -> RuleState:
+        """What the rule learns from the fit samples; `learned_by_all` is the common part.
+
+        Raises:
+            RecipeError: the rule does not suit these models.
+        """
+        raise NotImplementedError
 
     @property
     def join(self) -> int:
-        return self.state.parts
+        """Windows joined into one row, which has `join` times the source's features."""
+        raise NotImplementedError
+
+    @property
+    def steps(self) -> int:
+        """Timesteps of the target that one mapped row is taken apart into."""
+        return 1
+
+    @property
+    def needs_times(self) -> bool:
+        """Whether it is told, at run time too, when the words of a sound are said."""
+        return False
+
+    @property
+    def rate(self) -> float | None:
+        """Target positions a source timestep, where they follow the source evenly."""
+        return None
+
+    def target_lengths(self, lengths: Sequence[int]) -> list[int]:
+        """Wanted target lengths of sources so long, by what was learned; 0 where positions are found otherwise."""
+        return [0] * len(lengths)
 
     def pairs(self, sample: SampleShape) -> Pairs:
         """Corresponding rows of one sample, for the fit."""
@@ -108,10 +149,28 @@ class Rule:
         """Target positions of one sample, at run time."""
         raise NotImplementedError
 
+    def typical(self, count: int, path: Tensor | None, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+        """A path (1, t) and spans (1, t', 2) as real inputs of `count` timesteps have them, for counting operations.
 
-def needed(value: Any, rule: str) -> Any:
-    """The value, or ActivationError where an input that the rule needs is missing."""
-    if value is None:
-        what = {"spans": "`target_spans` from the processor saved with the model", "ctc": "the CTC head's output"}[rule]
-        raise ActivationError(f"sequence.length: {rule} needs {what}; got none")
-    return value
+        Args:
+            path: that of a random input, which spells nothing.
+        """
+        return path, None
+
+
+def learned_by_all(asked: Lengths, target: HookedModel) -> dict[str, Any]:
+    """The fields of `RuleState` that every rule learns alike."""
+    side = getattr(target.tokenizer, "padding_side", "right")
+    return {"length": asked.length, "target_length": asked.default_length(), "padding_side": side}
+
+
+def rule_class(name: str) -> type[Rule]:
+    """The rule of a name.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    if name not in RULES:  # the name may come from a saved config: nothing else is imported
+        raise ArtifactError(f"unknown length rule {name!r}; {nearest(name, list(RULES))}; update hf_stitch")
+    found: type[Rule] = import_module(f"hf_stitch.stitching.lengths.{name}").RULE
+    return found

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hf_stitch.stitching.keep_dtype import keep_dtype
+
 PENALTIES = torch.logspace(-3, 5, 33, dtype=torch.float64)
 """Of the ridge on standardised features; the largest leave nothing of them but the lengths."""
 REACH = 2.0
@@ -71,12 +73,7 @@ class LengthPredictor(nn.Module):
         return [max(1, round(one)) for one in torch.minimum(torch.maximum(found, low), high).tolist()]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LengthPredictor:
-        def keep(tensor: Tensor) -> Tensor:
-            moved = fn(tensor)
-            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
-
-        super()._apply(keep, recurse)
-        return self
+        return keep_dtype(self, fn, recurse)
 
 
 def _ridge(base: Tensor, z: Tensor, y: Tensor) -> tuple[Tensor, float]:

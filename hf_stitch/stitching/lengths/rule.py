@@ -6,8 +6,8 @@ run time: `target_length` says where its length comes from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -15,21 +15,16 @@ from torch import Tensor, nn
 
 from hf_stitch.activations.windows import pool_windows
 from hf_stitch.errors import ActivationError
-from hf_stitch.stitching.lengths.base import Pairs, Rule, RuleState, SampleShape, needed
+from hf_stitch.recipe.sequence import RULES
+from hf_stitch.stitching.lengths.base import Pairs, RuleState, SampleShape, rule_class
 from hf_stitch.stitching.lengths.length_predictor import LengthPredictor
 from hf_stitch.stitching.lengths.position_plan import MAPPED, MEAN, SPECIAL, Plan, batch_plan
-from hf_stitch.stitching.lengths.spans import Spans
 from hf_stitch.stitching.lengths.special_tokens import SpecialTokens
-from hf_stitch.stitching.lengths.timesteps import Pool, Resample, Trim
-from hf_stitch.stitching.lengths.words import by_unit
 
-RULES: dict[str, Callable[[RuleState], Rule]] = {
-    "trim": Trim,
-    "resample": Resample,
-    "pool": Pool,
-    "ctc": by_unit,
-    "spans": Spans,
-}
+FIRST_FORM = frozenset(
+    "slice slicing parts stride ratio constant before after alphabet unit blanks pieces tokens_per_character".split()  # noqa: SIM905 - easier to read
+)
+"""Fields of single rules in the specs of the first saved form, which held those of all rules, whatever the rule."""
 
 
 class LengthRule(nn.Module):
@@ -38,13 +33,21 @@ class LengthRule(nn.Module):
     def __init__(self, state: RuleState) -> None:
         super().__init__()
         self.state = state
-        self.rule = RULES[state.length](state)
+        self.rule = rule_class(state.length).of(state)
+        self.facts = RULES[state.length]
         self.special = SpecialTokens(state.special) if state.special else None
         self.predictor = LengthPredictor(state.predictor) if state.predictor else None
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any]) -> LengthRule:
-        return cls(RuleState(**spec))
+        """The empty rule of a spec, which may be of the first saved form.
+
+        Raises:
+            ArtifactError: a rule that is not known here.
+        """
+        made = rule_class(spec["length"]).State
+        own = {one.name for one in fields(made)}
+        return cls(made(**{key: value for key, value in spec.items() if key in own or key not in FIRST_FORM}))
 
     def spec(self) -> dict[str, Any]:
         """JSON-able description from which `from_spec` builds the empty rule."""
@@ -74,6 +77,16 @@ class LengthRule(nn.Module):
         """Windows joined into one row: a row has `join` times the source's features."""
         return self.rule.join
 
+    @property
+    def steps(self) -> int:
+        """Timesteps of the target in one row: what a layer maps to has `steps` times the target's features."""
+        return self.rule.steps
+
+    @property
+    def needs_times(self) -> bool:
+        """Whether the model takes the words of a sound with their times beside it."""
+        return self.rule.needs_times
+
     def pairs(self, sample: SampleShape) -> Pairs:
         """Corresponding rows of one sample, for the fit."""
         return self.rule.pairs(sample)
@@ -90,19 +103,14 @@ class LengthRule(nn.Module):
 
         Args:
             mask: (b, t) bool, true timesteps of the source.
-            path: (b, t) int64 greedy CTC classes, for `ctc`.
-            spans: (b, t', 2) int64 from the processor, for `spans`.
+            path: (b, t) int64 greedy CTC classes, for rules that need a CTC head.
+            spans: (b, t', 2) int64 from the processor, for rules that need spans.
             target_lengths: (b,) true lengths, for `target_length: oracle` only.
             frames: (b, t, m) source activations, for `target_length: predicted`.
 
         Raises:
             ActivationError: an input that the rule needs is missing.
         """
-        if self.state.stride and spans is None:
-            raise ActivationError(
-                "sequence.length: spans needs `target_spans`: the words of each sound with their times, made by "
-                "Preparer.batch(sounds, said)"
-            )
         # Padding on the left shifts a sample's timesteps; windows count from the first row of the padded batch.
         offset = mask.int().argmax(1).tolist()
         lengths = mask.sum(1).tolist()
@@ -110,18 +118,17 @@ class LengthRule(nn.Module):
         samples = []
         for i, (start, length) in enumerate(zip(offset, lengths)):
             sample = SampleShape(length, wanted[i])
-            if self.state.length == "spans":
-                sample = replace(sample, spans=needed(spans, "spans")[i].cpu().numpy())
-            elif self.state.length == "ctc":
-                sample = replace(sample, path=needed(path, "ctc")[i, start : start + length].cpu().numpy())
+            if self.facts.needs_target_spans and spans is not None:
+                sample = replace(sample, spans=spans[i].cpu().numpy())
+            if self.facts.needs_ctc_head and path is not None:
+                sample = replace(sample, path=path[i, start : start + length].cpu().numpy())
             found = self.rule.positions(sample)
             samples.append(found._replace(windows=found.windows + start) if self.rule.shifted else found)
-        side = "right" if self.state.length == "spans" else self.state.padding_side  # the spans are padded already
-        plan = batch_plan(samples, side)
+        plan = batch_plan(samples, "right" if self.rule.padded else self.state.padding_side)
         return Plan(plan.windows.to(mask.device), plan.kind.to(mask.device), plan.row.to(mask.device))
 
     def _wanted(self, lengths: list[int], given: Any, frames: Tensor | None, mask: Tensor) -> list[int]:
-        """Target lengths of a batch, for the rules that do not find them themselves."""
+        """Wanted target lengths of a batch."""
         source = self.state.target_length
         if source == "oracle":
             if given is None:
@@ -132,9 +139,7 @@ class LengthRule(nn.Module):
                 missing = "a fitted predictor" if self.predictor is None else "the source's `frames`"
                 raise ActivationError(f"target_length: predicted needs {missing}; got none")
             return self.predictor(torch.tensor(lengths), masked_mean(frames, mask))
-        if source == "constant":
-            return [self.state.constant] * len(lengths)
-        return [max(1, round(self.state.ratio * length)) for length in lengths]
+        return self.rule.target_lengths(lengths)
 
     def rows(self, frames: Tensor, plan: Plan) -> Tensor:
         """Source rows of a plan: (b, r, join * m)."""
@@ -144,14 +149,14 @@ class LengthRule(nn.Module):
         """Put mapped rows, mean padding and special tokens at their target positions.
 
         Args:
-            mapped: (b, r, slice * width) what the layer made of `rows`.
+            mapped: (b, r, steps * width) what the layer made of `rows`.
             frames: (b, t, m) source activations; mask: (b, t) their real timesteps.
 
         Returns:
             (b, t', width); padding is zero.
         """
         b, r, joined = mapped.shape
-        mapped = mapped.reshape(b, r * self.state.slice, joined // self.state.slice)
+        mapped = mapped.reshape(b, r * self.steps, joined // self.steps)
         index = torch.where(plan.kind == MAPPED, plan.row, 0)
         if mapped.shape[1] == 0:
             out = mapped.new_zeros(*plan.kind.shape, mapped.shape[2])

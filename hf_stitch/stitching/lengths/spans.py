@@ -5,17 +5,66 @@ Of texts these are tokens that share characters; of sound, ranges of audio sampl
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
+import numpy as np
+import torch
+from torch import Tensor
+
+from hf_stitch.activations.frames import Frames
+from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.activations.windows import split_evenly
-from hf_stitch.stitching.lengths.base import Pairs, Positions, Rule, SampleShape, needed
+from hf_stitch.errors import ActivationError, RecipeError
+from hf_stitch.hooks.capture import capture
+from hf_stitch.recipe.sequence import Lengths
+from hf_stitch.stitching.lengths.base import (
+    FRAMES_OF_A_WORD,
+    Pairs,
+    Positions,
+    Rule,
+    RuleState,
+    SampleShape,
+    learned_by_all,
+)
 from hf_stitch.stitching.lengths.position_plan import MAPPED, MEAN, PADDING, SPECIAL
+from hf_stitch.stitching.lengths.target_texts import TargetTexts
+
+
+@dataclass
+class SpansState(RuleState):
+    """The option `parts`, and what spans count.
+
+    Attributes:
+        stride: audio samples a timestep, where spans count those; 0 where they count timesteps.
+    """
+
+    parts: int = 1
+    stride: float = 0.0
 
 
 class Spans(Rule):
     """One position a token of the target: `parts` averages of the source timesteps of its span, joined."""
 
+    State = SpansState
+    state: SpansState
     shifted = False
+    padded = True
+    special_tokens = True
+
+    @classmethod
+    def learn(
+        cls, asked: Lengths, source: HookedModel, target: HookedModel, frames: Frames, texts: TargetTexts | None
+    ) -> SpansState:
+        stride = samples_per_frame(source) if source.preparer.modality == "audio" else 0.0
+        return SpansState(**learned_by_all(asked, target), parts=asked.parts, stride=stride)
+
+    @property
+    def join(self) -> int:
+        return self.state.parts
+
+    @property
+    def needs_times(self) -> bool:
+        return self.state.stride > 0
 
     def pairs(self, sample: SampleShape) -> Pairs:
         spans, real = self._spans(sample)
@@ -29,9 +78,25 @@ class Spans(Rule):
         row = np.where(real, np.cumsum(real) - 1, np.where(kind == SPECIAL, spans[:, 1], 0))
         return Positions(self._windows(spans[real]), kind, row)
 
+    def typical(self, count: int, path: Tensor | None, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+        """A token for each timestep of a text; of sound a word for every 16, in audio samples."""
+        width = FRAMES_OF_A_WORD if self.needs_times else 1
+        starts = torch.arange(0, count, width, device=device)
+        spans = torch.stack([starts, starts + width], 1)[None]
+        return path, (spans * self.state.stride).long() if self.needs_times else spans
+
     def _spans(self, sample: SampleShape) -> tuple[np.ndarray, np.ndarray]:
         """Ranges of timesteps (t', 2), and which of them are real: neither special tokens nor padding nor empty."""
-        spans = needed(sample.spans, "spans")
+        spans = sample.spans
+        if spans is None and self.needs_times:
+            raise ActivationError(
+                "sequence.length: spans needs `target_spans`: the words of each sound with their times, made by "
+                "Preparer.batch(sounds, said)"
+            )
+        if spans is None:
+            raise ActivationError(
+                "sequence.length: spans needs `target_spans` from the processor saved with the model; got none"
+            )
         real = (spans[:, 0] >= 0) & (spans[:, 1] > spans[:, 0])
         if self.state.stride:
             last = sample.source_length - 1  # a word may end a little after the last timestep
@@ -43,3 +108,33 @@ class Spans(Rule):
     def _windows(self, spans: np.ndarray) -> np.ndarray:
         found = [split_evenly(int(start), int(end), self.state.parts) for start, end in spans]
         return np.stack(found) if found else np.zeros((0, self.state.parts, 2), np.int64)
+
+
+def samples_per_frame(source: HookedModel) -> float:
+    """Audio samples from one timestep of the source's hook point to the next, found by running it on noise.
+
+    Raises:
+        RecipeError: a hook point with as many timesteps for any sound, in a window of unknown length.
+    """
+    rate, preparer = source.preparer.rate, source.preparer
+    noise = np.random.default_rng(0).standard_normal(10 * rate).astype(np.float32)
+    frames, samples = [], []
+    for seconds in (2, 10):
+        inputs = {k: v.to(source.model.device) for k, v in preparer.batch([noise[: seconds * rate]]).items()}
+        dtype = source.model.dtype
+        inputs = {k: v.to(dtype) if v.is_floating_point() else v for k, v in inputs.items()}
+        with torch.no_grad():
+            frames.append(capture(source.model, [source.point], inputs)[0].shape[1])
+        samples.append(seconds * rate)
+    if frames[0] == frames[1]:  # it takes a window of one length and no other, as Whisper does
+        window = getattr(preparer.tool, "chunk_length", None)
+        if window is None:
+            raise RecipeError(
+                f"sequence.length: spans from sound needs timesteps that follow the sound; {source.side.model} has "
+                f"{frames[0]} at {source.side.hook} for any sound: take another hook, or length: pool"
+            )
+        return float(window * rate / frames[0])
+    return (samples[1] - samples[0]) / (frames[1] - frames[0])
+
+
+RULE = Spans

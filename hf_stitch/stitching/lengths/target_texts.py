@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.errors import RecipeError
-from hf_stitch.hooks.capture import capture
 from hf_stitch.loading.samples import Samples
 from hf_stitch.loading.token_offsets import Offsets, offsets, said_spans, token_spans, tokens_within, word_offsets
 from hf_stitch.recipe.sequence import Lengths
@@ -26,8 +24,8 @@ class TargetTexts:
         words: its words between blanks; word_tokens the positions of each one's tokens, cuts the characters of the word
             [start, end) that each of those holds.
         blanks: with `unit: character` the position of the token for the blank after each word, or None.
-        spans: (t', 2) ranges of source tokens, or of audio samples, of the target's tokens, for `spans`; (-1, id) for
-            special ones.
+        spans: (t', 2) ranges of source tokens, or of audio samples, of the target's tokens, for rules that need them;
+            (-1, id) for special ones.
     """
 
     ids: list[list[int]]
@@ -45,9 +43,10 @@ class TargetTexts:
             RecipeError: the target reads no text, its tokenizer knows no offsets, or it has no token a character where
                 the unit is one.
         """
-        tokenizer, rule = target.tokenizer, asked.length
+        tokenizer = target.tokenizer
         if tokenizer is None or target.preparer.modality != "text":
-            raise RecipeError(f"sequence.length: {rule} needs a target that reads text; {target.side.model} does not")
+            reads = f"needs a target that reads text; {target.side.model} does not"
+            raise RecipeError(f"sequence.length: {asked.length} {reads}")
         raw = [str(samples.target(i)) for i in range(len(samples))]
         longest = target.preparer.max_length
         ids = tokenizer(raw, truncation=longest is not None, max_length=longest)["input_ids"]
@@ -63,7 +62,7 @@ class TargetTexts:
             _check_characters(target, cuts)
             blanks = [_blanks(own, found) for own, found in zip(ranges, places)]
         spans = None
-        if rule == "spans":
+        if asked.facts.needs_target_spans:
             spans = _said(source, target, samples) if source.preparer.modality == "audio" else None
             spans = spans or _shared(source, samples, places, ids)
         return cls(ids, [text.split() for text in raw], tokens, cuts, blanks, spans)
@@ -87,33 +86,6 @@ def _shared(
     own = [str(samples.source(i)) for i in range(len(samples))]
     seen = offsets(source.tokenizer, own, source.preparer.max_length)
     return [_spans(*sample) for sample in zip(seen, places, ids)]
-
-
-def samples_per_frame(source: HookedModel) -> float:
-    """Audio samples from one timestep of the source's hook point to the next, found by running it on noise.
-
-    Raises:
-        RecipeError: a hook point with as many timesteps for any sound, in a window of unknown length.
-    """
-    rate, preparer = source.preparer.rate, source.preparer
-    noise = np.random.default_rng(0).standard_normal(10 * rate).astype(np.float32)
-    frames, samples = [], []
-    for seconds in (2, 10):
-        inputs = {k: v.to(source.model.device) for k, v in preparer.batch([noise[: seconds * rate]]).items()}
-        dtype = source.model.dtype
-        inputs = {k: v.to(dtype) if v.is_floating_point() else v for k, v in inputs.items()}
-        with torch.no_grad():
-            frames.append(capture(source.model, [source.point], inputs)[0].shape[1])
-        samples.append(seconds * rate)
-    if frames[0] == frames[1]:  # it takes a window of one length and no other, as Whisper does
-        window = getattr(preparer.tool, "chunk_length", None)
-        if window is None:
-            raise RecipeError(
-                f"sequence.length: spans from sound needs timesteps that follow the sound; {source.side.model} has "
-                f"{frames[0]} at {source.side.hook} for any sound: take another hook, or length: pool"
-            )
-        return float(window * rate / frames[0])
-    return (samples[1] - samples[0]) / (frames[1] - frames[0])
 
 
 def _spans(source: Offsets, target: Offsets, ids: Sequence[int]) -> np.ndarray:

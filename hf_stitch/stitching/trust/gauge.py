@@ -21,8 +21,8 @@ from hf_stitch.geometry.distances import squared_euclidean
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.geometry.subsets import evenly_spaced
 from hf_stitch.runtime.sharding import BLOCK
-from hf_stitch.stitching.layers.diffusion import DiffusionLayer
-from hf_stitch.stitching.layers.layer import StitchingLayer, keep_dtype, outputs
+from hf_stitch.stitching.keep_dtype import keep_dtype
+from hf_stitch.stitching.layers.layer import StitchingLayer, outputs
 from hf_stitch.stitching.trust.reference_set import (
     LeaveOneOut,
     Owners,
@@ -71,8 +71,8 @@ class TrustGauge(nn.Module):
 
     Ingredients:
         distance: of a source row to the nearest fitted one, Mahalanobis with the pooled covariance.
-        local: the same under the local metric of the fitted row (a diffusion layer with neighbourhoods).
-        extension: from its diffusion coordinates to those of the nearest fitted row (a diffusion layer).
+        local: the same under the local metric of the fitted row (a method that needs them, with neighbourhoods).
+        extension: from its coordinates to those of the nearest fitted row (a layer that has coordinates).
         image: of the mapped row, before landing, to the nearest target activation that was seen.
         cycle: of the row to its image carried back by a ridge regression, under the pooled covariance.
     """
@@ -98,7 +98,7 @@ class TrustGauge(nn.Module):
         """
         if method not in get_args(TrustMethod) or method == "none":
             raise RecipeError(f"trust: no gauge is called {method!r}; {nearest(str(method), ('distance', 'cycle'))}")
-        local = source.metric if isinstance(layer, DiffusionLayer) else None
+        local = source.metric if layer.facts.needs_metric else None
         rows = source.values.detach()
         places = kept(rows, ROWS if local is None else min(ROWS, ENTRIES // max(local.factors[0].numel(), 1)))
         tensors = {"source_points": rows[places].clone(), **pooled(rows)}
@@ -106,7 +106,7 @@ class TrustGauge(nn.Module):
         tensors["target_points"], target_owners = distinct(wanted, target.keys[:, 0], ROWS)
         ingredients = ["distance", "image"]
         spec: dict[str, Any] = {"method": method}
-        if isinstance(layer, DiffusionLayer):
+        if "source" in layer.coordinate_sides:
             ingredients.append("extension")
         if local is not None:
             ingredients.append("local")
@@ -270,5 +270,4 @@ class Uncalibrated:
 
 
 def _gap(layer: StitchingLayer, rows: Tensor, points: Tensor) -> Tensor:
-    assert isinstance(layer, DiffusionLayer)
     return (layer.coordinates(rows) - layer.coordinates(points)).double().square().sum(1)

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
     from hf_stitch.zoo.networks.tanh import TanhNetworkModel
 
-TRAINING_POINTS = 512
+TRAINING_POINTS = 512  # in full batches; by hand: Bertalan et al., section 4.1, draw 10,240 at random
+# By hand.
 ADAM_STEPS, LBFGS_STEPS = 1000, 60  # an L-BFGS step is up to 25 inner iterations
 ADAM_RATE = 1e-2
-FIT_POINTS, TEST_POINTS = 512, 1024
+FIT_POINTS, TEST_POINTS = 512, 1024  # Bertalan et al., table 1; Stroescu, experiment 1
 INTERIOR = 0.9  # |x| up to which a test point counts as interior
 
 

@@ -9,11 +9,12 @@ from hf_stitch.zoo.speech.synthesis import SAMPLING_RATE
 if TYPE_CHECKING:
     import numpy as np
 
-LOWEST, HIGHEST = 90.0, 7200.0  # Hz
+# By hand.
+LOWEST, HIGHEST = 90.0, 7200.0  # Hz, of the filter bank; 16 kHz hold up to 8000
 STRETCH = 0.15  # largest log factor by which speed and pitch together change
 EQUALIZER = 6.0  # dB, standard deviation of a smooth random gain over frequency
 NOISE = 0.05  # largest standard deviation of white noise, the speech having 1
-_PRE_EMPHASIS = 0.97
+_PRE_EMPHASIS = 0.97  # the usual one of speech recognition
 
 
 def filter_bank(length: int, channels: int) -> np.ndarray:

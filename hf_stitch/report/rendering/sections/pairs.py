@@ -43,7 +43,7 @@ def _lines(report: Report) -> dict[str, dict[int, Measure]]:
         return {}
     for label, recipe in [(report.method or "", own), *others]:
         m = find(report.measures, "relative_error", label)
-        count = recipe.stitch.pairs
+        count = recipe.stitch.get("pairs")
         if count is not None and m is not None and m.value is not None and _alike(recipe, own):
             lines.setdefault(recipe.stitch.method, {}).setdefault(count, m)
     return {method: counts for method, counts in lines.items() if len(counts) > 1}
@@ -51,7 +51,7 @@ def _lines(report: Report) -> dict[str, dict[int, Measure]]:
 
 def _alike(recipe: Recipe, own: Recipe) -> bool:
     """Not another geometry of the same method: one curve shows one thing."""
-    mapped = recipe.stitch.method != "diffusion" or recipe.stitch.neighbours == own.stitch.neighbours
+    mapped = not recipe.stitch.needs_metric or recipe.stitch.get("neighbours") == own.stitch.get("neighbours")
     ends = (recipe.source, recipe.target, recipe.data, recipe.neighborhoods)
     return mapped and ends == (own.source, own.target, own.data, own.neighborhoods)
 

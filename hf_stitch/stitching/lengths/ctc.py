@@ -10,28 +10,89 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from hf_stitch.activations.ctc import CtcAlphabet, Word, match_words, words_of
+from hf_stitch.activations.frames import Frames
+from hf_stitch.activations.hooked_model import HookedModel, alphabet_of
 from hf_stitch.activations.windows import split_evenly
-from hf_stitch.errors import RecipeError
-from hf_stitch.stitching.lengths.base import Pairs, Positions, Rule, RuleState, SampleShape, needed
+from hf_stitch.errors import ActivationError, RecipeError
+from hf_stitch.recipe.sequence import Lengths
+from hf_stitch.stitching.lengths.base import (
+    FRAMES_OF_A_WORD,
+    Pairs,
+    Positions,
+    Rule,
+    RuleState,
+    SampleShape,
+    learned_by_all,
+)
 from hf_stitch.stitching.lengths.position_plan import MAPPED, SPECIAL
+from hf_stitch.stitching.lengths.target_texts import TargetTexts
 
 Range = tuple[int, int]
+
+
+@dataclass
+class CtcState(RuleState):
+    """The options `parts` and `unit`, and what is learned of the texts.
+
+    Attributes:
+        before, after: ids of the target's special tokens round its words.
+        alphabet: the CTC head's classes. blanks: with `unit: character`, whether the blank between words is a token.
+        pieces, tokens_per_character: with `unit: token`, see `learn_pieces`.
+    """
+
+    parts: int = 1
+    before: list[int] = field(default_factory=list)
+    after: list[int] = field(default_factory=list)
+    alphabet: dict | None = None
+    unit: str = "word"
+    blanks: bool = False
+    pieces: dict[str, list[int]] | None = None
+    tokens_per_character: float = 0.0
 
 
 class Words(Rule):
     """One position a word that was heard, `parts` averages of its frames joined."""
 
-    def __init__(self, state: RuleState) -> None:
+    State = CtcState
+    state: CtcState
+    special_tokens = True
+
+    def __init__(self, state: CtcState) -> None:
         super().__init__(state)
         self.alphabet = CtcAlphabet.from_dict(state.alphabet) if state.alphabet else None
 
+    @classmethod
+    def of(cls, state: CtcState) -> Words:
+        """The rule of a state's `unit`."""
+        return UNITS[state.unit](state)
+
+    @classmethod
+    def learn(
+        cls, asked: Lengths, source: HookedModel, target: HookedModel, frames: Frames, texts: TargetTexts | None
+    ) -> CtcState:
+        state = CtcState(**learned_by_all(asked, target), parts=asked.parts, unit=asked.unit)
+        state.alphabet = alphabet_of(source).to_dict()
+        assert texts is not None
+        state.before, state.after = _frame_of(texts)
+        state.blanks = any(place is not None for text in texts.blanks for place in text)
+        if asked.unit == "token":
+            state.pieces, state.tokens_per_character = learn_pieces(texts.words, texts.cuts)
+        return state
+
+    @property
+    def join(self) -> int:
+        return self.state.parts
+
     def pairs(self, sample: SampleShape) -> Pairs:
-        heard = words_of(needed(sample.path, "ctc"), self._alphabet)
+        heard = words_of(_path(sample), self._alphabet)
         matched = match_words([word.text for word in heard], sample.words)
         matched = [(i, j) for i, j in matched if sample.word_tokens[j]]
         found = sorted(self._corresponding(heard, matched, sample), key=lambda pair: pair[1])
@@ -43,13 +104,23 @@ class Words(Rule):
         )
 
     def positions(self, sample: SampleShape) -> Positions:
-        path = needed(sample.path, "ctc")
+        path = _path(sample)
         found = list(self._cut(words_of(path, self._alphabet)))
         before, after = self.state.before, self.state.after
         if not (found or before or after):  # nothing was heard, no special tokens: one position of silence
             found = [(0, len(path))]
         kind = [SPECIAL] * len(before) + [MAPPED] * len(found) + [SPECIAL] * len(after)
         return Positions(self._windows(found), np.array(kind), np.array([*before, *range(len(found)), *after]))
+
+    def typical(self, count: int, path: Tensor | None, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+        """A path in which every 16 timesteps are a word of one symbol."""
+        if path is None:
+            return None, None
+        place = torch.arange(path.shape[1], device=path.device) % FRAMES_OF_A_WORD
+        made = torch.full_like(path, self._alphabet.blank)
+        made[:, place == FRAMES_OF_A_WORD // 2] = next(iter(self._alphabet.symbols))
+        made[:, place == FRAMES_OF_A_WORD - 1] = self._alphabet.delimiter
+        return made, None
 
     @property
     def _alphabet(self) -> CtcAlphabet:
@@ -125,11 +196,26 @@ class Characters(Words):
 
 
 UNITS = {"word": Words, "character": Characters, "token": Tokens}
+RULE = Words
 
 
-def by_unit(state: RuleState) -> Words:
-    """The rule of a state's `unit`."""
-    return UNITS[state.unit](state)
+def _path(sample: SampleShape) -> np.ndarray:
+    if sample.path is None:
+        raise ActivationError("sequence.length: ctc needs the CTC head's output; got none")
+    return sample.path
+
+
+def _frame_of(texts: TargetTexts) -> tuple[list[int], list[int]]:
+    """Ids of the special tokens before and after the words; the same for every text, or ctc cannot place them."""
+    found = set()
+    for i, ids in enumerate(texts.ids):
+        special = texts.special(i)
+        first = next((k for k in range(len(ids)) if k not in special), len(ids))
+        found.add((tuple(ids[k] for k in special if k < first), tuple(ids[k] for k in special if k >= first)))
+    if len(found) != 1:
+        raise RecipeError("sequence.length: ctc: the target's tokenizer frames different texts differently; use spans")
+    before, after = found.pop()
+    return list(before), list(after)
 
 
 def learn_pieces(

@@ -1,0 +1,17 @@
+"""Which kind of answers a target gives."""
+
+from __future__ import annotations
+
+from hf_stitch.activations.hooked_model import HookedModel
+from hf_stitch.evaluation.answer_kinds.base import AnswerKind
+from hf_stitch.evaluation.answer_kinds.classes import Classes
+from hf_stitch.evaluation.answer_kinds.numbers import Numbers
+from hf_stitch.evaluation.answer_kinds.texts import Texts
+from hf_stitch.models.tasks import is_classifier
+
+
+def kind_of(target: HookedModel) -> AnswerKind:
+    """Texts where it generates or has a CTC head, classes of a classifier, numbers of all others."""
+    if target.text_output is not None:
+        return Texts(target.text_output, target.tokenizer)
+    return Classes(target.model.config.id2label) if is_classifier(target) else Numbers()
