@@ -9,6 +9,8 @@ from typing import Any, Literal
 from pydantic import ConfigDict, field_validator
 from pydantic.dataclasses import dataclass
 
+from hf_stitch.recipe.side import Direction
+
 REFERENCES = ("target", "cascade", "majority", "source", "nearest", "nearest-pair", "other-sample")
 """Methods of a report that are no stitching layers but what one is compared with."""
 
@@ -26,7 +28,7 @@ class Measure:
     name: str
     method: str
     split: str = "test"
-    direction: Literal["forward", "backward"] = "forward"
+    direction: Direction = "forward"
     value: float | None = None
     low: float | None = None
     high: float | None = None
