@@ -103,7 +103,7 @@ def test_the_default_holds(stitched: Path) -> None:
 
 def test_the_default_trusts_speech_and_nothing_else(stitched: Path) -> None:
     report = Report.load(stitched)
-    assert report.diagnostics["trust"]["calibrated_on"] == "validation", "never on what is tested"
+    assert report.diagnostics.trust["calibrated_on"] == "validation", "never on what is tested"
     for split in ("test", "test/known", "test/unseen"):
         assert report.value("abstained", split=split) <= 0.05
     kinds = [m.split for m in report.measures if m.name == "abstained" and m.split.startswith("probe/")]

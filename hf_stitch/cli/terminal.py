@@ -70,7 +70,8 @@ def tell(report: Report) -> None:
         shown.add_row(*(cell.replace("[", "\\[") for cell in row))
     out.print(shown)
     if any(row[0].endswith(" *") for row in rows):
-        out.print("* the saved model; in brackets 95 % intervals", markup=False)
+        ranges = "; in round brackets the range of a group's members" if any(m.range for m in report.measures) else ""
+        out.print(f"* the saved model; in brackets 95 % intervals{ranges}", markup=False)
     for note in report.notes:
         out.print(f"note: {note}", markup=False)
 

@@ -20,11 +20,10 @@ def group_measures(measures: Sequence[Measure]) -> list[Measure]:
         for (name, *_), members in keys.items():
             values = sorted(m.value for m in members if m.value is not None)
             whole = dataclasses.replace(members[0], method=f"{group}/median", value=median(values), n=len(values))
-            found.append(dataclasses.replace(whole, low=values[0], high=values[-1]))
+            whole = dataclasses.replace(whole, low=None, high=None)  # not an interval: members are not drawn at random
+            found.append(dataclasses.replace(whole, range_low=values[0], range_high=values[-1]))
             if name == "coordinate_correlation":
-                found.append(
-                    dataclasses.replace(whole, method=f"{group}/minimum", value=values[0], low=None, high=None)
-                )
+                found.append(dataclasses.replace(whole, method=f"{group}/minimum", value=values[0]))
     return found + _ratios(found)
 
 
@@ -40,15 +39,15 @@ def _groups(measures: Sequence[Measure]) -> dict[str, dict[Key, list[Measure]]]:
 
 
 def _ratios(medians: Sequence[Measure]) -> list[Measure]:
-    """Median of 1 - r of every later group over that of the first; the interval is that of the two ranges."""
+    """Median of 1 - r of every later group over that of the first; the range is that of the two ranges."""
     found: list[Measure] = []
     ours = [m for m in medians if m.name == "coordinate_misalignment"]
     for m in ours:
         first = next(one for one in ours if (one.split, one.direction) == (m.split, m.direction))
-        if m is first or not (first.value and first.low and first.high) or m.value is None:
+        if m is first or not (first.value and first.range_low and first.range_high) or m.value is None:
             continue
-        low, high = (m.low or 0.0) / first.high, (m.high or 0.0) / first.low
+        low, high = (m.range_low or 0.0) / first.range_high, (m.range_high or 0.0) / first.range_low
         names = [one.method.split("/")[0] for one in (m, first)]
         ratio = dataclasses.replace(m, name="misalignment_ratio", method=" over ".join(names), better=None)
-        found.append(dataclasses.replace(ratio, value=m.value / first.value, low=low, high=high))
+        found.append(dataclasses.replace(ratio, value=m.value / first.value, range_low=low, range_high=high))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hf_stitch.evaluation.answer_kinds.base import References
@@ -19,50 +20,49 @@ from hf_stitch.loading.provenance import licence_of
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.models.tasks import task_of
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.report.diagnostics import Diagnostics
 from hf_stitch.report.measure import Measure
 from hf_stitch.stitching.layers.diffusion import SHOWN
 
 
-def diagnose(fitted: Fitted, references: References | None) -> tuple[list[Measure], dict[str, Any]]:
-    """Further measures of a fitted variant that has its answers, and the report's diagnostics.
+def diagnose(fitted: Fitted, references: References | None) -> tuple[list[Measure], Diagnostics]:
+    """Further measures of a fitted variant that has its answers, and what the report tells of it beside them.
 
     Args:
         references: of the test split; None where the recipe has none.
     """
     recipe, seen = fitted.recipe, fitted.observations
-    diagnostics: dict[str, Any] = {
-        "fits": {fitted.label: dict(fitted.diagnostics)},
-        "licences": {"source": licence_of(recipe.source), "target": licence_of(recipe.target)},
-        "task": task_of(seen.source, seen.target),
-        "warnings": [],
-    }
-    if fitted.trust is not None:
-        diagnostics["trust"] = dict(fitted.trust)
     measures, drawings = invertibility_over_grid(fitted)
-    diagnostics |= drawings
-    if references is not None:
-        found, drawings = _on_test(fitted, references)
-        measures, diagnostics = measures + found, diagnostics | drawings
-    if (colour := seen.samples["fit"].colour) is not None:
-        diagnostics["colour"] = [colour[i] for i in evenly_spaced(len(colour), min(len(colour), SHOWN)).tolist()]
-    return measures, diagnostics
+    diagnostics = Diagnostics(
+        licences={"source": licence_of(recipe.source), "target": licence_of(recipe.target)},
+        task=task_of(seen.source, seen.target),
+        trust=None if fitted.trust is None else dict(fitted.trust),
+        jacobian=drawings.get("jacobian"),
+        colour=_colour(fitted),
+    )
+    if references is None:
+        return measures, diagnostics
+    given, frames, keys = references.kind.read(fitted.answers["test"]), seen.frames["test"], seen.samples["test"].keys
+    profile = error_profile(references, given, frames.source.lengths.numpy(), keys)
+    found, trusted = _trusted(fitted, references)
+    rows = pictures_of(fitted, references)
+    diagnostics = replace(
+        diagnostics,
+        written=examples(references, given, keys) or None,
+        pictures={"forward": rows} if rows else None,
+        **profile,
+        **trusted,
+    )
+    return measures + found, diagnostics
 
 
-def _on_test(fitted: Fitted, references: References) -> tuple[list[Measure], dict[str, Any]]:
-    """Errors by class and length, texts, trust, and pictures on the test samples."""
-    seen, given = fitted.observations, references.kind.read(fitted.answers["test"])
-    keys = seen.samples["test"].keys
-    diagnostics = error_profile(references, given, seen.frames["test"].source.lengths.numpy(), keys)
-    if texts := examples(references, given, keys):
-        diagnostics["written"] = texts
-    measures, drawings = _trusted(fitted, references)
-    diagnostics |= drawings
-    if rows := drawn(fitted, references):
-        diagnostics["pictures"] = {"forward": rows}
-    return measures, diagnostics
+def _colour(fitted: Fitted) -> list[float] | None:
+    """A number of the fit samples whose coordinates are drawn, where the data have one."""
+    colour = fitted.observations.samples["fit"].colour
+    return None if colour is None else [colour[i] for i in evenly_spaced(len(colour), min(len(colour), SHOWN)).tolist()]
 
 
-def drawn(fitted: Fitted, references: References) -> dict[str, Any]:
+def pictures_of(fitted: Fitted, references: References) -> dict[str, Any]:
     """Pictures of some test samples; empty where the answers are none."""
     seen = fitted.observations
     return pictures(fitted.model, seen.samples["test"], seen.frames["test"], fitted.answers["test"], references)

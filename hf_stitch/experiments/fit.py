@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from hf_stitch.activations.observations import Observations
 from hf_stitch.errors import StitchError
 from hf_stitch.evaluation.group_medians import group_measures
 from hf_stitch.experiments.comparison import Comparison
-from hf_stitch.experiments.diagnose import diagnose, drawn
+from hf_stitch.experiments.diagnose import diagnose, pictures_of
 from hf_stitch.experiments.make_report import make_report
 from hf_stitch.experiments.output_folder import check_output_folder, open_folder, save_model
 from hf_stitch.geometry.diffusion.engine import engine
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.report.diagnostics import Diagnostics
 from hf_stitch.report.measure import Measure
 from hf_stitch.report.report import Report
 from hf_stitch.runtime.progress import Progress
@@ -77,9 +79,7 @@ def fit(
     return main.model, report
 
 
-def _fit_all(
-    asked: Recipe, comparison: Comparison, folder: Path | None
-) -> tuple[Fitted, list[Measure], dict[str, Any]]:
+def _fit_all(asked: Recipe, comparison: Comparison, folder: Path | None) -> tuple[Fitted, list[Measure], Diagnostics]:
     """The recipe's own method first, so that nothing of it is lost if a comparison fails; then all others."""
     seen = comparison.observations
     main = comparison.fit_saved()
@@ -89,46 +89,51 @@ def _fit_all(
     measures = comparison.reference_measures() + comparison.measure(main)
     found, diagnostics = diagnose(main, comparison.references.get("test"))
     measures += found
+    fits, warnings = {main.label: dict(main.diagnostics)}, list[str]()
     for label, recipe in asked.variants()[1:]:
         seen.runtime.progress.note(f"comparing with {label}")
-        with _kept_going(label, diagnostics):
-            measures += _compared(label, recipe, comparison, diagnostics)
+        with _kept_going(label, warnings):
+            found, fits[label] = _compared(label, recipe, comparison)
+            measures += found
+    diagnostics = replace(diagnostics, fits=fits)
     if asked.directions == "both":
-        measures += _backward(asked, comparison.swapped(), diagnostics)
-    return main, measures + group_measures(measures), diagnostics
+        found, diagnostics = _backward(asked, comparison.swapped(), diagnostics, warnings)
+        measures += found
+    return main, measures + group_measures(measures), replace(diagnostics, warnings=warnings)
 
 
-def _compared(label: str, recipe: Recipe, comparison: Comparison, diagnostics: dict[str, Any]) -> list[Measure]:
-    """One comparison on the same observations, or on its own where it is about other models or data."""
+def _compared(label: str, recipe: Recipe, comparison: Comparison) -> tuple[list[Measure], dict[str, Any]]:
+    """One comparison on the same observations, or on its own where it is about other models or data; what it found."""
     runtime, other = comparison.observations.runtime, comparison
     if not comparison.serves(recipe):
         other = Comparison(recipe, Observations.open(recipe, runtime, Timings()).collect())
     fitted = other.answered(other.fit(label, recipe))
     measures = other.measure(fitted)
-    diagnostics["fits"][label] = dict(fitted.diagnostics)
     if recipe.directions == "both" and other is not comparison:
         back = other.swapped()
         measures += back.measure(back.answered(back.fit(label, recipe)))
-    return measures
+    return measures, dict(fitted.diagnostics)
 
 
-def _backward(asked: Recipe, back: Comparison, diagnostics: dict[str, Any]) -> list[Measure]:
+def _backward(
+    asked: Recipe, back: Comparison, diagnostics: Diagnostics, warnings: list[str]
+) -> tuple[list[Measure], Diagnostics]:
     """The variants that fitted, from target to source; only measured, not saved."""
-    measures = back.reference_measures()
+    measures, pictures = back.reference_measures(), diagnostics.pictures
     for label, recipe in asked.variants():
-        if back.serves(recipe) and label in diagnostics["fits"]:  # others went both ways by themselves
-            with _kept_going(label, diagnostics, " backward"):
+        if back.serves(recipe) and label in (diagnostics.fits or {}):  # others went both ways by themselves
+            with _kept_going(label, warnings, " backward"):
                 fitted = back.answered(back.fit(label, recipe))
                 measures += back.measure(fitted)
-                if label == asked.label and "pictures" in diagnostics:
-                    diagnostics["pictures"]["backward"] = drawn(fitted, back.references["test"])
-    return measures
+                if label == asked.label and pictures is not None:
+                    pictures = {**pictures, "backward": pictures_of(fitted, back.references["test"])}
+    return measures, replace(diagnostics, pictures=pictures)
 
 
 @contextmanager
-def _kept_going(label: str, diagnostics: dict[str, Any], where: str = "") -> Iterator[None]:
+def _kept_going(label: str, warnings: list[str], where: str = "") -> Iterator[None]:
     """A comparison that cannot be fitted is reported and costs nothing else."""
     try:
         yield
     except StitchError as error:
-        diagnostics["warnings"].append(f"{label} could not be fitted{where}: {error}")
+        warnings.append(f"{label} could not be fitted{where}: {error}")

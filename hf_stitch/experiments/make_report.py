@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hf_stitch.evaluation.examples import texts_cut_off
 from hf_stitch.experiments.comparison import choose
 from hf_stitch.models.cost import cost_of
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.report.diagnostics import Diagnostics
 from hf_stitch.report.measure import Measure
 from hf_stitch.report.report import Report
 from hf_stitch.report.verdict.judge import judge
 from hf_stitch.runtime.environment import environment, peak_memory
 
 
-def make_report(asked: Recipe, main: Fitted, measures: list[Measure], diagnostics: dict[str, Any]) -> Report:
+def make_report(asked: Recipe, main: Fitted, measures: list[Measure], diagnostics: Diagnostics) -> Report:
     """The report of a recipe whose own method is `main`."""
     seen = main.observations
     rivals = [label for label, recipe in asked.variants() if _same_question(asked, recipe)]
     comparable = [label for label in rivals if "@oracle" not in label]  # nobody has the true length at run time
     chosen = choose(measures, comparable)
-    notes = seen.notes + texts_cut_off(seen) + diagnostics.get("warnings", [])
+    notes = seen.notes + texts_cut_off(seen) + (diagnostics.warnings or [])
     if main.diagnostics["dropped_words"]:
         notes.append(f"{main.diagnostics['dropped_words']} words of the fit texts were not recognised and left out")
     if chosen and chosen["method"] != main.label:

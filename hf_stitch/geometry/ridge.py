@@ -27,6 +27,14 @@ class NormalEquations:
         self._sum: Tensor | None = None
         self._moments: Tensor | None = None
 
+    @classmethod
+    def of(cls, x: Tensor, y: Tensor, batch: int = 8192) -> NormalEquations:
+        """Those of all rows x (n, features_in) and y (n, features_out)."""
+        made = cls(x.shape[1], y.shape[1])
+        for begin in range(0, len(x), batch):
+            made.add(x[begin : begin + batch], y[begin : begin + batch])
+        return made
+
     def add(self, x: Tensor, y: Tensor) -> None:
         """Take in rows x (b, features_in) and y (b, features_out)."""
         if x.shape != (len(x), self.features_in) or y.shape != (len(x), self.features_out):
@@ -45,6 +53,17 @@ class NormalEquations:
         self._moments += rows.T @ rows
         self.count += len(rows)
 
+    def scatter(self) -> Tensor:
+        """Centred second moments X^T X (features_in, features_in) of the rows; FitError where there were none."""
+        return self._centred()[1][: self.features_in, : self.features_in]
+
+    def _centred(self) -> tuple[Tensor, Tensor]:
+        """Mean (features_in + features_out,) and centred second moments of the joined rows."""
+        if self._shift is None or self._sum is None or self._moments is None:
+            raise FitError("no rows were given to the regression: collect at least two samples")
+        mean = self._shift + self._sum / self.count
+        return mean, self._moments - torch.outer(self._sum, self._sum) / self.count
+
     def solve(self, ridge: float | Literal["auto"] = "auto") -> tuple[Tensor, Tensor, float]:
         """Weight (features_in, features_out), bias (features_out,) and the ridge used, in float64.
 
@@ -55,11 +74,8 @@ class NormalEquations:
         Raises:
             FitError: no rows, constant features, or ridge 0 with dependent features.
         """
-        if self._shift is None or self._sum is None or self._moments is None:
-            raise FitError("no rows were given to the regression: collect at least two samples")
+        mean, moments = self._centred()
         m, n = self.features_in, self.count
-        mean = self._shift + self._sum / n
-        moments = self._moments - torch.outer(self._sum, self._sum) / n
         inner, cross, total = moments[:m, :m], moments[:m, m:], moments[m:, m:].diagonal().sum()
         spectrum, vectors = eigh(inner)
         spectrum = spectrum.clamp_min(0)

@@ -26,7 +26,7 @@ def _clause(found: Any, root: type[BaseModel]) -> str:
     where = ".".join(place.keys) or "recipe"
     kind, value = found["type"], found.get("input")
     if kind == "extra_forbidden":
-        return _unknown_key(where, place)
+        return f"unknown key `{where}`; {nearest(place.keys[-1], place.known())}"
     if kind == "missing":
         return f"`{where}` is missing"
     if kind == "literal_error":
@@ -39,6 +39,8 @@ def _clause(found: Any, root: type[BaseModel]) -> str:
         return "; ".join(
             [told, *(f"unknown key `{where}.{name}`; {nearest(name, inside.known())}" for name in unknown)]
         )
+    if kind in ("model_type", "model_attributes_type"):
+        return f"`{where}`: expected a mapping of keys; got {value!r}"
     if kind == "value_error":
         return str(found["ctx"]["error"])
     return f"`{where}`: {found['msg'].lower()}; got {value!r}"
@@ -46,12 +48,11 @@ def _clause(found: Any, root: type[BaseModel]) -> str:
 
 @dataclass(frozen=True)
 class _Place:
-    """The dotted keys of a finding, the part in which the last one stands and, of a union, its members and its tag."""
+    """The dotted keys of a finding, the part in which the last one stands and, of a union, its members."""
 
     keys: list[str]
     part: type[BaseModel]
     members: dict[str, type[BaseModel]]
-    tag: str = ""
 
     def known(self) -> set[str]:
         """Keys that may stand there, whichever member of the union it is."""
@@ -60,30 +61,19 @@ class _Place:
 
 def _places(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[_Place, _Place]:
     """Where the last key of a location stands, and what is inside it."""
-    place, inside = _Place([], root, {}), _Place([], root, {})
+    keys: list[str] = []
+    part, siblings = root, dict[str, type[BaseModel]]()
+    place, tags = _Place([], root, {}), siblings
     for name in location:
-        if name in inside.members and not inside.tag:  # pydantic names the member of a union, a recipe does not
-            inside = _Place(inside.keys, inside.members[str(name)], inside.members, str(name))
+        if name in tags:  # pydantic names the member of a union, a recipe does not
+            part, siblings, tags = tags[str(name)], tags, {}
         elif _is_key(name):
-            keys = [*inside.keys, str(name)]
-            place = _Place(keys, inside.part, inside.members, inside.tag)
-            field = _fields(inside.part).get(str(name))
-            part = None if field is None else model_in(field.annotation)
-            inside = _Place(keys, part or inside.part, {} if field is None else members(field))
-    return place, inside
-
-
-def _unknown_key(where: str, place: _Place) -> str:
-    key, known = place.keys[-1], place.known()
-    if key not in known:
-        return f"unknown key `{where}`; {nearest(key, known)}"
-    shared = set.intersection(*(set(_fields(part)) for part in place.members.values()))
-    return f"`{where}`: {no_option(place.tag, key, set(_fields(place.part)) - shared)}"
-
-
-def no_option(method: str, name: str, known: set[str]) -> str:
-    """What is said of an option that another method has."""
-    return f"method {method} has no option {name!r}; {nearest(name, known)}"
+            keys = [*keys, str(name)]
+            place = _Place(keys, part, siblings)
+            field = _fields(part).get(str(name))
+            siblings, tags = {}, {} if field is None else members(field)
+            part = (model_in(field.annotation) if field else None) or part
+    return place, _Place(keys, part, siblings or tags)
 
 
 def _words(expected: str) -> list[str]:

@@ -98,12 +98,17 @@ class Recipe(Part):
     @classmethod
     def parse(cls, content: Mapping[str, Any]) -> Recipe:
         """Build a recipe from plain data; RecipeError lists every offender."""
-        try:
-            recipe = cls.model_validate(dict(content))
-        except ValidationError as error:
-            raise RecipeError(explain(error, cls)) from None
+        recipe = cls._read(content)
+        recipe.stitch.refuse_foreign()
         recipe.variants()  # a wrong `compare` entry is refused now, not after the fit
         return recipe
+
+    @classmethod
+    def _read(cls, content: Mapping[str, Any]) -> Recipe:
+        try:
+            return cls.model_validate(dict(content))
+        except ValidationError as error:
+            raise RecipeError(explain(error, cls)) from None
 
     def plain(self) -> dict[str, Any]:
         """The recipe as plain data, defaults left out, as a person would write it."""
@@ -152,7 +157,7 @@ def _variant(entry: Compare, base: Recipe) -> tuple[str, Recipe]:
     content["stitch"] = merge(base.plain().get("stitch", {}), stitch) if same and not isinstance(entry, str) else stitch
     content["compare"] = []
     try:
-        recipe = Recipe.parse(content)
+        recipe = Recipe._read(content)  # an option of another method is refused, and noted, when it is fitted
     except RecipeError as error:
         raise RecipeError(f"compare: {name}: {str(error).removeprefix('recipe: ')}") from None
     oracle = recipe.sequence.target_length == "oracle" and "@" not in name

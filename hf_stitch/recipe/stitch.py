@@ -8,10 +8,20 @@ option that is absent stays None in the recipe, so that a default can be told fr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, PositiveInt, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    PositiveInt,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
+from hf_stitch.errors import RecipeError, nearest
 from hf_stitch.recipe.part import Part
 from hf_stitch.recipe.side import SIDES, Role
 
@@ -24,6 +34,10 @@ Landmarks = Annotated[
 ]
 Smoothing = Annotated[float | None, Field(ge=0, description="of the spline, in standard deviations; 0 interpolates")]
 Ridge = Annotated[Literal["auto"] | float | None, Field(description="penalty; auto: cross-validation")]
+
+
+METHODS: dict[str, type[Stitch]] = {}
+"""The options class of each method; filled below from the union of all."""
 
 
 class Stitch(Part):
@@ -40,18 +54,40 @@ class Stitch(Part):
     landing: Landing = Field("none", description="nearest: snap to a target activation of the fit")
     shuffle: int | None = Field(None, description="a control: pairs are dealt at random, with this seed")
 
+    _foreign: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_foreign(cls, content: Any, fields: ModelWrapValidatorHandler[Self]) -> Self:
+        """Options of other methods are kept until `refuse_foreign`: an override of the method alone leaves them in
+        entries of `compare`, which are then refused one by one while the others are fitted. Null ones are absent."""
+        others = {name for one in METHODS.values() for name in one.option_names()} - set(cls.option_names())
+        if not isinstance(content, Mapping) or not others & set(content):
+            return fields(content)
+        made = fields({key: value for key, value in content.items() if key not in others})
+        made._foreign.update({key: content[key] for key in others & set(content) if content[key] is not None})
+        return made
+
+    def refuse_foreign(self) -> None:
+        """RecipeError where an option of another method was given."""
+        for name in self._foreign:
+            known = self.option_names()
+            raise RecipeError(f"method {self.method} has no option {name!r}; {nearest(name, known)}")
+
     @classmethod
     def option_names(cls) -> list[str]:
         """Names of the options that the method has beside those of all methods."""
         return [name for name in cls.model_fields if name not in Stitch.model_fields]
 
     def options(self) -> dict[str, Any]:
-        """The method's own options that were given."""
-        return {name: value for name in self.option_names() if (value := getattr(self, name)) is not None}
+        """The options that were given, those of other methods too, which no layer takes."""
+        own = {name: value for name in self.option_names() if (value := getattr(self, name)) is not None}
+        return own | self._foreign
 
     def resolved(self) -> dict[str, Any]:
         """The method's own options, all of them, the absent ones by their defaults."""
-        return {name: self.defaults.get(name) for name in self.option_names()} | self.options()
+        given = self.options()
+        return {name: given.get(name, self.defaults.get(name)) for name in self.option_names()}
 
     def get(self, option: str) -> Any:
         """A given option; None where it is absent, or where the method has no such option."""
@@ -67,7 +103,8 @@ class Stitch(Part):
 
     @model_serializer(mode="wrap")
     def _control_last(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        plain: dict[str, Any] = fields(self)  # fields of the base come first, but a control is read after the method
+        plain: dict[str, Any] = fields(self) | self._foreign
+        # Fields of the base come first, but a control is read after the method's own options.
         return plain | ({"shuffle": plain.pop("shuffle")} if "shuffle" in plain else {})
 
     @property
@@ -155,20 +192,13 @@ class RBF(Stitch):
 
 
 _Methods = Annotated[Affine | Diffusion | Orthogonal | RBF, Field(discriminator="method")]
-METHODS: dict[str, type[Stitch]] = {
-    get_args(one.model_fields["method"].annotation)[0]: one for one in get_args(get_args(_Methods)[0])
-}
-"""The options class of each method."""
+METHODS |= {get_args(one.model_fields["method"].annotation)[0]: one for one in get_args(get_args(_Methods)[0])}
 DEFAULT = Affine()
 
 
 def _named(content: Any) -> Any:
-    """A part without `method` is of the default one; an option that is null is absent, whosever it is."""
-    if not isinstance(content, Mapping):
-        return content
-    options = {name for one in METHODS.values() for name in one.option_names()}
-    kept = {key: value for key, value in content.items() if value is not None or key not in options}
-    return {"method": DEFAULT.method, **kept}
+    """A part without `method` is of the default one."""
+    return {"method": DEFAULT.method, **content} if isinstance(content, Mapping) else content
 
 
 AnyStitch = Annotated[_Methods, BeforeValidator(_named)]

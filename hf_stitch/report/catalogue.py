@@ -2,91 +2,120 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
 
 Scale = Literal["share", "signed", "error"]
+Kind = Literal["classes", "texts", "numbers"]
 
-MEASURES: dict[str, tuple[str, str, Scale]] = {
-    "agreement": ("Agreement", "share of samples on which the target's own answer is given", "share"),
-    "kappa": ("Cohen's kappa", "agreement beyond what the two answer frequencies alone give; 0 is chance", "signed"),
-    "balanced_accuracy": ("Balanced accuracy", "mean over classes of the share found", "share"),
-    "accuracy": ("Accuracy", "share of samples answered as labelled", "share"),
-    "agreement_minus_cascade": (
+
+class Described(NamedTuple):
+    """A measure: its title, what it means, and the kind of scale on which it is drawn."""
+
+    title: str
+    meaning: str
+    scale: Scale
+
+
+MEASURES: dict[str, Described] = {
+    "agreement": Described("Agreement", "share of samples on which the target's own answer is given", "share"),
+    "kappa": Described(
+        "Cohen's kappa", "agreement beyond what the two answer frequencies alone give; 0 is chance", "signed"
+    ),
+    "balanced_accuracy": Described("Balanced accuracy", "mean over classes of the share found", "share"),
+    "accuracy": Described("Accuracy", "share of samples answered as labelled", "share"),
+    "agreement_minus_cascade": Described(
         "Agreement minus the cascade's",
         "difference on the same samples; an interval that contains 0 shows no difference",
         "signed",
     ),
-    "token_agreement": (
+    "token_agreement": Described(
         "Token agreement",
         "mean share of tokens in which what is written agrees with the target's own, aligned by edit distance",
         "share",
     ),
-    "exact_match": (
+    "exact_match": Described(
         "Exact match",
         "share of samples on which the target's own tokens are written, all of them",
         "share",
     ),
-    "token_agreement_minus_cascade": (
+    "token_agreement_minus_cascade": Described(
         "Token agreement minus the cascade's",
         "difference on the same samples; an interval that contains 0 shows no difference",
         "signed",
     ),
-    "exact_match_minus_cascade": ("Exact match minus the cascade's", "difference on the same samples", "signed"),
-    "text_wer": ("Word errors", "wrong, missing and added words per word of the target's own text", "error"),
-    "text_cer": ("Character errors", "the same of characters", "error"),
-    "answer_exact_match": ("Exact match with the reference", "share of samples written as in the data", "share"),
-    "answer_wer": ("Word errors against the reference", "per word of the reference text in the data", "error"),
-    "answer_cer": ("Character errors against the reference", "per character of the reference text", "error"),
-    "wer": ("Word error rate", "wrong, missing and added words per word spoken", "error"),
-    "output_mse": ("Output error", "mean squared difference from the target's own output", "error"),
-    "answer_mse": ("Error against the truth", "mean squared difference from the true answer in the data", "error"),
-    "answer_r2": ("R2 against the truth", "share of the true answers' variance that is explained", "signed"),
-    "map_mse": (
+    "exact_match_minus_cascade": Described(
+        "Exact match minus the cascade's", "difference on the same samples", "signed"
+    ),
+    "text_wer": Described("Word errors", "wrong, missing and added words per word of the target's own text", "error"),
+    "text_cer": Described("Character errors", "the same of characters", "error"),
+    "answer_exact_match": Described(
+        "Exact match with the reference", "share of samples written as in the data", "share"
+    ),
+    "answer_wer": Described("Word errors against the reference", "per word of the reference text in the data", "error"),
+    "answer_cer": Described("Character errors against the reference", "per character of the reference text", "error"),
+    "wer": Described("Word error rate", "wrong, missing and added words per word spoken", "error"),
+    "output_mse": Described("Output error", "mean squared difference from the target's own output", "error"),
+    "answer_mse": Described(
+        "Error against the truth", "mean squared difference from the true answer in the data", "error"
+    ),
+    "answer_r2": Described("R2 against the truth", "share of the true answers' variance that is explained", "signed"),
+    "map_mse": Described(
         "Map error",
         "mean squared difference between the aligned coordinates, in units where phi_0 = 1",
         "error",
     ),
-    "map_residual": (
+    "map_residual": Described(
         "Map residual",
         "norm of the difference between the first five aligned coordinates over the norm of the target map's own",
         "error",
     ),
-    "coordinate_correlation": (
+    "coordinate_correlation": Described(
         "First coordinate",
         "correlation of the aligned first coordinate with the target map's own",
         "signed",
     ),
-    "coordinate_misalignment": ("1 - r", "one minus the correlation of the first coordinate", "error"),
-    "misalignment_ratio": ("Ratio of 1 - r", "median of 1 - r of one group over that of another", "error"),
-    "r2": ("R2", "share of the variance of the target's activations that is explained", "signed"),
-    "cosine": ("Cosine", "mean cosine between predicted and true activations", "signed"),
-    "relative_error": ("Relative error", "norm of the error over the norm of the target's activations", "error"),
-    "condition_median": (
+    "coordinate_misalignment": Described("1 - r", "one minus the correlation of the first coordinate", "error"),
+    "misalignment_ratio": Described("Ratio of 1 - r", "median of 1 - r of one group over that of another", "error"),
+    "r2": Described("R2", "share of the variance of the target's activations that is explained", "signed"),
+    "cosine": Described("Cosine", "mean cosine between predicted and true activations", "signed"),
+    "relative_error": Described(
+        "Relative error", "norm of the error over the norm of the target's activations", "error"
+    ),
+    "condition_median": Described(
         "Condition number",
         "of the map's Jacobian along the cloud, median over a grid of inputs",
         "error",
     ),
-    "condition_95": ("Condition number, 95 %", "below which it is for 95 % of the inputs", "error"),
-    "condition_max": ("Condition number, largest", "over a grid of inputs; 1e8 where the map is flat", "error"),
-    "singular_share": ("Singular", "share of the inputs near which the map is not one to one", "share"),
-    "abstained": ("Abstained", "share of inputs whose trust is below 0.02", "share"),
-    "agreement_kept": ("Agreement where trusted", "agreement on the samples whose trust is 0.02 or more", "share"),
-    "agreement_abstained": ("Agreement where not trusted", "agreement on the samples with less", "share"),
-    "token_agreement_kept": (
+    "condition_95": Described("Condition number, 95 %", "below which it is for 95 % of the inputs", "error"),
+    "condition_max": Described(
+        "Condition number, largest", "over a grid of inputs; 1e8 where the map is flat", "error"
+    ),
+    "singular_share": Described("Singular", "share of the inputs near which the map is not one to one", "share"),
+    "abstained": Described("Abstained", "share of inputs whose trust is below 0.02", "share"),
+    "agreement_kept": Described(
+        "Agreement where trusted", "agreement on the samples whose trust is 0.02 or more", "share"
+    ),
+    "agreement_abstained": Described("Agreement where not trusted", "agreement on the samples with less", "share"),
+    "token_agreement_kept": Described(
         "Token agreement where trusted",
         "on the samples whose trust is 0.02 or more",
         "share",
     ),
-    "token_agreement_abstained": ("Token agreement where not trusted", "on the samples with less", "share"),
-    "output_mse_kept": ("Output error where trusted", "on the samples whose trust is 0.02 or more", "error"),
-    "output_mse_abstained": ("Output error where not trusted", "on the samples with less", "error"),
-    "trust_auroc": (
+    "token_agreement_abstained": Described("Token agreement where not trusted", "on the samples with less", "share"),
+    "output_mse_kept": Described("Output error where trusted", "on the samples whose trust is 0.02 or more", "error"),
+    "output_mse_abstained": Described("Output error where not trusted", "on the samples with less", "error"),
+    "trust_auroc": Described(
         "Trust tells apart",
         "chance that a usual sample is trusted more than one of another kind; on the test, than one answered otherwise",
         "share",
     ),
 }
-"""Title, meaning and kind of scale of each measure, in the order in which they are shown."""
+"""Every measure, in the order in which they are shown.
+
+A measure needs a line here and the function that computes it; `PRIMARY` and `COLUMNS` below promote the few that people
+read first.
+"""
 
 PRIMARY = (
     "token_agreement",
@@ -99,17 +128,46 @@ PRIMARY = (
     "output_mse",
     "map_mse",
 )
-"""Measures that a page shows unfolded."""
+"""Measures that a page shows unfolded; the first two or three of these that were measured stand above all else."""
+
+DECIDING: dict[Kind, str] = {"classes": "agreement", "texts": "token_agreement", "numbers": "output_mse"}
+"""The measure that a verdict starts from, by kind of answers; by trust it is `NAME_kept` and `NAME_abstained`."""
+
+COLUMNS: dict[Kind, dict[str, str]] = {
+    "classes": {
+        "agreement": "agreement",
+        "kappa": "kappa",
+        "agreement_minus_cascade": "minus cascade",
+        "accuracy": "accuracy",
+    },
+    "texts": {
+        "token_agreement": "token agreement",
+        "exact_match": "exact match",
+        "token_agreement_minus_cascade": "minus cascade",
+        "text_wer": "word errors",
+        "answer_wer": "reference word errors",
+        "answer_exact_match": "as the reference",
+    },
+    "numbers": {
+        "answer_mse": "true MSE",
+        "answer_r2": "true R2",
+        "output_mse": "output MSE",
+        "map_mse": "map MSE",
+        "r2": "activation R2",
+    },
+}
+"""Columns of the summary with their heads, by kind of answers."""
 
 REFERENCES = {
     "target": "on its own input",
     "cascade": "the two whole models, one after the other",
     "majority": "always the same answer",
-    "other-sample": "the target's own answer to another sample",
     "source": "alone, on its own task",
     "nearest": "the true answer of the nearest fit sample, all pairs known",
     "nearest-pair": "the same among the pairs that the map is given",
+    "other-sample": "the target's own answer to another sample",
 }
+"""Methods of a report that are no stitching layers but what one is compared with, and what each gives."""
 
 VERDICTS: dict[str, tuple[str, str]] = {
     "comparison-only": ("For comparison only", "none"),
@@ -124,12 +182,23 @@ VERDICTS: dict[str, tuple[str, str]] = {
     "unscaled": ("Measured, but not judged", "none"),
     "not-measured": ("Not measured", "none"),
 }
-"""Headline and tone (good, mixed, bad, none) of each verdict code."""
+"""Every code that a verdict may have, with its headline and tone (good, mixed, bad, none)."""
 
 
 def title_of(name: str) -> str:
     """A measure's name as people read it."""
-    return MEASURES[name][0] if name in MEASURES else name.replace("_", " ").capitalize()
+    return MEASURES[name].title if name in MEASURES else name.replace("_", " ").capitalize()
+
+
+def scale_of(name: str) -> Scale:
+    """The kind of scale of a measure; of an unknown one that of an error, which holds any number."""
+    return MEASURES[name].scale if name in MEASURES else "error"
+
+
+def kind_of(names: Iterable[str]) -> Kind:
+    """Kind of a report's answers: that of the first of its measures that decides; numbers where none does."""
+    kinds = {name: kind for kind, name in DECIDING.items()}
+    return next((kinds[name] for name in names if name in kinds), "numbers")
 
 
 def verdict_words(code: str) -> tuple[str, str]:

@@ -6,20 +6,23 @@ note says which one it was. Pages, cards and tables are pure functions of it.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import json
-import math
-import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 
 from hf_stitch.errors import ArtifactError, DataError, RecipeError, nearest
 from hf_stitch.recipe.recipe import Recipe
-from hf_stitch.report.measure import REFERENCES, STRICT, Measure, find
+from hf_stitch.report import catalogue
+from hf_stitch.report.diagnostics import Diagnostics
+from hf_stitch.report.measure import STRICT, Measure, find, ranges_apart
+from hf_stitch.report.plain import as_plain, part
 from hf_stitch.report.verdict.verdict import Verdict
 from hf_stitch.runtime.files import write_text
 
@@ -39,14 +42,21 @@ class Report:
     measures: list[Measure]
     verdict: Verdict
     chosen: dict[str, str] | None = None
-    diagnostics: dict[str, Any] = dataclasses.field(default_factory=dict)
+    diagnostics: Diagnostics = dataclasses.field(default_factory=Diagnostics)
     notes: list[str] = dataclasses.field(default_factory=list)
     schema: Literal[1] = SCHEMA
 
+    @field_validator("diagnostics", mode="before")
+    @classmethod
+    def _of_plain(cls, found: Any) -> Any:
+        return Diagnostics.from_plain(found) if isinstance(found, Mapping) else found
+
     def __post_init__(self) -> None:
         notes = list(self.notes)
-        for name in ("recipe", "environment", "timings", "parameters", "diagnostics"):
-            object.__setattr__(self, name, _plain(getattr(self, name), name, notes))
+        for name in ("recipe", "environment", "timings", "parameters"):
+            object.__setattr__(self, name, as_plain(getattr(self, name), name, notes))
+        found = as_plain(self.diagnostics.to_plain(), "diagnostics", notes)
+        object.__setattr__(self, "diagnostics", Diagnostics.from_plain(found))
         notes += [f"no value: {m.where}, n = {m.n}, is not a finite number" for m in self.measures if m.value is None]
         object.__setattr__(self, "notes", list(dict.fromkeys(notes)))
 
@@ -55,10 +65,27 @@ class Report:
         """The recipe's name."""
         return str(self.recipe.get("name") or "stitched")
 
+    @property
+    def seconds(self) -> float | None:
+        """Total time: the stage `total` where there is one, else the sum."""
+        known = [value for value in self.timings.values() if value is not None]
+        return self.timings.get("total") or (sum(known) if known else None)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Warnings of the run and of every fit, each once."""
+        return self.diagnostics.all_warnings(self.method)
+
+    @property
+    def further_notes(self) -> list[str]:
+        """Notes that are not among the warnings already."""
+        known = set(self.warnings)
+        return [text for text in self.notes if text not in known]
+
     @functools.cached_property
     def method(self) -> str | None:
         """Label of the method that was saved: the recipe's own; `chosen` names the best one on validation."""
-        measured = [m.method for m in self.measures if m.method not in REFERENCES]
+        measured = [m.method for m in self.measures if m.method not in catalogue.REFERENCES]
         try:
             own: str | None = Recipe.parse(self.recipe).label
         except RecipeError:  # written by another version, or by hand
@@ -83,7 +110,9 @@ class Report:
 
     def table(self) -> str:
         """All measures as a plain text table, the saved method marked with a star."""
-        head = ("measure", "method", "split", "value", "95 % interval", "n")
+        ranges = any(m.range for m in self.measures)
+        spread = "[95 % interval] (range of members)" if ranges else "[95 % interval]"
+        head = ("measure", "method", "split", "value", spread, "n")
         rows = [head, *(self._row(m) for m in self.measures)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
         rows.insert(1, tuple("-" * width for width in widths))
@@ -92,13 +121,17 @@ class Report:
     def _row(self, m: Measure) -> tuple[str, ...]:
         star = " *" if m.method == self.method else ""
         split = m.split if m.direction == "forward" else f"{m.split} ({m.direction})"
-        span = f"{m.write(m.low)} .. {m.write(m.high)}" if m.low is not None or m.high is not None else ""
-        return m.name, m.method + star, split, m.write(m.value), span, "" if m.n is None else str(m.n)
+        return m.name, m.method + star, split, m.write(m.value), m.spread(), "" if m.n is None else str(m.n)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON-able data, `schema` first."""
-        plain = dataclasses.asdict(self)
-        return {"schema": plain.pop("schema"), **plain}
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields |= {
+            "measures": [m.to_plain() for m in self.measures],
+            "verdict": dataclasses.asdict(self.verdict),
+            "diagnostics": self.diagnostics.to_plain(),
+        }
+        return copy.deepcopy({"schema": fields.pop("schema"), **fields})
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -132,6 +165,8 @@ class Report:
         if schema != SCHEMA:
             advice = "use the version of hf_stitch that wrote it, or fit again"
             raise ArtifactError(f"expected schema {SCHEMA} in {origin}, received {schema!r}; {advice}")
+        if isinstance(measures := plain.get("measures"), list):
+            plain = {**plain, "measures": ranges_apart(measures, part(plain, "diagnostics", "fits"))}
         try:
             return TypeAdapter(cls).validate_python(plain)
         except ValidationError as error:
@@ -139,21 +174,3 @@ class Report:
             place = ".".join(str(part) for part in first["loc"])
             what = f"{error.error_count()} faults, the first at {place!r}: {first['msg']}"
             raise ArtifactError(f"expected a report in {origin}, received {what}; fit again") from error
-
-
-def _plain(value: Any, path: str, notes: list[str]) -> Any:
-    """Plain JSON data of nested containers, numpy or torch values; what is not finite becomes null, with a note."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item, f"{path}.{key}", notes) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item, path, notes) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist(), path, notes)
-    if isinstance(value, float) and not math.isfinite(value):
-        notes.append(f"no value: {path} held {value}")
-        return None
-    if value is None or isinstance(value, str | int | float):
-        return value
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    raise TypeError(f"expected JSON-able data at {path}, received {type(value).__name__}; convert it before the report")

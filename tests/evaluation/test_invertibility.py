@@ -162,7 +162,7 @@ def folding() -> Report:
 
 
 def test_the_output_of_a_parabola_folds_outside_of_what_was_fitted(folding: Report) -> None:
-    found = folding.diagnostics["jacobian"]
+    found = folding.diagnostics.jacobian
     axis = torch.tensor(found["source"]["axes"][0])
     turns = axis[1:][torch.tensor(found["source"]["singular"]).diff() != 0]
     assert float(turns[0]) == pytest.approx(0, abs=0.02), "the parabola's vertex, the end of the fitted range"
@@ -173,7 +173,7 @@ def test_the_output_of_a_parabola_folds_outside_of_what_was_fitted(folding: Repo
     assert found["map"]["inside"]["condition_95"] < 1.5, "both outputs are the same parabola"
     assert folding.value("singular_share", split="domain") == found["map"]["inside"]["singular_share"]
     assert folding.value("condition_max", split="domain") == found["map"]["inside"]["condition_max"]
-    far = {one.get("kind") for one in folding.diagnostics["error_by_distance"]}
+    far = {one.get("kind") for one in folding.diagnostics.error_by_distance}
     assert far == {None, "just outside the box", "outside the box"}, "both networks read the same number"
     assert folding.measure("output_mse_kept", split="probe/just outside the box").n
     page = page_for(folding)
@@ -181,12 +181,12 @@ def test_the_output_of_a_parabola_folds_outside_of_what_was_fitted(folding: Repo
     assert "Where it can be inverted" in page
     assert "mathdefault" not in page
     assert "Input to the source&#39;s neurons, where it was fitted" in page_for(slim(folding)), "numbers, no drawing"
-    assert "axes" not in slim(folding).diagnostics["jacobian"]["source"]
+    assert "axes" not in slim(folding).diagnostics.jacobian["source"]
 
 
 def test_vector_fields_are_drawn_over_the_square() -> None:
     report = fit("paper/vector_fields", overrides=["compare=[]", "data.fit.samples=400"], device="cpu")[1]
-    found = report.diagnostics["jacobian"]
+    found = report.diagnostics.jacobian
     for side in ("source", "target"):
         assert 1 < found[side]["inside"]["condition_median"] < 20
         assert found[side]["inside"]["singular_share"] == 0
@@ -233,7 +233,7 @@ def test_inputs_without_a_grid_are_asked_at_held_out_activations(
     assert {m.name for m in measures} == {"condition_median", "condition_95", "singular_share"}
     assert all(m.low <= m.value <= m.high and m.split == "activations" for m in measures)
     report = fit(content, device="cpu")[1]
-    assert report.diagnostics["jacobian"]["rows"] == rows
+    assert report.diagnostics.jacobian["rows"] == rows
     page = page_for(report)
     assert "along the first" in page
     assert "principal directions of the fitted ones" in page

@@ -68,20 +68,20 @@ def test_every_method_and_landing(text: dict) -> None:
         extra = MAPS if label == "maps" else set()
         assert measured(report, label) == OWN | extra, label
         assert measured(report, label, "test/a") >= {"agreement", "accuracy"}
-        assert report.diagnostics["fits"][label]["rows"] == report.diagnostics["fits"]["affine"]["rows"]
+        assert report.diagnostics.fits[label]["rows"] == report.diagnostics.fits["affine"]["rows"]
     assert measured(report, "target") == {"accuracy"}
     assert measured(report, "majority") == {"agreement", "accuracy"}
     assert report.notes == []
     assert {m.method for m in report.measures if m.name in TRUST} == {"affine"}
     assert report.value("abstained", "affine", "probe/random letters") is not None
     counts: Counter[str | None] = Counter()
-    for one in report.diagnostics["error_by_distance"]:
+    for one in report.diagnostics.error_by_distance:
         counts[one.get("kind")] += one["n"]
     assert counts == {None: 18, "random letters": 18}, "both read the same texts, of whatever kind"
-    assert report.diagnostics["risk_coverage"]["coverage"][-1] == 1
-    assert report.diagnostics["fits"]["maps"]["neighbourhoods"].keys() == {"source", "target"}
-    assert report.diagnostics["fits"]["half"]["neighbourhoods"].keys() == {"source"}
-    assert report.diagnostics["fits"]["affine"]["neighbourhoods"] == {}
+    assert report.diagnostics.risk_coverage["coverage"][-1] == 1
+    assert report.diagnostics.fits["maps"]["neighbourhoods"].keys() == {"source", "target"}
+    assert report.diagnostics.fits["half"]["neighbourhoods"].keys() == {"source"}
+    assert report.diagnostics.fits["affine"]["neighbourhoods"] == {}
     assert all(m.low is not None and m.high is not None for m in report.measures if m.name in OWN)
     parts = report.parameters
     assert parts["total"] == parts["prefix"] + parts["layer"] + parts["suffix"]
@@ -100,7 +100,7 @@ def test_speech_onto_words(speech: dict, tmp_path: Path) -> None:
     assert measured(report, "source") == {"wer"}
     assert 0 < (report.value("wer", "source") or 0) < 0.6
     assert (report.value("agreement") or 0) > 0.7  # the words are there, only some are misheard
-    assert report.diagnostics["fits"]["rbf+nearest"]["dropped_words"] >= 0
+    assert report.diagnostics.fits["rbf+nearest"]["dropped_words"] >= 0
     assert {"model.safetensors", "config.json", "report.json", "report.html", "README.md", "recipe.yaml"} <= {
         path.name for path in (tmp_path / "out").iterdir()
     }
@@ -230,7 +230,7 @@ def test_comparisons_with_other_models_have_a_bench_of_their_own(text: dict) -> 
         assert measured(report, "hooks/2", direction=direction) == OWN
     median = report.measure("agreement", "hooks/median")
     members = [report.value("agreement", f"hooks/{i}") for i in (1, 2)]
-    assert (median.low, median.high) == (min(members), max(members))  # type: ignore[type-var]
+    assert median.range == (min(members), max(members))  # type: ignore[type-var]
     assert median.n == 2
 
 

@@ -58,7 +58,7 @@ def exported(content: dict, folder: Path) -> tuple[StitchedModel, Preparer]:
     """The model that was saved; it answers bit for bit as the one that was fitted."""
     fitted, report = fit(Recipe.parse(content), folder, device="cpu")
     if fitted.rule.predictor is not None:
-        told = report.diagnostics["fits"]["affine"]["target_length"]
+        told = report.diagnostics.fits["affine"]["target_length"]
         assert told == fitted.rule.predictor.spec
         assert 0 <= told["error"] <= 1.5 * told["error_of_ratio"]
     saved = StitchedModel.from_pretrained(folder).eval()

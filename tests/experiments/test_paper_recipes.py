@@ -22,7 +22,7 @@ from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.geometry.neighbours.graphs import recall
 from hf_stitch.loading.samples import load_samples
 from hf_stitch.recipe.recipe import Recipe
-from hf_stitch.report.diagnostics import SIDES
+from hf_stitch.report.plain import SIDES
 from hf_stitch.report.rendering.card import slim
 from hf_stitch.report.rendering.page import page_for
 from hf_stitch.report.rendering.sections.geometry import spectrum_tables
@@ -103,10 +103,10 @@ def test_mahalanobis_maps_agree_up_to_a_sign_and_euclidean_maps_do_not(make: Any
     assert median(1 - r for r in far) >= 20 * median(1 - r for r in near)
     far_to_near = report.measure("misalignment_ratio", "euclidean over mahalanobis")
     assert far_to_near.value == pytest.approx(median(1 - r for r in far) / median(1 - r for r in near), rel=1e-6)
-    assert (far_to_near.low or 0) >= 20, "the worst of one group over the best of the other"
+    assert (far_to_near.range_low or 0) >= 20, "the worst of one group over the best of the other"
     assert report.value("coordinate_correlation", "mahalanobis/minimum") == min(near)
-    assert report.diagnostics["fits"]["mahalanobis/0"]["alignment"]["coordinates"] == 1, "the orthogonal map is a sign"
-    assert report.diagnostics["fits"]["euclidean/0"]["source"]["metric"] == "euclidean"
+    assert report.diagnostics.fits["mahalanobis/0"]["alignment"]["coordinates"] == 1, "the orthogonal map is a sign"
+    assert report.diagnostics.fits["euclidean/0"]["source"]["metric"] == "euclidean"
 
 
 def test_given_neighbours_are_what_jacobians_say() -> None:
@@ -153,7 +153,7 @@ def test_neighbours_are_of_numbers_only() -> None:
 def test_maps_of_two_vector_fields_are_those_of_one_square(tolerance: float) -> None:
     small = ("compare=[]", "data.fit.samples=1500")
     report = kept("vector_fields") if tolerance == 0.01 else run("vector_fields", *small)
-    found = report.diagnostics["fits"]["diffusion"]
+    found = report.diagnostics.fits["diffusion"]
     source, target = (torch.tensor(found[side]["laplace"]) for side in ("source", "target"))
     torch.testing.assert_close(source, target, rtol=tolerance, atol=0)
     torch.testing.assert_close(source / source[0], torch.tensor([1.0, 1, 2, 4, 4]), rtol=0.12, atol=0)
@@ -166,7 +166,7 @@ def test_maps_of_two_vector_fields_are_those_of_one_square(tolerance: float) -> 
 
 def test_maps_of_100_000_points_are_closer_still() -> None:
     report = kept("vector_fields_100000")
-    found = report.diagnostics["fits"]["diffusion"]
+    found = report.diagnostics.fits["diffusion"]
     source, target = (torch.tensor(found[side]["laplace"]) for side in ("source", "target"))
     torch.testing.assert_close(source, target, rtol=0.01, atol=0)
     torch.testing.assert_close(source / source[0], torch.tensor([1.0, 1, 2, 4, 4]), rtol=0.04, atol=0)
@@ -188,7 +188,7 @@ def test_grown_neighbours_are_the_true_ones_and_both_spectra_that_of_the_square(
 
 
 def test_all_pairs_join_false_neighbours() -> None:
-    fits = kept("vector_fields").diagnostics["fits"]
+    fits = kept("vector_fields").diagnostics.fits
     assert fits["all pairs"]["alignment"]["residual"] >= 5 * fits["diffusion"]["alignment"]["residual"]
 
 
@@ -199,7 +199,7 @@ PAPER = ["output_fold", "parabola", "warped_inputs", "vector_fields", "two_camer
 def test_few_pairs_are_on_every_card_for_powers_of_two(name: str) -> None:
     report = kept(name)
     [table] = few_pairs_tables(report)
-    rows = report.diagnostics["fits"][str(report.method)]["rows"]
+    rows = report.diagnostics.fits[str(report.method)]["rows"]
     assert list(table.head) == ["pairs", "diffusion", "affine", "orthogonal"]
     assert {2**k for k in range(1, rows.bit_length())} | {rows} <= {int(row[0]) for row in table.rows}
     assert all(all(row) for row in table.rows)
@@ -242,7 +242,7 @@ def test_page_draws_the_first_coordinate_over_inputs_of_one_number() -> None:
     page = page_for(report)
     for label in ("diffusion", "euclidean"):
         assert page.count(f"<figcaption>{label}: first coordinate against the source") == 1
-    inputs = np.array(report.diagnostics["fits"]["diffusion"]["target"]["inputs"])
+    inputs = np.array(report.diagnostics.fits["diffusion"]["target"]["inputs"])
     assert inputs.shape == (400, 1)
     assert inputs.min() >= 2 - 1e-6, "the target's own inputs lie in [2, 4]"
 

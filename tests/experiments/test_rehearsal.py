@@ -136,7 +136,7 @@ def test_what_is_foretold_of_a_local_recipe_comes_true(pico_wav2vec2: Path, pico
     recipe = Recipe.parse(pico_recipes.listening(pico_wav2vec2, pico_xlnet, spoken, trust="none", **changes))
     found = rehearse(recipe, device="cpu").content
     _, report = fit(recipe)
-    rows = report.diagnostics["fits"]["affine"]["rows"]
+    rows = report.diagnostics.fits["affine"]["rows"]
     assert found["rows"]["expected"] == pytest.approx(rows, rel=0.3)
     written = sum(path.stat().st_size for path in cache_folder().rglob("*.safetensors"))
     assert found["expected"]["disk_bytes"]["activations"] == pytest.approx(written, rel=0.35)

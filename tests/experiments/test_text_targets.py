@@ -35,9 +35,9 @@ from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.models.predictor import Predictor
 from hf_stitch.recipe.overrides import merge
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.report.catalogue import VERDICTS
 from hf_stitch.report.report import Report
 from hf_stitch.report.verdict.judge import judge
-from hf_stitch.report.verdict.verdict import CODES
 from hf_stitch.runtime.runtime import Runtime
 
 LAYER = "model.encoder.layers.0"
@@ -104,8 +104,8 @@ def test_an_encoder_decoder_stitched_into_itself(writer: Path, written: Path, tm
     assert {m.name for m in report.measures if m.method == "target"} == {
         "answer_exact_match", "answer_wer", "answer_cer"
     }  # fmt: skip
-    assert report.diagnostics["task"] == "text2text-generation"
-    rows = report.diagnostics["written"]["rows"]
+    assert report.diagnostics.task == "text2text-generation"
+    rows = report.diagnostics.written["rows"]
     assert rows["stitched"] == rows["target"]
     assert len(set(rows["target"])) > 1, "the law says nothing of a target that writes the same to all"
     assert {"token_agreement_kept", "abstained"} <= {m.name for m in report.measures}
@@ -121,7 +121,7 @@ def test_an_encoder_decoder_stitched_into_itself(writer: Path, written: Path, tm
         assert report.value(m.name, m.method, m.split) == m.value, m.where
     assert again.verdict == report.verdict
 
-    shown = report.diagnostics["written"]["samples"]
+    shown = report.diagnostics.written["samples"]
     texts = {row["id"]: row["text"] for row in map(json.loads, (written / "test.jsonl").read_text().splitlines())}
     answers = list(Predictor(tmp_path / "out", device="cpu")(texts[name] for name in shown))
     assert [answer["text"] for answer in answers] == rows["stitched"]
@@ -145,13 +145,13 @@ def test_a_recogniser_stitched_into_itself(pico_listener: Path, spoken: Path, tm
     _, report = run(content, tmp_path / "out")
     same_as_itself(report)
     assert report.value("exact_match", "orthogonal", direction="backward") == 1
-    assert report.diagnostics["task"] == "automatic-speech-recognition"
+    assert report.diagnostics.task == "automatic-speech-recognition"
     assert report.value("answer_wer", "target") == report.value("wer", "source")  # one model, heard two ways
     again = evaluate(tmp_path / "out", device="cpu")
     for m in again.measures:
         assert report.value(m.name, m.method, m.split) == m.value, m.where
     [answer] = Predictor(tmp_path / "out", device="cpu")([spoken / "test-0.wav"])
-    assert answer["text"] == report.diagnostics["written"]["rows"]["target"][0]
+    assert answer["text"] == report.diagnostics.written["rows"]["target"][0]
 
 
 def test_a_language_model_continues_a_stitched_prompt(talker: Path, written: Path) -> None:
@@ -175,7 +175,7 @@ def test_speech_into_a_writer_with_a_cascade(pico_listener: Path, writer: Path, 
     found = {m.name for m in report.measures if m.method == "affine+nearest"}
     assert {"exact_match_minus_cascade", "token_agreement_minus_cascade"} <= found
     assert report.value("token_agreement", "cascade") is not None
-    assert set(report.diagnostics["written"]["rows"]) == {"stitched", "target", "cascade", "source heard"}
+    assert set(report.diagnostics.written["rows"]) == {"stitched", "target", "cascade", "source heard"}
     for m in evaluate(tmp_path / "out", device="cpu").measures:
         assert report.value(m.name, m.method, m.split) == m.value, m.where
 
@@ -269,7 +269,7 @@ def judged(agreement: float, low: float, **other: tuple[float, float]) -> str:
         method = "target" if name == "own_wer" else "affine"
         measures.append(Measure(name.replace("own_", "answer_"), method, value=value, low=value, high=high, n=100))
     verdict = judge(measures, "affine")
-    assert verdict.code in CODES
+    assert verdict.code in VERDICTS
     return verdict.code
 
 

@@ -148,7 +148,7 @@ def test_a_recipe_of_one_neighbour_is_warned(pico_roberta: Path, pico_xlnet: Pat
     changes["stitch"] = {"method": "diffusion", "coordinates": 4, "neighbours": "all", "bandwidth": 1e4}
     content = reading(pico_roberta, pico_xlnet, written, **changes)
     _, report = fit(Recipe.parse(content), device="cpu")
-    warned = report.diagnostics["fits"]["diffusion"]["warnings"]
+    warned = report.diagnostics.fits["diffusion"]["warnings"]
     for side in ("source", "target"):
         assert [text for text in warned if text.startswith(f"{side}: 1 neighbours of a sample are too few")]
 

@@ -221,7 +221,7 @@ def test_a_recipe_gives_one_model_by_either_engine(
     torch.testing.assert_close(answers["datafold"], answers["torch"], rtol=0, atol=1e-5)
     torch.testing.assert_close(mapped["datafold"], mapped["torch"], rtol=1e-4, atol=1e-4)
     assert reports["datafold"].value("agreement") == reports["torch"].value("agreement")
-    assert reports["datafold"].diagnostics["fits"]["diffusion"]["source"]["solver"] == "datafold"
+    assert reports["datafold"].diagnostics.fits["diffusion"]["source"]["solver"] == "datafold"
     assert "datafold" in reports["datafold"].environment["versions"]
     # What was saved needs neither of the packages that made it, and holds no pickle.
     hide(monkeypatch)

@@ -27,6 +27,9 @@ def test_streaming_equals_one_batch() -> None:
     assert parts.count == 60
     for one, other in zip(whole.solve(0.1), parts.solve(0.1), strict=True):
         assert torch.allclose(torch.as_tensor(one), torch.as_tensor(other), rtol=1e-4, atol=1e-4)
+    exact = NormalEquations.of(x, y, batch=11)
+    assert torch.allclose(exact.scatter(), (x - x.mean(0)).T @ (x - x.mean(0)), rtol=1e-9)
+    assert torch.allclose(exact.solve(0.1)[0], whole.solve(0.1)[0], rtol=1e-9)
 
 
 def test_definition_of_the_penalty() -> None:
@@ -72,7 +75,8 @@ def test_refusals() -> None:
         fit_layer("affine", rows(normal(9, 20)), rows(normal(9, 3)), options={"ridge": 0})
     with pytest.raises(FitError, match="number >= 0"):
         fit_layer("affine", rows(normal(9, 2)), rows(normal(9, 3)), options={"ridge": -1})
-    with pytest.raises(FitError, match="no rows"):
-        NormalEquations(2, 2).solve()
+    for unfilled in (NormalEquations(2, 2).solve, NormalEquations(2, 2).scatter):
+        with pytest.raises(FitError, match="no rows"):
+            unfilled()
     with pytest.raises(FitError, match="normal equations: expected"):
         NormalEquations(2, 2).add(normal(3, 2), normal(3, 1))

@@ -15,6 +15,7 @@ import torch
 from clouds import normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch import Tensor
 
 from hf_stitch.activations.ctc import CtcAlphabet, Word, match_words, words_of
@@ -503,6 +504,22 @@ def test_a_recipe_takes_what_the_facts_of_a_rule_say(length: str) -> None:
     assert not facts_of({"length": "of a later version"}).needs_target_texts
 
 
+OPTIONS = {"slice": 2, "slicing": "strided", "parts": 2, "unit": "token", "align": "forced"}
+
+
+@pytest.mark.parametrize("length", RULES)
+def test_a_recipe_refuses_options_of_other_rules_and_names_those(length: str) -> None:
+    for key in {key for rule in RULES.values() for key in rule.options}:
+        content = {"length": length, key: OPTIONS[key]} | ({"slice": 2} if key == "slicing" else {})
+        takers = [name for name, rule in RULES.items() if key in rule.options]
+        assert RULES[length].takes(key, OPTIONS[key]) == (length in takers)
+        if length in takers:
+            assert getattr(Lengths.model_validate(content), key) == OPTIONS[key]
+            continue
+        with pytest.raises(ValidationError, match=f"needs length {' or '.join(takers)}; got {length}"):
+            Lengths.model_validate(content)
+
+
 def made_of(length: str, state: dict, padding_side: str = "right") -> LengthRule:
     made = rule(length, **state, padding_side=padding_side)
     if made.rule.special_tokens:
@@ -696,7 +713,7 @@ SAVED_WINDOWS = {
 }
 
 
-@pytest.mark.parametrize("length", RULES)
+@pytest.mark.parametrize("length", SAVED)
 def test_a_rule_saved_in_the_first_form_still_loads(length: str) -> None:
     spec = {"length": length, **FIRST_FORM, **SAVED[length]}
     assert len(spec) == 18

@@ -192,8 +192,8 @@ def heard(tmp_path_factory: pytest.TempPathFactory, pico_listener: Path, pico_xl
         Recipe.parse(content)
     content["data"]["validation"] = content["data"]["test"]
     _, report = fit(Recipe.parse(content), folder, device="cpu")
-    assert report.diagnostics["trust"]["calibrated_on"] == "validation"
-    assert report.diagnostics["trust"]["smallest"] == 1 / 15
+    assert report.diagnostics.trust["calibrated_on"] == "validation"
+    assert report.diagnostics.trust["smallest"] == 1 / 15
     return folder
 
 
@@ -263,7 +263,7 @@ def test_a_model_without_a_gauge_says_so(tmp_path: Path, pico_roberta: Path, pic
     content = reading(pico_roberta, pico_xlnet, written, trust="none")
     model, report = fit(Recipe.parse(content), tmp_path / "out", device="cpu")
     assert model.trust is None
-    assert "trust" not in report.diagnostics
+    assert report.diagnostics.trust is None
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["trust"] == {}
     with pytest.raises(ArtifactError, match="no trust gauge: fit it again"):

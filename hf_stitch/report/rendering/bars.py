@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hf_stitch.report import catalogue
-from hf_stitch.report.measure import REFERENCES, Measure, find
+from hf_stitch.report.measure import Measure, find
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Scale:
 
     @classmethod
     def around(cls, measures: Sequence[Measure], kind: str) -> Scale:
-        """The scale of measures of one name: fixed for shares, else wide enough for all intervals."""
-        ends = [end for m in measures for end in (m.value, m.low, m.high) if end is not None]
+        """The scale of measures of one name: fixed for shares, else wide enough for all intervals and ranges."""
+        ends = [end for m in measures for end in (m.value, *_ends(m)) if end is not None]
         if kind == "share":
             return cls(0.0, 1.0)
         if kind == "signed":
@@ -61,21 +61,23 @@ class BarCell:
     @classmethod
     def of(cls, m: Measure, scale: Scale, marks: list[tuple[str, float]]) -> BarCell:
         point = None if m.value is None else scale.at(m.value)
-        left, right = (point or 0.0 if end is None else scale.at(end) for end in (m.low, m.high))
+        left, right = (point or 0.0 if end is None else scale.at(end) for end in _ends(m))
         zero = scale.at(0.0) if scale.low < 0 < scale.high else None
         return cls(m, point, left, round(right - left, 2), zero, marks)
 
 
+def _ends(m: Measure) -> tuple[float | None, float | None]:
+    """What is drawn about a value: its interval, of a group's number the range of the members."""
+    return (m.low, m.high) if m.range is None else m.range
+
+
 def marks(measures: Sequence[Measure], m: Measure, scale: Scale) -> list[tuple[str, float]]:
     """Positions of the references' values of the same name and split, on the bar of another method."""
-    beside = ((reference, find(list(measures), m.name, reference, m.split, m.direction)) for reference in REFERENCES)
+    beside = (
+        (reference, find(list(measures), m.name, reference, m.split, m.direction)) for reference in catalogue.REFERENCES
+    )
     return [
         (reference, scale.at(other.value))
         for reference, other in beside
         if other is not None and other.value is not None and reference != m.method
     ]
-
-
-def kind(name: str) -> str:
-    """The kind of scale of a measure."""
-    return catalogue.MEASURES[name][2] if name in catalogue.MEASURES else "error"

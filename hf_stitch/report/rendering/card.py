@@ -12,8 +12,9 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from hf_stitch.report import catalogue, units
-from hf_stitch.report.diagnostics import SIDES, notes_of, part, seconds_of, warnings_of
-from hf_stitch.report.measure import REFERENCES, Measure, find
+from hf_stitch.report.diagnostics import Diagnostics
+from hf_stitch.report.measure import Measure, find
+from hf_stitch.report.plain import SIDES, part
 from hf_stitch.report.rendering.sections.geometry import spectrum_tables
 from hf_stitch.report.rendering.sections.pairs import few_pairs_labels, few_pairs_tables
 from hf_stitch.report.rendering.sections.written import written_tables
@@ -57,10 +58,10 @@ def card_for(report: Report) -> str:
         source=part(report.recipe, "source"),
         target=part(report.recipe, "target"),
         licences=_licences(report),
-        limits=[*warnings_of(report), *notes_of(report)],
-        total=seconds_of(report),
-        classes=any(m.name == "agreement" for m in report.measures),
-        texts=any(m.name == "token_agreement" for m in report.measures),
+        limits=[*report.warnings, *report.further_notes],
+        total=report.seconds,
+        kinds=[kind for kind, name in catalogue.DECIDING.items() if any(m.name == name for m in report.measures)],
+        ranges=any(m.range for m in _tested(report)),
         shipped=any(str(_model(report, side)).startswith("zoo:") for side in SIDES),
         recipe=recipe,
         fence="`" * max(3, 1 + max(map(len, re.findall("`+", recipe)), default=0)),
@@ -102,7 +103,7 @@ def eval_results(report: Report) -> list[EvalResult]:
             dataset_name=dataset,
             dataset_split=m.split,
             dataset_revision=test.get("revision"),
-            metric_type="mse" if m.name == "output_mse" else m.name,
+            metric_type="mse" if m.name == catalogue.DECIDING["numbers"] else m.name,
             metric_name=catalogue.title_of(m.name),
             metric_value=float(m.value),
         )
@@ -113,8 +114,8 @@ def eval_results(report: Report) -> list[EvalResult]:
 
 def pipeline_tag(report: Report) -> str | None:
     """The Hub's name of the task: `diagnostics.task` if there, else read from the two model classes."""
-    if isinstance(task := report.diagnostics.get("task"), str):
-        return task
+    if report.diagnostics.task is not None:
+        return report.diagnostics.task
     source, target = (str(part(report.recipe, side).get("class") or "") for side in SIDES)
     found = next((tag for head, tag in _HEADS.items() if target.endswith(head)), None)
     heard = _SPEECH.search(source) or _SPEECH.search(_model(report, "source"))
@@ -129,9 +130,8 @@ def slim(report: Report) -> Report:
             return {k: drop(v) for k, v in value.items() if not (k in _POINTS and isinstance(v, list))}
         return value
 
-    return dataclasses.replace(
-        report, diagnostics=drop({k: v for k, v in report.diagnostics.items() if k != "pictures"})
-    )
+    kept = dataclasses.replace(report.diagnostics, pictures=None)
+    return dataclasses.replace(report, diagnostics=Diagnostics.from_plain(drop(kept.to_plain())))
 
 
 def line(text: Any) -> str:
@@ -160,7 +160,9 @@ def _tables(report: Report) -> list[tuple[str, int | None, list[str], list[Row]]
         names = [name for name in catalogue.MEASURES if name in present] + [
             n for n in present if n not in catalogue.MEASURES
         ]
-        methods = sorted(dict.fromkeys(m.method for m in measures), key=lambda m: (m in REFERENCES, m != report.method))
+        methods = sorted(
+            dict.fromkeys(m.method for m in measures), key=lambda m: (m in catalogue.REFERENCES, m != report.method)
+        )
         rows = [(_method(report, m), [find(measures, name, m, split, direction) for name in names]) for m in methods]
         counts = {m.n for m in measures if m.n is not None}
         title = split if direction == "forward" else f"{split}, backward"
@@ -198,5 +200,5 @@ def _datasets(report: Report) -> list[str]:
 def _licences(report: Report) -> dict[str, str]:
     """Licence of each base model, where known; what this package ships has its own licence."""
     shipped = {side: "apache-2.0" for side in SIDES if _model(report, side).startswith("zoo:")}
-    known = {side: str(name) for side, name in part(report.diagnostics, "licences").items() if name}
+    known = {side: str(name) for side, name in part(report.diagnostics.licences).items() if name}
     return shipped | known

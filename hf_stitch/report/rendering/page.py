@@ -1,6 +1,6 @@
 """One self-contained page from a report: inline style and figures, no scripts, nothing fetched.
 
-The page is a list of sections, each made by a file of its own in `sections/`; to add one, name it there.
+The page is a list of sections, each made by a file of its own in `sections/`, where it is found.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from markupsafe import Markup, escape
 
 from hf_stitch.recipe.stitch import DEFAULT
 from hf_stitch.report import catalogue, units
-from hf_stitch.report.diagnostics import SIDES, part
-from hf_stitch.report.rendering.sections import SECTIONS
+from hf_stitch.report.plain import SIDES, part
+from hf_stitch.report.rendering.discover import found_sections
 from hf_stitch.report.report import Report
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -32,8 +32,8 @@ def page_for(report: Report) -> str:
     environment.filters.update(ticks=_ticks, size=units.size, seconds=units.seconds, title_of=catalogue.title_of)
     environment.globals.update(references=catalogue.REFERENCES)
     sections = []
-    for build in SECTIONS:
-        if (section := build(report)) is not None:
+    for found in found_sections():
+        if (section := found.build(report)) is not None:
             template = environment.get_template(f"sections/{section.template}.html.j2")
             sections.append(Markup(template.render(report=report, **section.content).strip()))
     source, target, stitch, sequence = (part(report.recipe, key) for key in (*SIDES, "stitch", "sequence"))

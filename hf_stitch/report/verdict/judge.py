@@ -8,25 +8,28 @@ against what the target scores on its own input. Regressions are weighed against
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from hf_stitch.report.measure import REFERENCES, Measure, find
-from hf_stitch.report.verdict.classes import (
-    _classes,
-)
+from hf_stitch.report import catalogue
+from hf_stitch.report.measure import Measure, find
+from hf_stitch.report.verdict.classes import judge_classes
 from hf_stitch.report.verdict.evidence import (
+    Lookup,
     high,
     low,
     middle,
     percent,
 )
-from hf_stitch.report.verdict.numbers import _regression
+from hf_stitch.report.verdict.numbers import judge_numbers
 from hf_stitch.report.verdict.texts import judge_texts
 from hf_stitch.report.verdict.verdict import Verdict
 
-SHARES = ("agreement", "token_agreement")  # more is better; of the other measures that decide less is
-"""Every code that a verdict may have."""
+Judge = Callable[[Measure, Lookup, Mapping[str, Any]], Verdict]
+"""From the measure that decides, the others, and the recipe as plain data."""
+
+JUDGES: dict[catalogue.Kind, Judge] = {"classes": judge_classes, "numbers": judge_numbers, "texts": judge_texts}
+"""By kind of answers; a method with answers of several kinds is judged by the first."""
 
 
 def judge(
@@ -37,7 +40,7 @@ def judge(
     asked: Mapping[str, Any] | None = None,
     rivals: Collection[str] | None = None,
 ) -> Verdict:
-    """The verdict on one method, from the measures of one split; see `CODES`.
+    """The verdict on one method, from the measures of one split; see `catalogue.VERDICTS` for its codes.
 
     Args:
         asked: the recipe as plain data; advice that it already follows is then left out.
@@ -50,8 +53,8 @@ def judge(
         found = find(measures, name, of, split, direction)
         return found if found is not None and found.value is not None else None
 
-    for name, weigh in (("agreement", _classes), ("output_mse", _regression), ("token_agreement", judge_texts)):
-        if (found := get(name, method)) is not None:
+    for kind, weigh in JUDGES.items():
+        if (found := get(catalogue.DECIDING[kind], method)) is not None:
             rival = _rival(found, [m for m in measures if rivals is None or m.method in rivals])
             verdict = weigh(found, get, asked or {})
             verdict = verdict if rival is None else _with_rival(verdict, rival)
@@ -73,16 +76,22 @@ def _rival(own: Measure, measures: list[Measure]) -> Measure | None:
         m
         for m in measures
         if (m.name, m.split, m.direction) == (own.name, own.split, own.direction)
-        and m.method not in (own.method, *REFERENCES)
+        and m.method not in (own.method, *catalogue.REFERENCES)
         and m.value is not None
+        and m.range is None  # of several methods
         and "@oracle" not in m.method
     ]
-    if own.name in SHARES:
+    if _share(own):
         return max((m for m in same if low(m) > high(own)), key=middle, default=None)
     return min((m for m in same if high(m) < low(own)), key=middle, default=None)
 
 
+def _share(measure: Measure) -> bool:
+    """Of the measures that decide, more is better of shares and less of errors."""
+    return catalogue.MEASURES[measure.name].scale == "share"
+
+
 def _with_rival(verdict: Verdict, rival: Measure) -> Verdict:
-    value = percent(rival.value) if rival.name in SHARES else rival.write(rival.value)
+    value = percent(rival.value) if _share(rival) else rival.write(rival.value)
     text = f"{verdict.text.removesuffix('.')}; of the compared methods {rival.method} does clearly better ({value})."
     return Verdict(verdict.code, text, f"Consider {rival.method}, choosing on validation. {verdict.next}")

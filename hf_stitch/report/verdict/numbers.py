@@ -11,7 +11,6 @@ from hf_stitch.report.verdict.evidence import (
     high,
     middle,
     percent,
-    span,
 )
 from hf_stitch.report.verdict.verdict import Verdict
 
@@ -19,10 +18,11 @@ UNEXPLAINED = 0.01  # share of the output's variance that a regression that hold
 UNEXPLAINED_PARTLY = 0.5
 
 
-def _regression(error: Measure, get: Lookup, asked: Mapping[str, Any]) -> Verdict:
+def judge_numbers(error: Measure, get: Lookup, asked: Mapping[str, Any]) -> Verdict:
+    """The verdict from a method's output error and what else was measured; see `hf_stitch.report.verdict.judge`."""
     method = error.method
     constant = get("output_mse", "majority")
-    found = f"{method} gives the target's own output up to a squared error of {error.write(error.value)}{span(error)}"
+    found = f"{method} gives the target's own output up to a squared error of {error.written()}"
     if (inside := get("map_mse", method)) is not None:
         found += f" (between the maps {number(inside.value)})"
     if constant is None or middle(constant) <= 0.0:

@@ -14,23 +14,26 @@ from typing import Any
 from hf_stitch.report.measure import Measure
 from hf_stitch.report.verdict.evidence import (
     Lookup,
-    appended,
-    beside_cascade,
+    advice,
+    beside,
+    company,
+    faults_beside,
     high,
+    in_percent,
     join,
-    lost_to_cascade,
     low,
     middle,
+    penalty,
     percent,
-    points,
-    span,
 )
 from hf_stitch.report.verdict.verdict import Verdict
 
 HOLDS, SURE = 0.9, 0.8  # of the agreement beyond chance: its value, and the lower end of its interval
 FAIR = 0.5  # below, most of what could be won is missed
 PENALTY = 0.05  # word errors against the reference that a stitch that holds may add to the target's own
-CHANCE = ("majority", "other-sample")
+COST = "adds {} word errors in 100 against the reference"
+NO_COST = "adds no word errors against the reference"
+CHANCE = {"majority": "always the commonest text", "other-sample": "those of other samples"}
 
 
 def judge_texts(agreement: Measure, get: Lookup, asked: Mapping[str, Any]) -> Verdict:
@@ -59,7 +62,8 @@ def judge_texts(agreement: Measure, get: Lookup, asked: Mapping[str, Any]) -> Ve
         return Verdict(
             "holds-partly", f"{_found(agreement, get)}: {beyond}, but {join(faults)}.", _remedy(get, method, asked)
         )
-    text = f"The two halves fit: {_found(agreement, get)}{_company(get, method)}."
+    behind, lost = get("token_agreement_minus_cascade", method), penalty(get, "answer_wer", method)
+    text = f"The two halves fit: {_found(agreement, get)}{company(behind, lost, COST, NO_COST)}."
     return Verdict(
         "holds", text, "Try it on data of your own, from another source than the test's, before relying on it."
     )
@@ -68,16 +72,11 @@ def judge_texts(agreement: Measure, get: Lookup, asked: Mapping[str, Any]) -> Ve
 def _found(agreement: Measure, get: Lookup) -> str:
     """What was found, with everything that token agreement must be read against."""
     method = agreement.method
-    names = {"majority": "always the commonest text", "other-sample": "those of other samples", "cascade": "cascade"}
-    against = [
-        f"{title} {percent(found.value)}"
-        for name, title in names.items()
-        if (found := get("token_agreement", name)) is not None
-    ]
+    against = beside(get, "token_agreement", {**CHANCE, "cascade": "cascade"})
     of = f" of {agreement.n} test samples" if agreement.n else ""
-    text = f"{method} writes {percent(agreement.value)}{span(agreement, percent)} of the target's own tokens"
+    text = f"{method} writes {in_percent(agreement)} of the target's own tokens"
     if (exact := get("exact_match", method)) is not None:
-        text += f", and {percent(exact.value)}{span(exact, percent)}{of} exactly"
+        text += f", and {in_percent(exact)}{of} exactly"
     return text + (f" (tokens: {', '.join(against)})" if against else "")
 
 
@@ -88,39 +87,12 @@ def _faults(share: float, sure: float, get: Lookup, method: str) -> list[str]:
         faults.append(
             f"it writes otherwise than the target too often (below {HOLDS} or not surely above {SURE} of that)"
         )
-    faults += lost_to_cascade(get("token_agreement_minus_cascade", method))
-    penalty = _penalty(get, method)
-    if penalty is not None and penalty > PENALTY:
-        faults.append(f"stitching adds {points(penalty)} word errors in 100 against the reference")
-    return faults
-
-
-def _company(get: Lookup, method: str) -> str:
-    """How a stitch that holds stands to the cascade and to the target's own errors."""
-    parts = beside_cascade(get("token_agreement_minus_cascade", method))
-    penalty = _penalty(get, method)
-    if penalty is not None:
-        cost = f"adds {points(penalty)} word errors in 100" if penalty > 0 else "adds no word errors"
-        parts.append(f"stitching {cost} against the reference")
-    return appended(parts)
-
-
-def _penalty(get: Lookup, method: str) -> float | None:
-    """Word errors against the reference that stitching adds to those of the target itself."""
-    own, stitched = get("answer_wer", "target"), get("answer_wer", method)
-    return None if own is None or stitched is None else middle(stitched) - middle(own)
+    lost = penalty(get, "answer_wer", method)
+    return faults + faults_beside(get("token_agreement_minus_cascade", method), lost, PENALTY, COST)
 
 
 def _remedy(get: Lookup, method: str, asked: Mapping[str, Any]) -> str:
-    """What to try next, without what the recipe does already."""
-    stitch = asked.get("stitch", {})
-    tries = ["more pairs (`data.fit.samples`)", "another length rule (`sequence.length`)"]
-    if stitch.get("landing") != "nearest" and not method.endswith("+nearest"):
-        tries.append("`stitch.landing: nearest`")
-    if "embed" not in str(asked.get("target", {}).get("hook")):
-        tries.append("an earlier target hook")
-    advice = f"Try {', '.join(tries[:-1])}, or {tries[-1]}."
+    """What to try next, the cascade where it is surely better."""
     cascade, reached = get("token_agreement", "cascade"), get("token_agreement", method)
-    if cascade is not None and reached is not None and high(reached) < middle(cascade):
-        return f"Use the cascade ({percent(cascade.value)}). {advice}"
-    return advice
+    better = cascade is not None and reached is not None and high(reached) < middle(cascade)
+    return advice(method, asked, ["another length rule (`sequence.length`)"], cascade if better else None)

@@ -31,20 +31,22 @@ class AffineLayer(StitchingLayer):
             FitError: fewer than two rows, constant features, or a ridge of 0 that leaves the map undetermined.
         """
         settings = options.resolved()
-        chosen = evenly_spaced(len(source), settings["pairs"]).to(source.values.device)
-        x, y = source.values[chosen], outputs(target)[chosen]
-        if len(x) < 2:
-            raise FitError(f"an affine map needs at least two rows; got {len(x)}: take more samples")
-        equations = NormalEquations(x.shape[1], y.shape[1])
-        for begin in range(0, len(x), 8192):
-            equations.add(x[begin : begin + 8192], y[begin : begin + 8192])
-        weight, bias, used = equations.solve(settings["ridge"])
+        x, y = chosen_rows(source, target, settings["pairs"])
+        weight, bias, used = NormalEquations.of(x, y).solve(settings["ridge"])
         layer = cls(linear_tensors(x, y, weight, bias), x.shape[1], y.shape[1], settings)
-        layer.diagnostics = {"ridge": used, "warnings": _warnings(len(x), x.shape[1])}
+        layer.diagnostics = {"ridge": used, "warnings": few_rows(len(x), x.shape[1])}
         return layer
 
     def predict(self, rows: Tensor) -> Tensor:
         return torch.addmm(self.bias.to(rows.dtype), rows, self.weight.to(rows.dtype))
+
+
+def chosen_rows(source: ActivationSet, target: ActivationSet, pairs: int | None) -> tuple[Tensor, Tensor]:
+    """The rows x (n, m) and y (n, m') of `pairs` pairs, evenly spread, or of all; FitError for fewer than two."""
+    chosen = evenly_spaced(len(source), pairs).to(source.values.device)
+    if len(chosen) < 2:
+        raise FitError(f"an affine map needs at least two rows; got {len(chosen)}: take more samples")
+    return source.values[chosen], outputs(target)[chosen]
 
 
 def linear_tensors(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
@@ -53,7 +55,8 @@ def linear_tensors(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor) -> dict[s
     return {"weight": weight.to(dtype).contiguous(), "bias": bias.to(dtype)}
 
 
-def _warnings(rows: int, features: int) -> list[Any]:
+def few_rows(rows: int, features: int) -> list[Any]:
+    """What the report says where the rows alone do not determine a map."""
     if rows > features:
         return []
     return [f"{rows} rows for {features} features: the ridge decides much of the map; more samples would help"]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hf_stitch.activations.activation_set import ActivationSet, paired
 from hf_stitch.errors import ActivationError, FitError, RecipeError, nearest
-from hf_stitch.recipe.explain import clauses, no_option
+from hf_stitch.recipe.explain import clauses
 from hf_stitch.recipe.stitch import METHODS, Landing, Stitch
 from hf_stitch.runtime.sharding import ALONE, Rows
 from hf_stitch.stitching.layers.layer import (
@@ -70,10 +70,10 @@ def fit_layer(
 
 def _stitch(method: str, landing: str, options: Mapping[str, Any]) -> Stitch:
     """The options object of a method; RecipeError for what it does not take."""
-    known = set(METHODS[method].option_names())
+    known = METHODS[method].option_names()
     for name in options:
         if name not in known:
-            raise RecipeError(no_option(method, name, known))
+            raise RecipeError(f"method {method} has no option {name!r}; {nearest(name, known)}")
     try:
         return METHODS[method].model_validate({"method": method, "landing": landing, **options})
     except ValidationError as error:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hf_stitch.report.diagnostics import SIDES, clouds_of, part
+from hf_stitch.report.plain import SIDES, part
 from hf_stitch.report.rendering import plots
-from hf_stitch.report.rendering.sections.section import Figure, Section, fact, figure
+from hf_stitch.report.rendering.section import Figure, Section, fact, figure
 from hf_stitch.report.report import Report
 
+ORDER = 110
+READS = ("fits", "colour")
 _CLOUD = {
     "dimension": "intrinsic dimension, median [quartiles]",
     "rank": "rank of the local metric",
@@ -19,12 +21,12 @@ _CLOUD = {
 }
 
 
-def clouds(report: Report) -> Section | None:
-    label, sides = clouds_of(report)
+def build(report: Report) -> Section | None:
+    label, sides = report.diagnostics.clouds(report.method)
     content = {
-        "figures": _figures(sides, report.diagnostics.get("colour")),
+        "figures": _figures(sides, report.diagnostics.colour),
         "sides": _sides(sides),
-        "alignment": _alignment(part(report.diagnostics, "fits", label)),
+        "alignment": _alignment(part(report.diagnostics.fits, label)),
     }
     return Section("clouds", {"mapped": label, **content}) if any(content.values()) else None
 

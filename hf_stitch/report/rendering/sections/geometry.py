@@ -11,16 +11,18 @@ import numpy as np
 
 from hf_stitch.errors import RecipeError
 from hf_stitch.recipe.recipe import Recipe
-from hf_stitch.report.diagnostics import SIDES, part
+from hf_stitch.report.plain import SIDES, part
 from hf_stitch.report.rendering import plots
-from hf_stitch.report.rendering.sections.section import Figure, Section, Table, drawn, figure
+from hf_stitch.report.rendering.section import Figure, Section, Table, drawn, figure
 from hf_stitch.report.report import Report
 
+ORDER = 100
+READS = ("fits",)
 _VALUES = 5  # eigenvalues after the constant
 Sides = dict[str, dict[str, Any]]
 
 
-def geometry(report: Report) -> Section | None:
+def build(report: Report) -> Section | None:
     found = _geometries(report)
     figures = [one for label, sides in found.items() for one in _over_inputs(label, sides)]
     lead = (
@@ -54,7 +56,7 @@ def _geometries(report: Report) -> dict[str, Sides]:
         return {}
     found: dict[tuple[Any, ...], tuple[str, Sides]] = {}
     for label, recipe in variants:
-        fit = part(report.diagnostics, "fits", label)
+        fit = part(report.diagnostics.fits, label)
         sides = {side: part(fit, side) for side in SIDES}
         if all("laplace" in facts for facts in sides.values()):
             found.setdefault((recipe.neighborhoods.kind, recipe.stitch.get("neighbours")), (label, sides))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hf_stitch.report.diagnostics import part
 from hf_stitch.report.measure import number
+from hf_stitch.report.plain import part
 from hf_stitch.report.rendering import plots_trust
-from hf_stitch.report.rendering.sections.section import Figure, Section, Table, drawn, figure
+from hf_stitch.report.rendering.section import Figure, Section, Table, drawn, figure
 from hf_stitch.report.report import Report
 
+ORDER = 80
+READS = ("jacobian",)
 LEAD = (
     "Condition numbers of Jacobians over the box of the fit's inputs and around it: the largest stretch, there or as "
     "it usually is, over the smallest. Dashed: the ends of singular places, where a Jacobian loses rank (above 100) "
@@ -36,8 +38,8 @@ COLUMNS = {
 }
 
 
-def jacobian(report: Report) -> Section | None:
-    found = part(report.diagnostics, "jacobian")
+def build(report: Report) -> Section | None:
+    found = part(report.diagnostics.jacobian)
     if held_out := part(found, "rows"):
         return _of_rows(held_out)
     parts = {title: part(found, name) for name, title in TITLES.items() if name in found}

@@ -6,13 +6,15 @@ from hf_stitch.errors import RecipeError
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.measure import Measure, find
 from hf_stitch.report.rendering import plots
-from hf_stitch.report.rendering.sections.section import Section, Table, drawn, figure
+from hf_stitch.report.rendering.section import Section, Table, drawn, figure
 from hf_stitch.report.report import Report
 
+ORDER = 90
+READS: tuple[str, ...] = ()
 _CAPTION = "Few pairs: relative error on the test against the number of corresponding pairs"
 
 
-def few_pairs(report: Report) -> Section | None:
+def build(report: Report) -> Section | None:
     lines = _lines(report)
     points = {
         method: [(n, m.value) for n, m in counts.items() if m.value is not None] for method, counts in lines.items()
@@ -25,7 +27,7 @@ def few_pairs_tables(report: Report) -> list[Table]:
     """Relative error on the test: a row for each number of pairs, a column a method; empty where it was not defined."""
     lines = _lines(report)
     numbers = sorted({n for counts in lines.values() for n in counts})
-    rows = [(str(n), *(_cell(counts.get(n)) for counts in lines.values())) for n in numbers]
+    rows = [(str(n), *(counts[n].written() if n in counts else "" for counts in lines.values())) for n in numbers]
     return [Table(("pairs", *lines), rows)] if rows else []
 
 
@@ -54,10 +56,3 @@ def _alike(recipe: Recipe, own: Recipe) -> bool:
     mapped = not recipe.stitch.needs_metric or recipe.stitch.get("neighbours") == own.stitch.get("neighbours")
     ends = (recipe.source, recipe.target, recipe.data, recipe.neighborhoods)
     return mapped and ends == (own.source, own.target, own.data, own.neighborhoods)
-
-
-def _cell(m: Measure | None) -> str:
-    if m is None:
-        return ""
-    span = f" [{m.write(m.low)}, {m.write(m.high)}]" if m.low is not None and m.high is not None else ""
-    return m.write(m.value) + span

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import base64
-import struct
-import zlib
+import io
 from collections.abc import Mapping
 from typing import Any
 
-from hf_stitch.report.diagnostics import part
-from hf_stitch.report.rendering.sections.section import Section
+from PIL import Image
+
+from hf_stitch.report.plain import part
+from hf_stitch.report.rendering.section import Section
 from hf_stitch.report.report import Report
 
+ORDER = 40
+READS = ("pictures",)
 
-def pictures(report: Report) -> Section | None:
+
+def build(report: Report) -> Section | None:
     """A column a held-out sample and a row a kind of answer, for each direction."""
-    found = part(report.diagnostics, "pictures")
+    found = part(report.diagnostics.pictures)
     shown = [(direction, _table(part(found, direction))) for direction in found]
     shown = [(direction, table) for direction, table in shown if table["rows"]]
     return Section("pictures", {"tables": shown}) if shown else None
@@ -31,13 +35,9 @@ def _table(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def png(levels: bytes, height: int, width: int) -> str:
-    """A grey picture of height x width bytes as a data URL (PNG, ISO/IEC 15948: 8-bit grey, no filter)."""
+    """A grey picture of height x width bytes as a data URL; "" where there are fewer or more."""
     if len(levels) != height * width:
         return ""
-    lines = b"".join(b"\0" + levels[row * width : (row + 1) * width] for row in range(height))
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(lines, 9)), (b"IEND", b""))
-    file = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
-    )
-    return "data:image/png;base64," + base64.b64encode(file).decode("ascii")
+    file = io.BytesIO()
+    Image.frombytes("L", (width, height), levels).save(file, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

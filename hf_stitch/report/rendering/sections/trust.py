@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from hf_stitch.report.diagnostics import part
-from hf_stitch.report.measure import Measure, find
+from collections.abc import Mapping
+from typing import Any
+
+from hf_stitch.report import catalogue
+from hf_stitch.report.measure import find
+from hf_stitch.report.plain import part
 from hf_stitch.report.rendering import plots_trust
-from hf_stitch.report.rendering.sections.section import Figure, Section, Table, drawn, figure
+from hf_stitch.report.rendering.section import Figure, Section, Table, drawn, figure, flat
 from hf_stitch.report.report import Report
 
-ERRORS = {"agreement": "share of other answers", "token_agreement": "share of other tokens"}
+ORDER = 70
+READS = ("trust", "risk_coverage", "error_by_distance")
+ERRORS: dict[catalogue.Kind, str] = {
+    "classes": "share of other answers",
+    "texts": "share of other tokens",
+    "numbers": "mean squared difference",
+}
+SAID = ("samples", "calibrated_on", "ingredients")  # in the sentences above the figures
 
 
-def trust(report: Report) -> Section | None:
-    facts = part(report.diagnostics, "trust")
+def build(report: Report) -> Section | None:
+    facts = part(report.diagnostics.trust)
     if not facts:
         return None
     said = f"Calibrated on {facts.get('samples')} samples ({facts.get('calibrated_on')}). "
     said += f"Ingredients: {', '.join(map(str, facts.get('ingredients') or []))}. "
     lead = "Trust is the share of samples of the fitted kind that lie at least as far out as an input does. " + said
     lead += "What the source's neurons do not tell from the fitted kind is trusted like it."
-    return drawn("Where it can be trusted", _figures(report), [_kept(report), _probes(report)], lead)
+    return drawn("Where it can be trusted", _figures(report), [_kept(report), _probes(report), _rest(facts)], lead)
 
 
 def _figures(report: Report) -> list[Figure]:
-    curve = part(report.diagnostics, "risk_coverage")
-    bins = report.diagnostics.get("error_by_distance")
+    curve = part(report.diagnostics.risk_coverage)
+    bins = report.diagnostics.error_by_distance
     captions = "Risk and coverage: error of the most trusted share of the test", "Error against distance, on the test"
-    axis = next((ERRORS[m.name] for m in report.measures if m.name in ERRORS), "mean squared difference")
+    axis = ERRORS[catalogue.kind_of(m.name for m in report.measures)]
     risk = plots_trust.risk_coverage(curve.get("coverage") or [], curve.get("risk") or [], axis, captions[0])
     far = plots_trust.error_by_distance(bins if isinstance(bins, list) else [], axis, captions[1])
     return figure(risk, captions[0], "cloud") + figure(far, captions[1], "cloud")
@@ -48,11 +59,16 @@ def _probes(report: Report) -> Table:
     return Table(head, _rows(report, splits, ("abstained", "trust_auroc", *(name for name, _ in asked))))
 
 
+def _rest(facts: Mapping[str, Any]) -> Table:
+    """What else is known of the calibration."""
+    return Table(["calibration", ""], flat({name: fact for name, fact in facts.items() if name not in SAID}))
+
+
 def _by_trust(report: Report) -> tuple[tuple[str, str], tuple[str, str]]:
     """The measures of what was answered and what was not, and their titles."""
-    kinds = {"agreement": "agreement", "token_agreement": "token agreement", "output_mse": "output error"}
-    kind = next((name for name in kinds if any(m.name == name for m in report.measures)), "output_mse")
-    return (f"{kind}_kept", f"{kind}_abstained"), (f"{kinds[kind]} where answered", f"{kinds[kind]} where not")
+    name = catalogue.DECIDING[catalogue.kind_of(m.name for m in report.measures)]
+    title = catalogue.title_of(name).lower()
+    return (f"{name}_kept", f"{name}_abstained"), (f"{title} where answered", f"{title} where not")
 
 
 def _rows(report: Report, splits: list[str], names: tuple[str, ...]) -> list[list[str]]:
@@ -60,11 +76,5 @@ def _rows(report: Report, splits: list[str], names: tuple[str, ...]) -> list[lis
 
 
 def _cells(report: Report, splits: list[str], name: str) -> list[str]:
-    return [_cell(find(report.measures, name, report.method, split)) for split in splits]
-
-
-def _cell(m: Measure | None) -> str:
-    if m is None:
-        return ""
-    span = "" if m.low is None or m.high is None else f" [{m.write(m.low)}, {m.write(m.high)}]"
-    return m.write(m.value) + span
+    found = [find(report.measures, name, report.method, split) for split in splits]
+    return ["" if m is None else m.written() for m in found]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from hf_stitch.report.diagnostics import part
-from hf_stitch.report.rendering.sections.section import Section, Table, drawn
+from hf_stitch.report.plain import part
+from hf_stitch.report.rendering.section import Section, Table, drawn
 from hf_stitch.report.report import Report
 
+ORDER = 50
+READS = ("written",)
 TITLES = {
     "stitched": "the stitched model writes",
     "target": "the target writes on its own input",
@@ -15,14 +17,14 @@ TITLES = {
 }
 
 
-def written(report: Report) -> Section | None:
+def build(report: Report) -> Section | None:
     lead = "Test samples, evenly spread over the data; none was picked by hand."
     return drawn("What is written", [], written_tables(report), lead)
 
 
 def written_tables(report: Report) -> list[Table]:
     """A row a sample, a column a writer."""
-    found = part(report.diagnostics, "written")
+    found = part(report.diagnostics.written)
     rows = part(found, "rows")
     names = [name for name in TITLES if name in rows]
     samples = [str(name) for name in found.get("samples") or []]

@@ -1,0 +1,14 @@
+"""How to use what came of the run."""
+
+from __future__ import annotations
+
+from hf_stitch.report import units
+from hf_stitch.report.rendering.section import Section
+from hf_stitch.report.report import Report
+
+ORDER = 130
+READS: tuple[str, ...] = ()
+
+
+def build(report: Report) -> Section:
+    return Section("use", {"folder": units.folder_of(report.name)})

@@ -1,0 +1,91 @@
+"""Sections of the page: each file of the folder is one, each has a place of its own, and nothing stays unseen."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import reports
+
+import hf_stitch.report.rendering.sections
+from hf_stitch.report.diagnostics import Diagnostics
+from hf_stitch.report.rendering.discover import Found, found_sections, shown_diagnostics
+from hf_stitch.report.rendering.page import page_for
+from hf_stitch.report.report import Report
+
+FOLDER = Path(hf_stitch.report.rendering.sections.__file__).parent
+TEMPLATES = FOLDER.parent / "templates" / "sections"
+COUNT = 15
+FIELDS = [field.name for field in dataclasses.fields(Diagnostics) if field.name != "other"]
+
+
+def test_every_file_is_a_section_with_a_place_of_its_own() -> None:
+    found = found_sections()
+    assert {section.name for section in found} == {path.stem for path in FOLDER.glob("[!_]*.py")}
+    assert len(found) == COUNT
+    orders = [section.order for section in found]
+    assert orders == sorted(set(orders)), "no two share a place"
+    assert (found[0].name, found[-1].name) == ("verdict", "asked")
+
+
+def test_sections_read_fields_of_the_diagnostics() -> None:
+    assert shown_diagnostics() < set(FIELDS), "what no section shows is listed by the last one"
+
+
+@pytest.mark.parametrize("section", found_sections(), ids=lambda section: section.name)
+def test_a_section_shows_what_it_reads_and_nothing_else(section: Found) -> None:
+    shown = section.build(_told())
+    for name in FIELDS:
+        without = section.build(_told(name))
+        if section.name == "asked":
+            assert (shown == without) == (name in shown_diagnostics() - {"fits"}), name
+        else:
+            assert (shown != without) == (name in section.reads), name
+
+
+def test_every_template_is_used() -> None:
+    built = [section.build(_told()) for section in found_sections()]
+    assert {found.template for found in built if found} == {path.name.split(".")[0] for path in TEMPLATES.iterdir()}
+
+
+def _told(without: str = "") -> Report:
+    """A report that has something to say of everything, but of one field of the diagnostics."""
+    found = dataclasses.replace(reports.speech_report().diagnostics, **SAMPLES)
+    assert None not in [getattr(found, name) for name in FIELDS], "a field without a sample"
+    return reports.parabola_report(
+        notes=["mine"], diagnostics=dataclasses.replace(found, **({without: None} if without else {}))
+    )
+
+
+SAMPLES: dict[str, Any] = {
+    "task": "audio-classification",
+    "pictures": {
+        "forward": {"shape": [1, 2], "samples": ["s"], "rows": {"stitched": [base64.b64encode(b"\0\1").decode()]}}
+    },
+    "colour": np.linspace(0, 1, 256).tolist(),
+    "error_by_distance": [{"from": k, "median": k + 0.5, "to": k + 1, "value": 0.5} for k in range(2)],
+    "jacobian": {"absent": "no box"},
+    "risk_coverage": {"coverage": [0.5, 1.0], "risk": [0.0, 0.5]},
+    "trust": {"samples": 9, "calibrated_on": "fit", "ingredients": ["distance"]},
+    "written": {"samples": ["s"], "rows": {"stitched": ["a text"]}},
+}
+
+
+@pytest.mark.parametrize("name", ["licences", "task", "wrong"])
+def test_what_no_section_shows_is_listed(name: str) -> None:
+    value = {"licences": {"source": "mit"}, "task": "tabular-regression", "wrong": ["test-9"]}[name]
+    page = page_for(reports.speech_report(diagnostics={name: value}))
+    assert f"<dt>{name}" in page
+    assert str(next(iter(value.values())) if isinstance(value, dict) else value[0]) in page
+
+
+def test_all_of_the_trust_gauge_is_shown() -> None:
+    facts = {"samples": 99, "calibrated_on": "validation", "ingredients": ["distance"], "smallest": 0.0625, "rows": 77}
+    page = page_for(reports.speech_report(diagnostics={"trust": facts}))
+    assert "Calibrated on 99 samples (validation). Ingredients: distance." in page
+    assert '<th scope="row">smallest</th><td>0.0625</td>' in page
+    assert '<th scope="row">rows</th><td>77</td>' in page
