@@ -10,7 +10,7 @@ from typing import Any
 from hf_stitch.activations.local_metrics import at_once
 from hf_stitch.errors import StitchError
 from hf_stitch.experiments.rehearsal.cost_meter import Cost
-from hf_stitch.experiments.rehearsal.sizes import is_local
+from hf_stitch.experiments.rehearsal.sizes import is_at_hand
 from hf_stitch.experiments.rehearsal.small_run import Rehearsed
 from hf_stitch.loading.models import resolve
 from hf_stitch.recipe.side import SIDES, Side
@@ -133,7 +133,7 @@ def download(seen: Rehearsed) -> dict[str, Any]:
     for role, end in zip(SIDES, seen.hooked):
         found[role] = 0 if is_here(end.side) else bytes_of(end.model)
     audio = next((end.preparer for end in seen.hooked if end.preparer.modality == "audio"), None)
-    remote = [n for split, n in seen.sizes.real.items() if not is_local(getattr(seen.recipe.data, split))]
+    remote = [n for split, n in seen.sizes.real.items() if not is_at_hand(getattr(seen.recipe.data, split))]
     if audio is not None and remote:
         count = sum(remote)
         found["sounds used"] = round(count * seen.recipe.rehearse.seconds * audio.rate * 2 * FLAC)
