@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hf_stitch.activations.ctc import CtcAlphabet
 from hf_stitch.activations.forced_alignment import forced_path, spelled
-from hf_stitch.activations.frames import Answers, Frames, Role
+from hf_stitch.activations.frames import Answers, Frames
 from hf_stitch.activations.hooked_model import HookedModel, alphabet_of
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.errors import ActivationError
@@ -25,6 +25,7 @@ from hf_stitch.hooks.masks import timestep_mask
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.loading.samples import Samples
 from hf_stitch.recipe.digest import digest
+from hf_stitch.recipe.side import Role
 from hf_stitch.runtime.cache import cache_folder
 from hf_stitch.runtime.part_store import PartStore
 from hf_stitch.runtime.runtime import Runtime

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from torch import Tensor
 
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.errors import ActivationError
+from hf_stitch.recipe.side import Role
 
 Answers = Tensor | Ragged
-Role = Literal["source", "target"]
 
 
 @dataclass(frozen=True)

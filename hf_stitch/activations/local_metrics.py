@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hf_stitch.activations.collection import batch_size, store_at, to_device
-from hf_stitch.activations.frames import Frames, Role
+from hf_stitch.activations.frames import Frames
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.activations.neighborhoods import Neighborhood, embedding_point, given_perturbations, perturbations
 from hf_stitch.activations.windows import pool_windows
@@ -23,10 +23,10 @@ from hf_stitch.hooks.masks import timestep_mask
 from hf_stitch.loading.samples import Samples
 from hf_stitch.recipe.digest import digest
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.recipe.side import SIDES, Role
 from hf_stitch.runtime.part_store import PartStore
 from hf_stitch.runtime.runtime import Runtime
 
-SIDES: tuple[Role, Role] = ("source", "target")
 # By hand.
 SAMPLES_AT_ONCE = {"vector": 65536, "other": 64}
 STEPS_AT_ONCE = {"vector": 65536, "other": 16384}  # timesteps of them all: long sounds would need tens of gigabytes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from hf_stitch.activations.collection import collect
 from hf_stitch.activations.frames import Frames
@@ -14,12 +13,12 @@ from hf_stitch.loading.provenance import data_stamp
 from hf_stitch.loading.samples import Samples, load_samples
 from hf_stitch.recipe.data import Splits
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.recipe.side import Direction
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.timings import Timings
 from hf_stitch.runtime.torchaudio_extra import trouble
 
 SPLITS = ("fit", "validation", "test")
-Direction = Literal["forward", "backward"]
 
 
 @dataclass(frozen=True)

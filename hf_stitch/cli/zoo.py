@@ -14,6 +14,7 @@ def ls() -> None:
     """List models and data sets with their sizes."""
     from hf_stitch.cli.terminal import console, size, table
     from hf_stitch.errors import ZooError
+    from hf_stitch.recipe.names import ZOO
     from hf_stitch.zoo import catalogue
 
     shown = table("name", "kind", "size", right=("size",))
@@ -27,7 +28,7 @@ def ls() -> None:
                 weight = size(sum(file.stat().st_size for file in resolve(name).rglob("*") if file.is_file()))
             except ZooError:
                 weight = "not here: hf-stitch zoo build"
-            shown.add_row(f"zoo:{name}", kind, weight)
+            shown.add_row(ZOO + name, kind, weight)
     console().print(shown)
 
 
@@ -42,9 +43,10 @@ def build(
     The data of speech need espeak-ng.
     """
     from hf_stitch.cli.progress_bars import progress
+    from hf_stitch.recipe.names import without_zoo
     from hf_stitch.zoo.build import build as build_zoo
 
-    build_zoo(out, [name.removeprefix("zoo:") for name in names or ()], progress().note)
+    build_zoo(out, [without_zoo(name) for name in names or ()], progress().note)
 
 
 VERBS = {ls: "hf-stitch zoo ls", build: "hf-stitch zoo build parabola --out zoo"}

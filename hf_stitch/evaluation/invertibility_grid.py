@@ -17,6 +17,7 @@ from hf_stitch.evaluation.statistics.intervals import Interval
 from hf_stitch.geometry.invertibility.jacobians import GRID, Box, along, condition, jacobians, orientation, singular
 from hf_stitch.hooks.capture import capture
 from hf_stitch.models.fitted import Fitted
+from hf_stitch.recipe.side import SIDES
 from hf_stitch.report.measure import Measure
 
 STEPS = "The map goes in steps, or by operations of which there is no forward derivative: it has no condition numbers."
@@ -39,7 +40,7 @@ def invertibility_over_grid(fitted: Fitted) -> tuple[list[Measure], dict[str, An
         return measures, {"jacobian": drawings}
     with observations.timings.stage("evaluate.jacobian"):
         parts: dict[str, Any] = {}
-        for name, end, box in zip(("source", "target"), ends, boxes):
+        for name, end, box in zip(SIDES, ends, boxes):
             if box is not None and (found := jacobians(_neurons(end), box.points.to(end.model.dtype))) is not None:
                 parts[name] = (box, found, orientation(found))
         mapped = jacobians(_mapped(fitted), boxes[0].points.to(observations.source.model.dtype))

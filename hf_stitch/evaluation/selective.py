@@ -11,6 +11,7 @@ from hf_stitch.evaluation.answer_kinds.base import Better, ErrorMeasure, Scope
 from hf_stitch.evaluation.statistics import intervals
 from hf_stitch.evaluation.statistics.intervals import LEVEL, RESAMPLES, Interval
 from hf_stitch.geometry.subsets import evenly_spaced
+from hf_stitch.recipe.side import Direction
 from hf_stitch.report.measure import Measure
 
 ABSTAIN = 0.02  # what the measures abstain below
@@ -69,7 +70,12 @@ def _by_trust(
 
 
 def ood_measures(
-    method: str, ood_inputs: dict[str, OodAnswers], trust: np.ndarray, kind: ErrorMeasure, direction: Any, seed: int
+    method: str,
+    ood_inputs: dict[str, OodAnswers],
+    trust: np.ndarray,
+    kind: ErrorMeasure,
+    direction: Direction,
+    seed: int,
 ) -> list[Measure]:
     """Abstentions on inputs of another kind, and how well trust (n,) of the test tells them from it."""
     measures = []

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from hf_stitch.activations.activation_set import ActivationSet
-from hf_stitch.activations.frames import Role
 from hf_stitch.activations.observations import Observations
 from hf_stitch.errors import FitError
 from hf_stitch.experiments.fit_trust import fit_trust
@@ -18,6 +17,7 @@ from hf_stitch.models.assembly import assemble
 from hf_stitch.models.fitted import Fitted, SharedHalves
 from hf_stitch.models.hub.map_only import MAP_ONLY, pin_revisions
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.recipe.side import SIDES, Role
 from hf_stitch.runtime.timings import Timings
 from hf_stitch.stitching.correspondence import Correspondence
 from hf_stitch.stitching.layers.diffusion import shown
@@ -101,7 +101,7 @@ def shuffled(rows: ActivationSet, seed: int) -> ActivationSet:
 
 def _note_seconds(layer: StitchingLayer, timings: Timings) -> None:
     """Seconds of the maps of the first variant that has any: the recipe's own, where it is one."""
-    for role in ("source", "target"):
+    for role in SIDES:
         if "seconds" in (notes := layer.diagnostics.get(role, {})):
             timings.setdefault(f"diffusion_map.{role}", notes["seconds"])
 
@@ -109,7 +109,7 @@ def _note_seconds(layer: StitchingLayer, timings: Timings) -> None:
 def _with_inputs(diagnostics: dict[str, Any], observations: Observations, pairing: Pairing) -> dict[str, Any]:
     """What a layer found; beside the coordinates of a map the inputs of the same rows, where they can be drawn."""
     samples, found = observations.samples["fit"], dict(diagnostics)
-    for side, role in enumerate(("source", "target")):
+    for side, role in enumerate(SIDES):
         if samples.preparers[side].modality == "vector" and "coordinates" in (notes := diagnostics.get(role) or {}):
             inputs = np.stack(samples.batch(pairing.keys[shown(len(pairing)), 0].tolist(), side))
             if inputs.shape[1] <= 2:

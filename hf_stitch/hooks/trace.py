@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from hf_stitch.errors import HookError, nearest
 from hf_stitch.hooks import symbolic_shapes
-from hf_stitch.hooks.points import HookPoint, Layout, canonical, resolve, select_features, split_call, uncompiled
+from hf_stitch.hooks.points import HookPoint, canonical, resolve, select_features, split_call, uncompiled
 
 MakeInputs = Callable[[int, int], Mapping[str, Any]]
 # (batch, length) of the probing runs: both differ, and no common size of a model is a formula of both
@@ -193,7 +193,6 @@ def show(spec: Any) -> str:
 
 
 _BATCH = [1, 0, 1]
-_Found = tuple[Layout, int] | tuple[str, None]
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm)
 
 

@@ -16,6 +16,7 @@ from hf_stitch.errors import ArtifactError, RecipeError, StitchError
 from hf_stitch.loading.model_classes import class_of, register_ours
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.safetensors_only import as_published, without_safetensors
+from hf_stitch.recipe.names import is_path, is_shipped
 from hf_stitch.recipe.side import Side
 from hf_stitch.runtime.device import pick_device, pick_dtype
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel
 
-ZOO = "zoo:"
 TRAINING_ONLY = ("masked_spec_embed",)
 """Ends of weight names that only training uses: many published speech checkpoints lack them."""
 
@@ -34,7 +34,7 @@ def resolve(name: str) -> str:
     Raises:
         ZooError: unknown zoo name. RecipeError: a name that can only be a folder, and there is none.
     """
-    if name.startswith(ZOO):
+    if is_shipped(name):
         from hf_stitch.zoo.catalogue import resolve_model
 
         return str(resolve_model(name))
@@ -43,7 +43,7 @@ def resolve(name: str) -> str:
         if not (folder / "config.json").is_file():
             raise RecipeError(f"model {name!r}: the folder has no config.json; expected what save_pretrained writes")
         return str(folder)
-    if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
+    if folder.exists() or is_path(name):
         raise RecipeError(f"model {name!r}: no such folder; expected zoo:NAME, a saved model's folder or a Hub id")
     return name
 

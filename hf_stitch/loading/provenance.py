@@ -9,6 +9,7 @@ from typing import Any
 
 from hf_stitch.loading.models import resolve
 from hf_stitch.recipe.data import Data
+from hf_stitch.recipe.names import is_shipped
 from hf_stitch.recipe.side import Side
 
 
@@ -16,7 +17,7 @@ def data_stamp(data: Data) -> dict[str, Any]:
     """What a collection's cache key must know of its data: the request, and the files' sizes and times."""
     from hf_stitch.zoo.catalogue import resolve_data
 
-    path = resolve_data(data.dataset) if data.dataset.startswith("zoo:") else Path(data.dataset)
+    path = resolve_data(data.dataset) if is_shipped(data.dataset) else Path(data.dataset)
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else []
     stamps = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files]
     return {"asked": data.model_dump(mode="json"), "files": stamps}

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from hf_stitch.errors import DataError, StitchError, nearest
 from hf_stitch.recipe.data import Data
+from hf_stitch.recipe.names import is_path, is_shipped
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-ZOO = "zoo:"
 SOUND = (".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav")
 
 
@@ -69,7 +69,7 @@ def open_table(data: Data, name: str) -> Table:
 
 
 def _open(data: Data, split: str | None, name: str) -> Table:
-    if data.dataset.startswith(ZOO):
+    if is_shipped(data.dataset):
         from hf_stitch.zoo.catalogue import resolve_data
 
         return _from_folder(resolve_data(data.dataset), split or name)
@@ -80,7 +80,7 @@ def _open(data: Data, split: str | None, name: str) -> Table:
         if split not in (None, "train"):
             raise DataError(f"data.{name}: {path} is one file and has no split {split!r}; leave it out, or train[:80%]")
         return Table(_read_file(path), path.parent)
-    if data.dataset.startswith((".", "/", "~")) or data.dataset.count("/") > 1 or path.suffix in READERS:
+    if is_path(data.dataset) or path.suffix in READERS:
         raise DataError(f"data.{name}.dataset: no such file or folder: {data.dataset}; check the path")
     rows: Dataset = _from_hub(data, split)
     return Table(rows, None)

@@ -10,6 +10,7 @@ from hf_stitch.errors import ArtifactError
 from hf_stitch.loading.model_classes import register_ours
 from hf_stitch.models.hub.shim import auto_map
 from hf_stitch.models.tasks import answer_of, samples_per_position
+from hf_stitch.recipe.side import SIDES
 
 AUTO_CLASSES = (
     "AutoModel",
@@ -82,7 +83,7 @@ class StitchedConfig(PretrainedConfig):
 
     def to_dict(self) -> dict[str, Any]:
         content = super().to_dict()
-        for key in ("source", "target"):
+        for key in SIDES:
             part = getattr(self, key)
             content[key] = part.to_dict() if isinstance(part, PretrainedConfig) else part
         return content | content.pop("ends")

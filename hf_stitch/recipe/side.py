@@ -8,6 +8,12 @@ from pydantic import Field, PositiveInt
 
 from hf_stitch.recipe.part import Part
 
+Role = Literal["source", "target"]
+"""Which of the two models of a stitch."""
+SIDES: tuple[Role, Role] = ("source", "target")
+Direction = Literal["forward", "backward"]
+"""From the recipe's source to its target, or with both swapped."""
+
 
 class Every(Part):
     """Every k-th feature."""

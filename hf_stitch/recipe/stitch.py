@@ -23,9 +23,9 @@ from pydantic import (
 
 from hf_stitch.errors import RecipeError, nearest
 from hf_stitch.recipe.part import Part
+from hf_stitch.recipe.side import SIDES, Role
 
 Landing = Literal["none", "nearest"]
-SideName = Literal["source", "target"]
 Pairs = Annotated[
     PositiveInt | None, Field(description="only so many pairs, evenly spread, serve the fit; absent: all")
 ]
@@ -93,9 +93,9 @@ class Stitch(Part):
         """A given option; None where it is absent, or where the method has no such option."""
         return self.options().get(option)
 
-    def metric_sides(self) -> tuple[SideName, ...]:
+    def metric_sides(self) -> tuple[Role, ...]:
         """The sides whose local metrics the method asks for."""
-        return ("source", "target") if self.needs_metric else ()
+        return SIDES if self.needs_metric else ()
 
     def accepts_euclidean(self) -> bool:
         """Whether these options do without local metrics."""
@@ -167,8 +167,8 @@ class Diffusion(Stitch):
         None, description="what computes the maps; datafold needs the extra of that name"
     )
 
-    def metric_sides(self) -> tuple[SideName, ...]:
-        return ("source",) if self.sides == "source" else ("source", "target")
+    def metric_sides(self) -> tuple[Role, ...]:
+        return ("source",) if self.sides == "source" else SIDES
 
     def accepts_euclidean(self) -> bool:
         return self.neighbours is not None

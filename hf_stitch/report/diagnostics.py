@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hf_stitch.report.plain import SIDES, part, texts
+from hf_stitch.recipe.side import SIDES
+from hf_stitch.report.plain import part, texts
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Diagnostics:
         """Label and sides of the diffusion maps to show: those of `method`, else of the first that has any."""
         for label in sorted(part(self.fits), key=lambda label: label != method):
             fit = part(self.fits, label)
+            sides: dict[str, dict[str, Any]]
             sides = {side: {**part(fit, "neighbourhoods", side), **part(fit, side)} for side in SIDES}
             if any("eigenvalues" in facts for facts in sides.values()):
                 return label, sides

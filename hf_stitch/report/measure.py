@@ -10,6 +10,8 @@ from typing import Any, Literal
 from pydantic import ConfigDict, field_validator
 from pydantic.dataclasses import dataclass
 
+from hf_stitch.recipe.side import Direction
+
 STRICT = ConfigDict(extra="forbid")
 
 
@@ -25,7 +27,7 @@ class Measure:
     name: str
     method: str
     split: str = "test"
-    direction: Literal["forward", "backward"] = "forward"
+    direction: Direction = "forward"
     value: float | None = None
     low: float | None = None
     high: float | None = None

@@ -7,8 +7,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-SIDES = ("source", "target")
-
 
 def part(plain: Any, *keys: str) -> dict[str, Any]:
     """A nested mapping, empty where there is none."""

@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from hf_stitch.activations.activation_set import ActivationSet
-from hf_stitch.activations.frames import Role
 from hf_stitch.activations.local_metrics import collect_metric
 from hf_stitch.activations.observations import Observations
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.recipe.side import Role
 from hf_stitch.stitching.lengths.learn import fit_special, make_rule
 from hf_stitch.stitching.lengths.rule import LengthRule
 from hf_stitch.stitching.lengths.target_texts import TargetTexts

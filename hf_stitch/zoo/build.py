@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_stitch.errors import ZooError, nearest
+from hf_stitch.recipe.names import without_zoo
 from hf_stitch.zoo import cards
 from hf_stitch.zoo.catalogue import RENDERED, ROOT, data_names, model_names
 from hf_stitch.zoo.speech.grammar import Sentence, splits
@@ -51,7 +52,7 @@ def _report(progress: Progress, name: str, message: str) -> None:
 def _chosen(only: Sequence[str]) -> list[str]:
     """Return the parts to build in order: data before the models that are measured on them."""
     known = [name for name in data_names() if name not in RENDERED] + model_names()
-    wanted = [name.removeprefix("zoo:") for name in only] or known
+    wanted = [without_zoo(name) for name in only] or known
     for name in wanted:
         if name not in known:
             raise ZooError(f"the zoo has no part {name!r}: {nearest(name, known, limit=len(known))}")

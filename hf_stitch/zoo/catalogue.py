@@ -10,12 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from hf_stitch.errors import ZooError, nearest
+from hf_stitch.recipe.names import without_zoo
 from hf_stitch.runtime.cache import cache_folder
 from hf_stitch.zoo.cameras import cameras
 from hf_stitch.zoo.functions.paper import network_names
 from hf_stitch.zoo.speech import translations
 
-PREFIX = "zoo:"
 ROOT = Path(__file__).parent
 SENTIMENT_MODELS = ("xlnet-sentiment", "xlnet-sentiment-weak", "roberta-sentiment")
 PARABOLA_PAIRS = 5  # by hand
@@ -47,7 +47,7 @@ def resolve_model(name: str) -> Path:
 
 def resolve_data(name: str) -> Path:
     """Return the folder of a data set, one parquet file per split; `name` may carry the `zoo:`."""
-    bare = name.removeprefix(PREFIX)
+    bare = without_zoo(name)
     if bare in RENDERED:
         return _rendered(bare)
     return _resolve(name, _DATA, "data set", ROOT / "data")
@@ -67,7 +67,7 @@ def _rendered(name: str) -> Path:
 
 
 def _resolve(name: str, known: tuple[str, ...], kind: str, parent: Path) -> Path:
-    bare = name.removeprefix(PREFIX)
+    bare = without_zoo(name)
     if bare not in known:
         raise ZooError(f"the zoo has no {kind} {bare!r}: {nearest(bare, known)}")
     folder = parent / bare

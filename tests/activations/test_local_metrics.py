@@ -13,12 +13,13 @@ from pico_recipes import correspondence, listening, observations, reading
 from torch import Tensor
 
 from hf_stitch.activations import collection, local_metrics
-from hf_stitch.activations.local_metrics import Role, collect_metric
+from hf_stitch.activations.local_metrics import collect_metric
 from hf_stitch.activations.neighborhoods import perturbations
 from hf_stitch.geometry.local_metrics.covariance_sketch import CovarianceSketch
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.recipe.overrides import merge
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.recipe.side import Role
 from hf_stitch.runtime.cache import cache_folder
 from hf_stitch.stitching.correspondence import Correspondence
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import evaluate
 import pytest
 
-from hf_stitch.errors import DataError
+from hf_stitch.errors import DataError, StitchError
 from hf_stitch.evaluation.metrics.catalogue import metric_path, names
 from hf_stitch.evaluation.statistics import classes
 from hf_stitch.geometry.similarity import catalogue as similarity
@@ -98,7 +98,6 @@ def test_rows_may_be_arrays() -> None:
 
 def test_empty_input_is_an_error() -> None:
     for name in FOUND:
-        with pytest.raises(
-            (DataError, ValueError, IndexError)
-        ):  # evaluate itself stops at an empty batch of two formats
+        # evaluate itself stops at an empty batch of two formats
+        with pytest.raises((StitchError, ValueError, IndexError)):
             evaluate.load(metric_path(name)).compute(predictions=[], references=[])

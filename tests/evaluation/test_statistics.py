@@ -169,7 +169,7 @@ def test_one_sample_says_nothing_about_scatter() -> None:
         (lambda: intervals.mean([]), "received none"),
         (lambda: classes.kappa([1], [1, 0]), "lengths"),
         (lambda: classes.compare([1], [1], [1, 0]), "lengths"),
-        (lambda: intervals.mean_difference([1.0], [1.0, 2.0]), "lengths"),
+        (lambda: intervals.ratio([1.0], [1.0, 2.0]), "lengths"),
         (lambda: intervals.mean([1.0, math.nan]), "finite"),
         (lambda: intervals.ratio([1.0, 2.0], [0.0, 0.0]), "finite"),
         (lambda: intervals.wilson(3, 2), "between 0 and 2"),
@@ -210,9 +210,3 @@ def test_rows_of_one_sample_are_resampled_together() -> None:
     assert naive.low is not None
     assert grouped.low is not None
     assert naive.low > grouped.low
-
-
-def test_difference_of_means_is_paired() -> None:
-    shared = RNG.normal(size=200) * 10
-    found = intervals.mean_difference(shared + 0.1, shared)
-    assert [found.value, found.low, found.high] == pytest.approx([0.1] * 3)

@@ -22,7 +22,7 @@ from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.geometry.neighbours.graphs import recall
 from hf_stitch.loading.samples import load_samples
 from hf_stitch.recipe.recipe import Recipe
-from hf_stitch.report.plain import SIDES
+from hf_stitch.recipe.side import SIDES
 from hf_stitch.report.rendering.card import slim
 from hf_stitch.report.rendering.page import page_for
 from hf_stitch.report.rendering.sections.geometry import spectrum_tables

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import permutations
+from statistics import mean
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor
 from hf_stitch.errors import ActivationError, FitError
 from hf_stitch.geometry.similarity.base import Group, Similarity
 from hf_stitch.geometry.similarity.catalogue import measure, names
+from hf_stitch.geometry.similarity.cka import LinearCKA
 
 FOUND = names()
 N, WIDTH = 120, 6
@@ -39,8 +42,8 @@ def pair() -> tuple[Tensor, Tensor]:
     return x, torch.tanh(x @ normal(WIDTH, 4, seed=1)) + 0.3 * normal(N, 4, seed=2)
 
 
-def test_no_measure_is_found() -> None:
-    assert len(FOUND) == 0
+def test_one_measure_is_found() -> None:
+    assert len(FOUND) == 1
 
 
 def test_an_unknown_measure_is_told() -> None:
@@ -118,3 +121,39 @@ def test_no_rows_have_no_value(similarity: type[Similarity]) -> None:
     empty = similarity()
     assert empty.value() != empty.value()
     assert "rows" in (empty.trouble() or "")
+
+
+def unbiased_hsic(x: Tensor, y: Tensor) -> float:
+    """By its definition: means of products of kernels over all pairs, triples and quadruples of different rows."""
+    a, b, rows = (x @ x.T).tolist(), (y @ y.T).tolist(), range(len(x))
+    pairs = [a[i][j] * b[i][j] for i, j in permutations(rows, 2)]
+    triples = [a[i][j] * b[i][q] for i, j, q in permutations(rows, 3)]
+    quadruples = [a[i][j] * b[q][r] for i, j, q, r in permutations(rows, 4)]
+    return mean(pairs) - 2 * mean(triples) + mean(quadruples)
+
+
+@pytest.mark.parametrize("n", [5, 8])
+def test_cka_by_the_definition_of_unbiased_hsic(n: int) -> None:
+    x, y = normal(n, 2) + 1, normal(n, 3, seed=1) - 2
+    y[:, 0] += x[:, 0]
+    own = unbiased_hsic(x, x) * unbiased_hsic(y, y)
+    assert LinearCKA.of(x, y).value() == pytest.approx(unbiased_hsic(x, y) / own**0.5, abs=1e-12)
+
+
+def test_cka_of_independent_clouds_is_zero_on_average_at_any_width() -> None:
+    clouds = ((normal(20, 200, seed=i), normal(20, 100, seed=-i)) for i in range(1, 41))
+    found = torch.tensor([LinearCKA.of(x, y).value() for x, y in clouds])
+    assert found.mean().abs() < 3 * found.std() / 40**0.5
+    assert found.min() < 0 < found.max(), "not clamped"
+
+
+def test_cka_tells_why_it_has_no_value() -> None:
+    x = normal(9, 3)
+    few, constant = LinearCKA.of(x[:3], x[:3]), LinearCKA.of(x, torch.full((9, 2), 5.1))
+    assert few.value() != few.value()
+    assert constant.value() != constant.value()
+    assert few.trouble() == "unbiased CKA takes at least 4 rows, received 3: give more rows"
+    assert "second cloud with itself is not above 0 on 9 rows" in (constant.trouble() or "")
+    simplex = torch.eye(5)  # all rows are equally far apart: nothing is left of its kernel
+    assert unbiased_hsic(simplex, simplex) == 0
+    assert "first cloud with itself" in (LinearCKA.of(simplex, x[:5]).trouble() or "")

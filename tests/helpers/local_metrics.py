@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from pico_recipes import correspondence
 
-from hf_stitch.activations.frames import Role
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
+from hf_stitch.recipe.side import Role
 
 
 def metric_of(content: dict[str, Any], role: Role = "source") -> tuple[LocalMetric, dict[str, Any]]:

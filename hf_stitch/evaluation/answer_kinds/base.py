@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from hf_stitch.activations.frames import Answers
-from hf_stitch.activations.observations import Direction
 from hf_stitch.evaluation.statistics.intervals import Interval
 from hf_stitch.loading.samples import Samples
+from hf_stitch.recipe.side import Direction
 from hf_stitch.report.measure import Measure
 
 Better = Literal["higher", "lower"] | None

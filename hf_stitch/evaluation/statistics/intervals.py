@@ -84,13 +84,6 @@ def ratio(numerators: ArrayLike, denominators: ArrayLike, seed: int = 0) -> Inte
     return bootstrap(_ratio, numerators, denominators, seed=seed)
 
 
-def mean_difference(first: ArrayLike, second: ArrayLike, seed: int = 0) -> Interval:
-    """Mean of `first - second` over the same samples (paired bootstrap), e.g. of two models' squared errors."""
-    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    same_length(a, b)
-    return bootstrap(np.mean, a - b, seed=seed)
-
-
 def correlation(first: ArrayLike, second: ArrayLike, seed: int = 0) -> Interval:
     """Pearson's correlation of two columns (n,); DataError where one of them is constant."""
     return bootstrap(_pearson, first, second, bounds=(-1.0, 1.0), seed=seed)

@@ -10,10 +10,10 @@ from typing import Any
 from hf_stitch.activations.local_metrics import at_once
 from hf_stitch.errors import StitchError
 from hf_stitch.experiments.rehearsal.cost_meter import Cost
-from hf_stitch.experiments.rehearsal.sizes import is_local
+from hf_stitch.experiments.rehearsal.sizes import is_at_hand
 from hf_stitch.experiments.rehearsal.small_run import Rehearsed
 from hf_stitch.loading.models import resolve
-from hf_stitch.recipe.side import Side
+from hf_stitch.recipe.side import SIDES, Side
 
 FLAC = 0.55  # bytes of a FLAC file of speech over those of its 16-bit samples, about
 STEEPEST = {"seconds": 3.0, "memory": 2.0}  # no fit grows faster with its rows; above this is noise
@@ -41,7 +41,7 @@ def stages(seen: Rehearsed) -> list[Stage]:
     for split, real in sizes.real.items():
         took, few = watch[f"activations.{split}"].seconds, len(seen.observations.samples[split])
         found.append(Stage(f"activations.{split}", took, took / few * real * longer, _times(real, few) + length))
-    for role in ("source", "target"):
+    for role in SIDES:
         if cost := watch.get(f"neighbourhoods.{role}"):
             passes, real_passes = n * (1 + sizes.neighbours), sizes.real["fit"] * (1 + sizes.real_neighbours)
             rule = f"{_times(real_passes, passes, 'forward passes')}{length}"
@@ -92,7 +92,7 @@ def memory(seen: Rehearsed) -> dict[str, float]:
     per_row = watch["activations.fit"].memory / sizes.samples * sizes.stretch
     found = {"models": base, "activations": base + per_row * sizes.bucket}
     frames = seen.observations.frames["fit"]
-    for role, end, ragged in zip(("source", "target"), seen.hooked, (frames.source, frames.target)):
+    for role, end, ragged in zip(SIDES, seen.hooked, (frames.source, frames.target)):
         if cost := watch.get(f"neighbourhoods.{role}"):
             kind, steps = end.preparer.modality, int(ragged.lengths.max())
             rehearsed = sizes.samples * min(sizes.neighbours, at_once(kind, sizes.samples, steps))
@@ -130,10 +130,10 @@ def bytes_of(module: Any) -> int:
 def download(seen: Rehearsed) -> dict[str, Any]:
     """Bytes to fetch: weights at the size of their dtype; sounds about as FLAC, texts next to nothing."""
     found: dict[str, Any] = {}
-    for role, end in zip(("source", "target"), seen.hooked):
+    for role, end in zip(SIDES, seen.hooked):
         found[role] = 0 if is_here(end.side) else bytes_of(end.model)
     audio = next((end.preparer for end in seen.hooked if end.preparer.modality == "audio"), None)
-    remote = [n for split, n in seen.sizes.real.items() if not is_local(getattr(seen.recipe.data, split))]
+    remote = [n for split, n in seen.sizes.real.items() if not is_at_hand(getattr(seen.recipe.data, split))]
     if audio is not None and remote:
         count = sum(remote)
         found["sounds used"] = round(count * seen.recipe.rehearse.seconds * audio.rate * 2 * FLAC)

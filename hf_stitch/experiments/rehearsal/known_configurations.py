@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hf_stitch.errors import RecipeError, StitchError, nearest
 from hf_stitch.loading.model_classes import register_ours
 from hf_stitch.loading.models import load_config
+from hf_stitch.recipe.names import is_path
 from hf_stitch.recipe.side import Side
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def configuration(side: Side, given: str | Mapping[str, Any] | None) -> tuple[Pr
     try:
         return load_config(side), "the model's own files"
     except StitchError:
-        if ("/" in side.model and not side.model.startswith((".", "/", "~"))) or side.model in KNOWN:
+        if ("/" in side.model and not is_path(side.model)) or side.model in KNOWN:
             return _from_table(side), "published sizes"
         raise
 

@@ -21,6 +21,7 @@ from hf_stitch.experiments.rehearsal.estimate import disk, download, memory, sta
 from hf_stitch.experiments.rehearsal.small_run import Rehearsed, run_small, sealed
 from hf_stitch.models.cost import cost_of
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.recipe.side import SIDES
 from hf_stitch.runtime.cache import cache_folder
 from hf_stitch.runtime.environment import environment
 from hf_stitch.runtime.progress import Progress
@@ -91,7 +92,7 @@ def _content(asked: Recipe, seen: Rehearsed, runtime: Runtime, free: int, took: 
         "recipe": {"name": asked.name, **asked.plain()},
         "fingerprint": asked.fingerprint(),
         "environment": environment(runtime),
-        "models": {role: _model(seen, i) for i, role in enumerate(("source", "target"))},
+        "models": {role: _model(seen, i) for i, role in enumerate(SIDES)},
         "rows": {"expected": seen.real_rows, "rehearsed": list(seen.rows)},
         "lengths": {
             role: round(float(ragged.lengths.double().mean()) * (sizes.stretch if ragged.lengths.max() > 1 else 1))

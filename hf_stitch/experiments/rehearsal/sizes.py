@@ -13,6 +13,7 @@ from hf_stitch.experiments.rehearsal.synthetic import write_samples
 from hf_stitch.loading.samples import Samples, load_samples
 from hf_stitch.loading.tables import open_table
 from hf_stitch.recipe.data import Data
+from hf_stitch.recipe.names import is_local
 from hf_stitch.recipe.recipe import Recipe
 
 SPLITS = ("fit", "validation", "test")
@@ -51,7 +52,7 @@ class Sizes:
                 real[split], counted[split] = _count(data, split, recipe.rehearse.samples)
         asked = recipe.rehearse
         stretch = 1.0
-        if all(is_local(getattr(recipe.data, split)) for split in real):
+        if all(is_at_hand(getattr(recipe.data, split)) for split in real):
             pass  # the data's own lengths
         elif "audio" in kinds:
             stretch = max(1.0, asked.seconds / SECONDS)
@@ -85,7 +86,7 @@ def small_recipe(recipe: Recipe, sizes: Sizes, ends: tuple[HookedModel, HookedMo
     for split in sizes.real:
         data = getattr(recipe.data, split)
         count = min(sizes.samples if split == "fit" else sizes.tested, sizes.real[split])
-        if is_local(data):
+        if is_at_hand(data):
             parts[split] = data.model_copy(update={"samples": count})
         else:
             words = max(2, round(asked.words / sizes.stretch))
@@ -110,14 +111,12 @@ def load_all(recipe: Recipe, ends: tuple[HookedModel, HookedModel]) -> dict[str,
     }
 
 
-def is_local(data: Data) -> bool:
-    place = data.dataset
-    known = place.startswith(("zoo:", ".", "/", "~")) or Path(place).expanduser().exists()
-    return known or place.count("/") > 1 or Path(place).suffix in (".csv", ".jsonl", ".parquet")
+def is_at_hand(data: Data) -> bool:
+    return is_local(data.dataset) or Path(data.dataset).suffix in (".csv", ".jsonl", ".parquet")
 
 
 def _count(data: Data, split: str, otherwise: int) -> tuple[int, bool]:
-    if is_local(data):
+    if is_at_hand(data):
         rows = len(open_table(data, split).rows)
         if rows == 0:
             raise RecipeError(f"data.{split}: {data.dataset} has no rows; expected at least one sample")

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from hf_stitch.activations.activation_set import ActivationSet
-from hf_stitch.activations.frames import Role
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.activations.observations import Observations, check_generation
 from hf_stitch.errors import FitError, ManifoldError, StitchError
@@ -28,6 +27,7 @@ from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.models.assembly import assemble
 from hf_stitch.models.fitted import Fitted, SharedHalves
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.recipe.side import Role
 from hf_stitch.recipe.stitch import DEFAULT
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.timings import Timings

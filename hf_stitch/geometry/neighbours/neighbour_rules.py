@@ -60,10 +60,6 @@ class Pairs:
     rows: Rows = ALONE
     rounds: int = 0
 
-    @property
-    def dense(self) -> bool:
-        return isinstance(self.squared, Tensor)
-
     def nearest(self, k: int) -> np.ndarray:
         """(n,) squared distance to the k-th nearest partner, the row itself excluded; the last one where fewer."""
         if isinstance(self.squared, Tensor):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hf_stitch.errors import ArtifactError, HubError
+from hf_stitch.recipe.names import is_path
 
 KEPT = (
     "*.safetensors",
@@ -33,7 +34,7 @@ def local(name: str | Path, revision: str | None = None, *, weights: bool = True
     if folder.is_dir():
         return folder
     text = str(name)
-    if folder.exists() or text.startswith((".", "/", "~")) or text.count("/") != 1:
+    if folder.exists() or is_path(text) or "/" not in text:
         raise ArtifactError(f"{text}: no such folder; expected one that `hf-stitch fit` wrote, or a Hub id")
     from huggingface_hub import snapshot_download
 

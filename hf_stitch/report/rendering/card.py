@@ -11,10 +11,12 @@ import jinja2
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
+from hf_stitch.recipe.names import is_shipped, without_zoo
+from hf_stitch.recipe.side import SIDES
 from hf_stitch.report import catalogue, units
 from hf_stitch.report.diagnostics import Diagnostics
 from hf_stitch.report.measure import Measure, find
-from hf_stitch.report.plain import SIDES, part
+from hf_stitch.report.plain import part
 from hf_stitch.report.rendering.sections.geometry import spectrum_tables
 from hf_stitch.report.rendering.sections.pairs import few_pairs_labels, few_pairs_tables
 from hf_stitch.report.rendering.sections.written import written_tables
@@ -62,7 +64,7 @@ def card_for(report: Report) -> str:
         total=report.seconds,
         kinds=[kind for kind, name in catalogue.DECIDING.items() if any(m.name == name for m in report.measures)],
         ranges=any(m.range for m in _tested(report)),
-        shipped=any(str(_model(report, side)).startswith("zoo:") for side in SIDES),
+        shipped=any(is_shipped(_model(report, side)) for side in SIDES),
         recipe=recipe,
         fence="`" * max(3, 1 + max(map(len, re.findall("`+", recipe)), default=0)),
         folder=units.folder_of(report.name),
@@ -187,8 +189,8 @@ def _model(report: Report, side: str) -> str:
 
 def _base_model(name: str) -> str | None:
     """A Hub id as it is; a shipped `zoo:name` in the form of one; nothing for a local folder, which the Hub refuses."""
-    if name.startswith("zoo:"):
-        return "hf_stitch/zoo-" + re.sub(r"[^\w.-]+", "-", name.removeprefix("zoo:"))
+    if is_shipped(name):
+        return "hf_stitch/zoo-" + re.sub(r"[^\w.-]+", "-", without_zoo(name))
     return name if _HUB_ID.fullmatch(name) else None
 
 
@@ -199,6 +201,6 @@ def _datasets(report: Report) -> list[str]:
 
 def _licences(report: Report) -> dict[str, str]:
     """Licence of each base model, where known; what this package ships has its own licence."""
-    shipped = {side: "apache-2.0" for side in SIDES if _model(report, side).startswith("zoo:")}
+    shipped = {side: "apache-2.0" for side in SIDES if is_shipped(_model(report, side))}
     known = {side: str(name) for side, name in part(report.diagnostics.licences).items() if name}
     return shipped | known

@@ -22,7 +22,8 @@ from hf_stitch.geometry.local_metrics.dimension import whitney
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.geometry.neighbours.neighbour_rules import ALL_ROWS, Rule
 from hf_stitch.geometry.subsets import evenly_spaced
-from hf_stitch.recipe.stitch import Diffusion, SideName
+from hf_stitch.recipe.side import SIDES, Role
+from hf_stitch.recipe.stitch import Diffusion
 from hf_stitch.runtime.sharding import ALONE, Rows
 from hf_stitch.runtime.timings import Timings
 from hf_stitch.stitching.layers.diffusion_alignment import Aligned, align
@@ -117,8 +118,8 @@ class DiffusionLayer(StitchingLayer):
         return layer
 
     @property
-    def coordinate_sides(self) -> tuple[SideName, ...]:
-        return ("source", "target") if self.options.get("sides") == "both" else ("source",)
+    def coordinate_sides(self) -> tuple[Role, ...]:
+        return SIDES if self.options.get("sides") == "both" else ("source",)
 
     def coordinates(self, x: Tensor) -> Tensor:
         """Source coordinates (..., l) of activations (..., m), rotated into the target's where there are two maps."""

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from hf_stitch.activations.activation_set import ActivationSet
 from hf_stitch.errors import ActivationError, ArtifactError, FitError, RecipeError, nearest
 from hf_stitch.geometry.distances import nearest_rows
-from hf_stitch.recipe.stitch import METHODS, Landing, SideName, Stitch
+from hf_stitch.recipe.side import Role
+from hf_stitch.recipe.stitch import METHODS, Landing, Stitch
 from hf_stitch.stitching.keep_dtype import keep_dtype
 
 Fill = Literal["predict", "mean", "zero", "reference"]
@@ -80,7 +81,7 @@ class StitchingLayer(nn.Module):
         return METHODS[self.method]
 
     @property
-    def coordinate_sides(self) -> tuple[SideName, ...]:
+    def coordinate_sides(self) -> tuple[Role, ...]:
         """The sides whose activations the layer can place in coordinates of its own."""
         return ()
 

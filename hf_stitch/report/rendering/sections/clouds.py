@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hf_stitch.report.plain import SIDES, part
+from hf_stitch.recipe.side import SIDES
+from hf_stitch.report.plain import part
 from hf_stitch.report.rendering import plots
 from hf_stitch.report.rendering.section import Figure, Section, fact, figure
 from hf_stitch.report.report import Report

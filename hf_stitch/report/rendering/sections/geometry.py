@@ -11,7 +11,8 @@ import numpy as np
 
 from hf_stitch.errors import RecipeError
 from hf_stitch.recipe.recipe import Recipe
-from hf_stitch.report.plain import SIDES, part
+from hf_stitch.recipe.side import SIDES
+from hf_stitch.report.plain import part
 from hf_stitch.report.rendering import plots
 from hf_stitch.report.rendering.section import Figure, Section, Table, drawn, figure
 from hf_stitch.report.report import Report
@@ -57,7 +58,7 @@ def _geometries(report: Report) -> dict[str, Sides]:
     found: dict[tuple[Any, ...], tuple[str, Sides]] = {}
     for label, recipe in variants:
         fit = part(report.diagnostics.fits, label)
-        sides = {side: part(fit, side) for side in SIDES}
+        sides: Sides = {side: part(fit, side) for side in SIDES}
         if all("laplace" in facts for facts in sides.values()):
             found.setdefault((recipe.neighborhoods.kind, recipe.stitch.get("neighbours")), (label, sides))
     return dict(found.values())

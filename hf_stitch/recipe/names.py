@@ -1,0 +1,27 @@
+"""What the name of a model or data set may be: `zoo:NAME`, a path on this machine, or an id of the Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ZOO = "zoo:"
+
+
+def is_shipped(name: str) -> bool:
+    """True for a name of the zoo, which comes with the package."""
+    return name.startswith(ZOO)
+
+
+def without_zoo(name: str) -> str:
+    """The name of the zoo's part, for names with the `zoo:` or without it."""
+    return name.removeprefix(ZOO)
+
+
+def is_path(name: str) -> bool:
+    """True for a name that can only be a path, there or not: `./x`, `/x`, `~/x`, or more slashes than a Hub id has."""
+    return name.startswith((".", "/", "~")) or name.count("/") > 1
+
+
+def is_local(name: str) -> bool:
+    """True for a name that is never asked of the Hub: shipped, a path, or something that is there."""
+    return is_shipped(name) or is_path(name) or Path(name).expanduser().exists()
