@@ -113,7 +113,7 @@ def test_every_module_stands_on_a_floor_and_imports_only_from_below() -> None:
     program = shutil.which("lint-imports", path=Path(sys.executable).parent)
     if program is None:
         pytest.skip("import-linter is not installed")
-    done = subprocess.run([program, "--no-cache", "--no-logo"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([program, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
