@@ -20,7 +20,7 @@ from hf_stitch.geometry.invertibility.folds import TOLERATED, folded
 from hf_stitch.geometry.local_metrics.dimension import whitney
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.geometry.neighbours.neighbour_rules import ALL_ROWS, Rule
-from hf_stitch.geometry.subsets import shown
+from hf_stitch.geometry.subsets import evenly_spaced, shown
 from hf_stitch.recipe.side import SIDES, Role
 from hf_stitch.recipe.stitch import Diffusion
 from hf_stitch.runtime.sharding import ALONE, Rows
