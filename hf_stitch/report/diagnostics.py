@@ -64,6 +64,13 @@ class Diagnostics:
         found = {name: getattr(self, name) for name in _kinds()}
         return {name: value for name, value in found.items() if value is not None} | self.other
 
+    def __getitem__(self, name: str) -> Any:
+        """A finding by its name in `report.json`, as a report of 0.1.0 had it. Raises KeyError where it is absent."""
+        return self.to_plain()[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.to_plain()
+
     def clouds(self, method: str | None) -> tuple[str, dict[str, dict[str, Any]]]:
         """Label and sides of the diffusion maps to show: those of `method`, else of the first that has any."""
         for label in sorted(part(self.fits), key=lambda label: label != method):

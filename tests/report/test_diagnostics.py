@@ -80,3 +80,10 @@ def test_seconds() -> None:
     assert reports.speech_report().seconds == reports.speech_report().timings["total"]
     assert reports.speech_report(timings={"a": 1.0, "b": 2.0, "c": None}).seconds == 3.0
     assert reports.speech_report(timings={}).seconds is None
+
+
+def test_findings_have_their_names_in_the_json_as_keys() -> None:
+    found = Diagnostics(task="a-task", other={"mine": 1})
+    assert (found["task"], found["mine"], "task" in found, "fits" in found) == ("a-task", 1, True, False)
+    with pytest.raises(KeyError):
+        found["fits"]
