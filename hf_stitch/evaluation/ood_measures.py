@@ -38,9 +38,7 @@ def ood_answers(
     if model.rule.state.target_length == "oracle" or model.rule.needs_times:
         return {}  # nobody knows how long noise is in the target, or when its words are said
     own = target if target.text_output is None and one_input else None
-    preparer = source.preparer
-    if model.rule.facts.needs_target_spans:
-        preparer = preparer.with_target_tokenizer(target.tokenizer)
+    preparer = model.rule.preparer(source, target)
     found = {}
     for name, raws in inputs.items():
         rows = list(_run(model, preparer, own, raws, runtime))

@@ -98,9 +98,7 @@ def _with_data(model: StitchedModel, data: Mapping[str, Any] | None) -> Recipe:
 
 def _answers(model: StitchedModel, seen: Observations) -> Answers:
     samples, frames = seen.samples["test"], seen.frames["test"]
-    preparer = seen.source.preparer
-    if model.rule.facts.needs_target_spans:
-        preparer = preparer.with_target_tokenizer(seen.target.tokenizer)
+    preparer = model.rule.preparer(seen.source, seen.target)
     rows: dict[int, Tensor] = {}
     writes = text_output_of(model) is not None
     with seen.runtime.progress.stage("answers", len(samples)) as advance, torch.no_grad():

@@ -61,8 +61,7 @@ def save_model(folder: Path, model: StitchedModel, source: HookedModel, target: 
         model.save_pretrained(folder)
         for weights in folder.glob("*.safetensors"):  # safetensors makes files that only their owner may read
             weights.chmod((folder / "config.json").stat().st_mode & 0o666)
-        needs_target = model.rule.facts.needs_target_spans
-        preparer = source.preparer.with_target_tokenizer(target.tokenizer) if needs_target else source.preparer
+        preparer = model.rule.preparer(source, target)
         preparer.save(folder)
         if spells(model.config) and target.tokenizer is not None:
             save_speller(folder, preparer, target.tokenizer)

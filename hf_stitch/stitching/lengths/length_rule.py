@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.activations.windows import pool_windows
 from hf_stitch.errors import ActivationError
+from hf_stitch.loading.processors import Preparer
 from hf_stitch.recipe.sequence import RULES
 from hf_stitch.stitching.lengths.length_predictor import LengthPredictor
 from hf_stitch.stitching.lengths.position_plan import MAPPED, MEAN, SPECIAL, Plan, batch_plan
@@ -86,6 +88,11 @@ class LengthRule(nn.Module):
     def needs_times(self) -> bool:
         """Whether the model takes the words of a sound with their times beside it."""
         return self.rule.needs_times
+
+    def preparer(self, source: HookedModel, target: HookedModel) -> Preparer:
+        """What prepares a stitched model's inputs: the source's, with the target's tokenizer where spans are needed."""
+        needs_both = self.facts.needs_target_spans
+        return source.preparer.with_target_tokenizer(target.tokenizer) if needs_both else source.preparer
 
     def pairs(self, sample: SampleShape) -> Pairs:
         """Corresponding rows of one sample, for the fit."""
