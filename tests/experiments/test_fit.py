@@ -29,6 +29,7 @@ from hf_stitch.recipe.overrides import merge
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.measure import Measure
 from hf_stitch.report.report import Report
+from hf_stitch.runtime.cache import cache_folder
 
 OWN = {"agreement", "balanced_accuracy", "kappa", "accuracy", "r2", "cosine", "relative_error"}
 TRUST = {"abstained", "agreement_kept", "agreement_abstained", "output_mse_kept", "output_mse_abstained", "trust_auroc"}
@@ -190,13 +191,12 @@ def test_a_comparison_that_fails_is_told_and_loses_nothing(text: dict, direction
     assert Report.load(tmp_path / "out").notes == report.notes
 
 
-def test_too_few_rows_are_told_before_any_neighbour_runs(text: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "hf_stitch.stitching.correspondence.collect_metric", lambda *args: pytest.fail("neighbours were run")
-    )
+def test_too_few_rows_are_told_before_any_neighbour_runs(text: dict) -> None:
     content = merge(text, {"stitch": {"method": "diffusion"}, "data": {"fit": {"samples": 2}}})
     with pytest.raises(FitError, match=r"needs more rows than features: \d+ rows came from 2 samples, 17 are needed"):
         run(content)
+    assert list(cache_folder().rglob("fit-*"))
+    assert not list(cache_folder().rglob("metric-*")), "what neighbours gave is written as it comes"
 
 
 def test_both_directions(text: dict) -> None:
@@ -344,9 +344,11 @@ def test_a_full_disk_is_told_and_the_run_resumes(
         patch.setattr(StitchedModel, "save_pretrained", full)
         with pytest.raises(ArtifactError, match=r"no space left for .*out: free some and run again"):
             run(text, tmp_path / "out")
-    monkeypatch.setattr("hf_stitch.activations.collection._part", lambda *args: pytest.fail("collected again"))
+    collected = {path: path.stat().st_mtime_ns for path in cache_folder().rglob("*.safetensors")}
+    assert collected
     _, report = run(text, tmp_path / "out")
     assert measured(report, "affine") == OWN
+    assert {path: path.stat().st_mtime_ns for path in cache_folder().rglob("*.safetensors")} == collected
 
 
 def test_a_recipe_by_its_path_with_overrides(text: dict, tmp_path: Path) -> None:
