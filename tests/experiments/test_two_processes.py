@@ -20,6 +20,7 @@ from hf_stitch.experiments.fit import fit
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.report import Report
+from hf_stitch.runtime import runtime as runtime_module
 from hf_stitch.runtime.processes import AcceleratedRows
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.sharding import ALONE, Rows
@@ -136,8 +137,8 @@ class Elsewhere:
 
 def test_a_device_may_have_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr("hf_stitch.runtime.runtime.pick_device", lambda name: torch.device(name or "cuda"))
-    monkeypatch.setattr("hf_stitch.runtime.runtime.Accelerator", lambda **kw: asked.append(kw["cpu"]) or Elsewhere())
+    monkeypatch.setattr(runtime_module, "pick_device", lambda name: torch.device(name or "cuda"))
+    monkeypatch.setattr(runtime_module, "Accelerator", lambda **kw: asked.append(kw["cpu"]) or Elsewhere())
     for name, device in (("cuda:1", "cuda:1"), ("cuda", "cuda"), ("cpu", "cpu"), (None, "cuda:0")):
         runtime = Runtime.start(name)
         assert runtime.device == torch.device(device)
