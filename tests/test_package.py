@@ -111,7 +111,7 @@ def test_types_are_shipped() -> None:
 def test_every_module_stands_on_a_floor_and_imports_only_from_below() -> None:
     """Fails where import-linter is missing: it belongs to the extra `test`."""
     program = "from importlinter.cli import lint_imports_command; lint_imports_command()"  # has no `python -m`
-    words = [sys.executable, "-c", program, "--no-cache", "--no-logo"]
+    words = [sys.executable, "-c", program, "--no-cache"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"Contracts: \d+ kept, 0 broken", done.stdout)

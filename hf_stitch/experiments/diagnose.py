@@ -15,14 +15,13 @@ from hf_stitch.evaluation.pictures import pictures
 from hf_stitch.evaluation.references import scope_of
 from hf_stitch.evaluation.selective import ood_errors, ood_measures
 from hf_stitch.evaluation.trust import measure_trust
-from hf_stitch.geometry.subsets import evenly_spaced
+from hf_stitch.geometry.subsets import SHOWN, evenly_spaced
 from hf_stitch.loading.provenance import licence_of
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.models.tasks import task_of
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.diagnostics import Diagnostics
 from hf_stitch.report.measure import Measure
-from hf_stitch.stitching.layers.diffusion import SHOWN
 
 
 def diagnose(fitted: Fitted, references: References | None) -> tuple[list[Measure], Diagnostics]:

@@ -13,6 +13,7 @@ from hf_stitch.activations.observations import Observations
 from hf_stitch.errors import FitError
 from hf_stitch.experiments.fit_trust import fit_trust
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
+from hf_stitch.geometry.subsets import shown
 from hf_stitch.models.assembly import assemble
 from hf_stitch.models.fitted import Fitted, SharedHalves
 from hf_stitch.models.hub.map_only import MAP_ONLY, pin_revisions
@@ -20,7 +21,6 @@ from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.recipe.side import SIDES, Role
 from hf_stitch.runtime.timings import Timings
 from hf_stitch.stitching.correspondence import Correspondence
-from hf_stitch.stitching.layers.diffusion import shown
 from hf_stitch.stitching.layers.fit_layer import fit_layer
 from hf_stitch.stitching.layers.layer import StitchingLayer
 from hf_stitch.stitching.pairing import Pairing

@@ -1,4 +1,4 @@
-"""Landmarks: few rows that cover a cloud."""
+"""Few rows of many: evenly spread ones, those that a report shows, and landmarks that cover a cloud."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ def evenly_spaced(rows: int, pairs: int | None, dtype: torch.dtype = torch.float
     if not 1 <= pairs <= rows:
         raise FitError(f"pairs: expected 1 to {rows}, the number of paired rows; got {pairs}")
     return torch.linspace(0, rows - 1, pairs, dtype=dtype).round().long()
+
+
+SHOWN = 2000  # rows of a cloud whose coordinates a report holds; by hand: a few hundred kilobytes of it
+
+
+def shown(rows: int) -> Tensor:
+    """Numbers of the rows of a cloud whose coordinates a report holds, evenly spread."""
+    return evenly_spaced(rows, min(rows, SHOWN), torch.float32)
 
 
 # Squared distance, as a share of the largest squared length, that is rounding: some hundred eps of float64.

@@ -6,7 +6,7 @@ from statistics import median
 
 import pytest
 
-from hf_stitch.evaluation.group_medians import together
+from hf_stitch.evaluation.group_medians import group_measures
 from hf_stitch.report.measure import Measure
 
 NEAR, FAR = [1e-6, 3e-6, 2e-6], [1e-3, 4e-3]
@@ -23,7 +23,7 @@ def _misaligned(group: str, values: list[float]) -> list[Measure]:
 
 def test_a_median_has_a_range_and_no_interval() -> None:
     alone = [Measure("r2", "affine", value=1.0), Measure("r2", "one/0", value=1.0), Measure("r2", "two/0")]
-    found = {(m.name, m.method): m for m in together([*_misaligned("near", NEAR), *alone])}
+    found = {(m.name, m.method): m for m in group_measures([*_misaligned("near", NEAR), *alone])}
     assert found.keys() == {
         ("coordinate_misalignment", "near/median"),
         ("coordinate_correlation", "near/median"),
@@ -37,7 +37,7 @@ def test_a_median_has_a_range_and_no_interval() -> None:
 
 
 def test_a_ratio_of_groups_has_the_range_of_both_ranges() -> None:
-    [ratio] = [m for m in together(_misaligned("near", NEAR) + _misaligned("far", FAR)) if " over " in m.method]
+    [ratio] = [m for m in group_measures(_misaligned("near", NEAR) + _misaligned("far", FAR)) if " over " in m.method]
     assert (ratio.name, ratio.method, ratio.better) == ("misalignment_ratio", "far over near", None)
     assert ratio.value == pytest.approx(median(FAR) / median(NEAR))
     assert ratio.range == pytest.approx((min(FAR) / max(NEAR), max(FAR) / min(NEAR)))

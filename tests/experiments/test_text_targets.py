@@ -288,8 +288,8 @@ def test_verdicts_on_texts() -> None:
 def test_a_reader_of_texts_has_a_writer_only_where_it_can(writer: Path, pico_roberta: Path, written: Path) -> None:
     asked = Recipe.parse(reading(writer, written))
     runtime = Runtime.start("cpu")
-    assert open_hooked_model(asked.target, runtime).writer is None, "nobody asked"
-    found = open_hooked_model(asked.target, runtime, asked.generation).writer
+    assert open_hooked_model(asked.target, runtime).text_output is None, "nobody asked"
+    found = open_hooked_model(asked.target, runtime, asked.generation).text_output
     assert found is not None
     assert (found.mode, found.skipped) == ("encoder", (0, 1, 2))
     assert TextOutput.from_dict(json.loads(json.dumps(found.to_dict()))) == found

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from clouds import circle, normal, rows
-from pico_recipes import observations, reading
+from pico_recipes import reading
 from solvers import ENGINES
 from torch import Tensor
 
@@ -158,7 +158,7 @@ def test_exact_neighbourhoods_are_never_too_few(tmp_path: Path) -> None:
     from local_metrics import vectors
 
     exact = {"neighborhoods": {"kind": "jacobian"}, "stitch": {"method": "diffusion"}}
-    _, summary = collected(observations(merge(vectors(tmp_path), exact)))
+    _, summary = collected(merge(vectors(tmp_path), exact))
     assert "scarce" not in summary
 
 

@@ -21,7 +21,7 @@ from hf_stitch.experiments.fit import fit
 from hf_stitch.geometry.diffusion.diffusion_map import DiffusionMap
 from hf_stitch.geometry.diffusion.engine import TORCH, engine
 from hf_stitch.geometry.diffusion.kernel import DenseKernel, Kernel, SparseKernel
-from hf_stitch.geometry.diffusion.markov import eigenpairs, weighed
+from hf_stitch.geometry.diffusion.markov import density_normalised, eigenpairs
 from hf_stitch.geometry.interpolation.geometric_harmonics import GeometricHarmonics
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.geometry.local_metrics.mahalanobis import squared_distances
@@ -72,7 +72,7 @@ def test_eigenvalues_and_eigenspaces_of_one_kernel(name: str, shape: Any) -> Non
     assert np.array_equal(matrix.whole(), before)
     assert np.abs(ours.spectrum - theirs.spectrum).max() < 1e-8
     assert np.abs(ours.density / theirs.density - 1).max() < 1e-12
-    _, degree, _ = weighed(matrix)
+    _, degree, _ = density_normalised(matrix)
     stationary = degree / degree.sum()
     for one in (ours, theirs):
         assert np.allclose(stationary @ one.coordinates**2, 1, atol=1e-8)

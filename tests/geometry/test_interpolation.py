@@ -7,8 +7,9 @@ from clouds import interval, normal
 from scipy.interpolate import RBFInterpolator
 
 from hf_stitch.errors import FitError
+from hf_stitch.geometry import distances
 from hf_stitch.geometry.distances import nearest_rows
-from hf_stitch.geometry.interpolation import interpolator as interpolation
+from hf_stitch.geometry.interpolation import thin_plate
 from hf_stitch.geometry.interpolation.fit_interpolator import interpolator
 from hf_stitch.geometry.interpolation.interpolator import INTERPOLATORS
 from hf_stitch.geometry.interpolation.thin_plate import ThinPlate
@@ -52,7 +53,7 @@ def test_blocks_do_not_matter(kind: str, monkeypatch: pytest.MonkeyPatch) -> Non
     fitted = interpolator(kind).fit(points, values)
     new = 5 + 3 * normal(50, 3, seed=1)
     whole = fitted(new)
-    monkeypatch.setattr(interpolation, "BLOCK", 700)
+    monkeypatch.setattr(distances, "BLOCK", 700)
     assert torch.allclose(fitted(new), whole, atol=1e-12)
 
 
@@ -103,7 +104,7 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
         interpolator("harmonics").fit(torch.ones(3, 2), torch.ones(3, 1))
     with pytest.raises(FitError, match="did you mean 'thin_plate'"):
         interpolator("thinplate")
-    monkeypatch.setattr(interpolation, "DENSE_LIMIT", 10)
+    monkeypatch.setattr(thin_plate, "DENSE_LIMIT", 10)
     with pytest.raises(FitError, match="at most 10 rows"):
         ThinPlate.fit(*problem())
     assert set(INTERPOLATORS) >= {"nearest", "linear", "thin_plate", "harmonics"}

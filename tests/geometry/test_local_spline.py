@@ -10,7 +10,7 @@ from scipy.interpolate import RBFInterpolator
 from hf_stitch.errors import FitError
 from hf_stitch.geometry.diffusion import nystroem
 from hf_stitch.geometry.diffusion.diffusion_map import DiffusionMap
-from hf_stitch.geometry.interpolation import interpolator as interpolation
+from hf_stitch.geometry.interpolation import geometric_harmonics, thin_plate
 from hf_stitch.geometry.interpolation.fit_interpolator import fit_interpolator
 from hf_stitch.geometry.interpolation.local_spline import LocalThinPlate
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
@@ -65,13 +65,13 @@ def test_constant_features_and_twins() -> None:
 def test_many_centres_are_local_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     points = rectangle(30, 20, 2.0, 1.0)
     whole = fit_interpolator("thin_plate", points, values(points))
-    monkeypatch.setattr(interpolation, "DENSE_LIMIT", 100)
+    monkeypatch.setattr(thin_plate, "DENSE_LIMIT", 100)
     local = fit_interpolator("thin_plate", points, values(points))
     assert (whole.kind, local.kind) == ("thin_plate", "local_thin_plate")
     new = 0.1 + 0.8 * rectangle(7, 9, 2.0, 1.0)
     assert torch.allclose(local(new), whole(new), atol=1e-3)
     assert fit_interpolator("thin_plate", points, values(points), landmarks=60).kind == "thin_plate"
-    monkeypatch.setattr(interpolation, "HARMONICS_LIMIT", 100)
+    monkeypatch.setattr(geometric_harmonics, "HARMONICS_LIMIT", 100)
     with pytest.raises(FitError, match="set landmarks"):
         fit_interpolator("harmonics", points, values(points))
 
@@ -108,7 +108,7 @@ def test_layers_with_landmarks(method: str) -> None:
 
 def test_layers_of_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     points = sphere(400)
-    monkeypatch.setattr(interpolation, "DENSE_LIMIT", 200)
+    monkeypatch.setattr(thin_plate, "DENSE_LIMIT", 200)
     for method, options in (("rbf", {"smoothing": 0.0}), ("diffusion", {"coordinates": 8})):
         layer = fit_layer(method, rows(points), rows(values(points)), options=options)
         holds(layer, points[::40] + 0.01)

@@ -77,10 +77,10 @@ def test_tables_name_sounds_relative_to_themselves(sounds: Path, speech: Prepare
     assert samples.groups == LABELS
     assert samples.source(1).dtype == np.float32
     assert np.abs(samples.source(1) - tone(1)).max() < 1e-4
-    assert samples.notes == []
+    assert [*samples.remarks, *samples.decoding] == []
     for _ in range(2):
         assert len(samples.source(0)) == 4000
-    assert samples.notes == ["fit: 1 samples resampled from 8000 Hz to 16000 Hz"]
+    assert samples.decoding == ["fit: 1 samples resampled from 8000 Hz to 16000 Hz"]
 
 
 def test_the_other_direction_and_a_choice_of_samples(sounds: Path, speech: Preparer, text: Preparer) -> None:
@@ -152,7 +152,7 @@ def test_the_first_samples_and_slices(sounds: Path, text: Preparer) -> None:
     late = load_samples(data(table, "text", split="train[50%:]"), text, text, "fit")
     assert [late.source(i) for i in range(2)] == TEXTS[2:]
     few = load_samples(data(table, "text", samples=9), text, text, "validation")
-    assert few.notes == ["validation: 9 samples were asked for, 4 are there"]
+    assert few.remarks == ["validation: 9 samples were asked for, 4 are there"]
 
 
 def test_words_that_look_like_gaps_stay_text(tmp_path: Path, text: Preparer) -> None:

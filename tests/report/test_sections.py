@@ -19,7 +19,7 @@ from hf_stitch.report.report import Report
 
 FOLDER = Path(hf_stitch.report.rendering.sections.__file__).parent
 TEMPLATES = FOLDER.parent / "templates" / "sections"
-COUNT = 15
+COUNT = 16
 FIELDS = [field.name for field in dataclasses.fields(Diagnostics) if field.name != "other"]
 
 
@@ -45,6 +45,18 @@ def test_a_section_shows_what_it_reads_and_nothing_else(section: Found) -> None:
             assert (shown == without) == (name in shown_diagnostics() - {"fits"}), name
         else:
             assert (shown != without) == (name in section.reads), name
+
+
+def test_the_rows_of_every_fit_are_told() -> None:
+    (build,) = [section.build for section in found_sections() if section.name == "fitted_rows"]
+    near = {"source": {"dimension": [2.0, 1.0, 3.0]}}
+    fits = {"rbf": {"rows": 12345, "dropped_words": 7}, "map": {"rows": 9, "neighbourhoods": near}, "old": {}}
+    section = build(reports.parabola_report(diagnostics=Diagnostics(fits=fits)))
+    assert section is not None
+    (table,) = section.content["tables"]
+    assert table.head == ["method", "rows", "words left out", "dimensions, source"], "no column without a number"
+    assert table.rows == [["rbf", "12\u202f345", "7", ""], ["map", "9", "", "2 [1, 3]"]]
+    assert build(reports.parabola_report(diagnostics=Diagnostics(fits={"old": {}}))) is None
 
 
 def test_every_template_is_used() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pico_recipes import listening, observations, saved
+from pico_recipes import correspondence, listening, observations, saved
 from pico_speech import say
 from transformers.utils.import_utils import is_torchaudio_available
 
@@ -26,6 +26,7 @@ from hf_stitch.loading.audio import resample
 from hf_stitch.recipe.overrides import merge
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.runtime import torchaudio_extra
+from hf_stitch.stitching.correspondence import Correspondence
 
 ALPHABET = CtcAlphabet(0, 4, {5: "A", 6: "B", 7: "'", 8: "TH"})
 
@@ -92,20 +93,19 @@ def test_forced_alignment_finds_every_word_of_the_fit(
 ) -> None:
     """Of a recogniser that hears nothing right."""
     content = merge(listening(pico_wav2vec2, pico_xlnet, spoken), {"sequence": {"align": "forced"}})
-    opened = observations(content, "fit", "test").collect()
+    rows = correspondence(content, "fit", "test")
+    opened, pairing = rows.observations, rows.fitted
     frames, letters = opened.frames["fit"], alphabet_of(opened.source)
     assert frames.forced is not None
     assert opened.frames["test"].forced is None
     for i in range(len(frames)):
         text = opened.samples["fit"].target(i)
         assert " ".join(word.text for word in words_of(frames.forced[i].numpy(), letters)) == text
-    rule = opened.rule(opened.recipe)
-    pairing = opened.pairing(opened.recipe, rule, "fit")
     assert pairing.dropped == 0
     assert len(pairing) == sum(len(opened.samples["fit"].target(i).split()) for i in range(len(frames)))
     heard = Recipe.parse(listening(pico_wav2vec2, pico_xlnet, spoken))
     with pytest.raises(FitError, match="found no corresponding rows"):
-        opened.pairing(heard, rule, "fit")
+        Correspondence(opened, heard).pairing("fit")
 
 
 def test_forced_alignment_needs_a_head(pico_roberta: Path, pico_xlnet: Path, written: Path) -> None:

@@ -17,7 +17,7 @@ from hf_stitch.activations.observations import Observations, check_generation
 from hf_stitch.errors import FitError, ManifoldError, StitchError
 from hf_stitch.experiments.comparison import Comparison
 from hf_stitch.experiments.fit_trust import fit_trust
-from hf_stitch.experiments.fit_variant import check_rows, mapped_sides
+from hf_stitch.experiments.fit_variant import check_rows, fit_map, mapped_sides
 from hf_stitch.experiments.rehearsal.cost_meter import Watch
 from hf_stitch.experiments.rehearsal.known_configurations import configuration
 from hf_stitch.experiments.rehearsal.sizes import Sizes, load_all, small_recipe
@@ -230,15 +230,8 @@ def _fewest(recipe: Recipe, source: ActivationSet) -> int:
 
 def _layer(seen: Rehearsed, recipe: Recipe, source: ActivationSet, target: ActivationSet, count: int) -> StitchingLayer:
     index, draw = torch.arange(count) % len(source), torch.Generator().manual_seed(recipe.seed)
-    return fit_layer(
-        recipe.stitch.method,
-        _grown(source, index, draw),
-        _grown(target, index, draw),
-        landing=recipe.stitch.landing,
-        fill=recipe.sequence.fill,
-        options=recipe.stitch.options(),
-        rows=seen.observations.runtime.rows,
-    )
+    grown = _grown(source, index, draw), _grown(target, index, draw)
+    return fit_map(recipe, *grown, seen.observations, recipe.sequence.slice)
 
 
 def _grown(rows: ActivationSet, index: torch.Tensor, draw: torch.Generator) -> ActivationSet:

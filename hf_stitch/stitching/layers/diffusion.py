@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from hf_stitch.activations.activation_set import ActivationSet
@@ -21,7 +20,7 @@ from hf_stitch.geometry.invertibility.folds import TOLERATED, folded
 from hf_stitch.geometry.local_metrics.dimension import whitney
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.geometry.neighbours.neighbour_rules import ALL_ROWS, Rule
-from hf_stitch.geometry.subsets import evenly_spaced
+from hf_stitch.geometry.subsets import evenly_spaced, shown
 from hf_stitch.recipe.side import SIDES, Role
 from hf_stitch.recipe.stitch import Diffusion
 from hf_stitch.runtime.sharding import ALONE, Rows
@@ -30,7 +29,6 @@ from hf_stitch.stitching.layers.diffusion_alignment import Aligned, align
 from hf_stitch.stitching.layers.layer import StitchingLayer, outputs, under
 
 COORDINATES = 256  # default, where there are at least twice as many rows
-SHOWN = 2000  # coordinates of at most this many points go into the diagnostics
 
 
 class DiffusionLayer(StitchingLayer):
@@ -143,11 +141,6 @@ class DiffusionLayer(StitchingLayer):
 
     def predict(self, rows: Tensor) -> Tensor:
         return self.get_submodule("inverse")(self.coordinates(rows))
-
-
-def shown(n: int) -> Tensor:
-    """Numbers of the rows, of n, whose coordinates are in the diagnostics."""
-    return evenly_spaced(n, min(n, SHOWN), torch.float32)
 
 
 def _check_alignment(alignment: str | None, sides: str, inverse: str, pairs: int | None) -> None:
