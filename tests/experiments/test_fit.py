@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -18,7 +19,6 @@ from pico_recipes import XLNET_EMBEDDING, listening, reading, saved
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from hf_stitch.activations import observations
 from hf_stitch.errors import ArtifactError, FitError, HookError, RecipeError
 from hf_stitch.experiments import comparison, fit_variant
 from hf_stitch.experiments.comparison import choose
@@ -282,10 +282,12 @@ def test_the_same_recipe_twice_writes_the_same_bytes(
     assert all(torch.equal(kept[name], held[name]) for name in kept)
 
 
-def test_a_finished_folder_is_returned_at_once(text: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_folder_is_returned_at_once(text: dict, tmp_path: Path) -> None:
+    """Without a look at the models that it was made of: they are gone."""
+    text["source"]["model"] = shutil.copytree(text["source"]["model"], str(tmp_path / "source"))
     model, report = run(text, tmp_path / "out")
+    shutil.rmtree(tmp_path / "source")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
-    monkeypatch.setattr(observations.Observations, "open", lambda *args: pytest.fail("fitted again"))
     again, same = run({**text, "name": "another name", "description": "does not matter"}, tmp_path / "out")
     assert same.measures == report.measures
     assert not again.training
@@ -303,9 +305,10 @@ def test_an_unfinished_folder_is_finished(text: dict, tmp_path: Path, lost: str)
     assert (tmp_path / "out" / lost).is_file()
 
 
-def test_folders_with_something_else_are_refused(text: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_with_something_else_are_refused(text: dict, tmp_path: Path) -> None:
+    """Before any work: that would fail on a model that is not there."""
     run(text, tmp_path / "taken")
-    monkeypatch.setattr(observations.Observations, "open", lambda *args: pytest.fail("went to work"))
+    text["source"]["model"] = str(tmp_path / "nowhere")
     with pytest.raises(ArtifactError, match=r"taken holds the result of another recipe \(fingerprint \w+, asked \w+\)"):
         run({**text, "seed": 1}, tmp_path / "taken")
     (tmp_path / "mine").mkdir()

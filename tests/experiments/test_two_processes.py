@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -81,8 +82,10 @@ def test_a_recipe(content: dict, folder: Path, tmp_path: Path) -> None:
 
 def test_nothing_is_written_twice(folder: Path) -> None:
     first, second = ((folder / f"written-{rank}.txt").read_text().split() for rank in range(2))
-    assert first.count("model") == first.count("folder") == 1
-    shares = [{name for name in names if "-" in name} for names in (first, second)]
+    assert first.count("config.json") == first.count("recipe.yaml") == first.count("report.json") == 1
+    shares = [
+        {name for name in names if re.search(r"(fit|test|metric)-.*\.safetensors", name)} for names in (first, second)
+    ]
     assert min(map(len, shares)) > 3
     assert not shares[0] & shares[1]
     assert len(first) == len(set(first))
