@@ -21,9 +21,9 @@ import yaml
 
 from hf_stitch import Recipe, StitchedModel, fit
 from hf_stitch.models.predictor import Predictor
-from hf_stitch.recipe.keys import recipe_keys
+from hf_stitch.recipe.keys import methods_table, recipe_keys
 from hf_stitch.recipe.shipped import shipped
-from hf_stitch.report.rendering.committed_cards import PAGES, TABLE, with_tables
+from hf_stitch.report.rendering.committed_cards import METHODS, PAGES, TABLE, with_tables
 from hf_stitch.report.report import Report
 
 ROOT = Path(__file__).parent.parent
@@ -234,6 +234,13 @@ def test_tables_are_those_of_the_kept_reports() -> None:
         path.stem for path in (ROOT / "recipes").glob("*.yaml")
     }
     assert not any(found["rows"] for found in TABLE.finditer(RESULTS)), "whole tables there"
+
+
+def test_methods_are_listed_as_their_options_say() -> None:
+    """What is listed is right; that a new one is listed too comes with the next renewal of all tables."""
+    listed = set(METHODS.search(RECIPES)[0].splitlines()[1:-1])
+    assert len(listed) >= 2 + 5
+    assert listed <= set(methods_table().splitlines())
 
 
 def test_every_shipped_recipe_is_listed_as_it_describes_itself() -> None:

@@ -31,8 +31,6 @@ from hf_stitch.runtime.part_store import PartStore
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.torchaudio_extra import torchaudio
 
-"""What a model answers to n samples: (n, k) numbers, or the tokens that it writes."""
-
 SEQUENCE_BATCH, VECTOR_BATCH = 16, 2048  # at most the rows whose draws `neighborhoods` keeps
 
 

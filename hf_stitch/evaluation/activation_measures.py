@@ -1,4 +1,4 @@
-"""From answers to measures: agreement and accuracy of classifiers, errors of regressors, fit of activations."""
+"""How near mapped activations and coordinates come to the target's own, and how well the source recognises words."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ from hf_stitch.models.hub.shim import write_shim
 from hf_stitch.models.routing import MAIN, as_states, for_target, right_padded, split
 from hf_stitch.models.tasks import continues, generates
 from hf_stitch.stitching.layers.layer import StitchingLayer
+from hf_stitch.stitching.lengths.length_rule import LengthRule
 from hf_stitch.stitching.lengths.position_plan import Plan
-from hf_stitch.stitching.lengths.rule import LengthRule
 from hf_stitch.stitching.trust.gauge import Trust, TrustGauge
 
 

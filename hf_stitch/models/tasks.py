@@ -13,7 +13,7 @@ from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.errors import ArtifactError
 from hf_stitch.loading.modality import modality
 from hf_stitch.recipe.sequence import facts_of
-from hf_stitch.stitching.lengths.rule import LengthRule
+from hf_stitch.stitching.lengths.length_rule import LengthRule
 
 Answer = Literal["labels", "text", "frames", "vector"]
 

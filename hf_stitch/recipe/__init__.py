@@ -1,1 +1,5 @@
-"""What was asked: the recipe, part by part, as plain data."""
+"""What was asked: the recipe, a file a part, as plain data.
+
+`sequence` goes with `hf_stitch/stitching/lengths`, `stitch` with `hf_stitch/stitching/layers`, `neighborhoods` with
+`hf_stitch/activations/neighborhoods.py`.
+"""

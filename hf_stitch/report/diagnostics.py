@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hf_stitch.recipe.side import SIDES
-from hf_stitch.report.plain import part, texts
+from hf_stitch.report.plain_json import part, texts
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report import catalogue
 from hf_stitch.report.diagnostics import Diagnostics
 from hf_stitch.report.measure import STRICT, Measure, find, ranges_apart
-from hf_stitch.report.plain import as_plain, part
+from hf_stitch.report.plain_json import as_plain, part
 from hf_stitch.report.verdict.verdict import Verdict
 from hf_stitch.runtime.files import write_text
 

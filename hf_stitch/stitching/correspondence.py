@@ -14,7 +14,7 @@ from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.recipe.side import Role
 from hf_stitch.stitching.lengths.learn import fit_special, make_rule
-from hf_stitch.stitching.lengths.rule import LengthRule
+from hf_stitch.stitching.lengths.length_rule import LengthRule
 from hf_stitch.stitching.lengths.target_texts import TargetTexts
 from hf_stitch.stitching.pairing import Pairing, activation_sets, pair_rows
 

@@ -19,8 +19,8 @@ from hf_stitch.activations.windows import pool_windows
 from hf_stitch.errors import FitError
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.recipe.recipe import Recipe
-from hf_stitch.stitching.lengths.base import Pairs, SampleShape
-from hf_stitch.stitching.lengths.rule import LengthRule
+from hf_stitch.stitching.lengths.length_rule import LengthRule
+from hf_stitch.stitching.lengths.rule import Pairs, SampleShape
 from hf_stitch.stitching.lengths.target_texts import TargetTexts
 
 

@@ -22,7 +22,7 @@ from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.stitching.layers.fit_layer import fit_layer
-from hf_stitch.stitching.lengths.rule import LengthRule
+from hf_stitch.stitching.lengths.length_rule import LengthRule
 
 from .clock import Row, beside, median_times, told
 

@@ -21,7 +21,7 @@ from hf_stitch.models.configuration_stitched import StitchedConfig
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.side import Side
 from hf_stitch.stitching.layers.fit_layer import fit_layer
-from hf_stitch.stitching.lengths.rule import LengthRule
+from hf_stitch.stitching.lengths.length_rule import LengthRule
 
 RATE = 16_000
 

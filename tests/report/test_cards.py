@@ -10,11 +10,12 @@ import reports
 import yaml
 from huggingface_hub import ModelCard
 
+from hf_stitch.recipe.keys import methods_table
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.recipe.shipped import shipped
 from hf_stitch.report.measure import Measure
 from hf_stitch.report.rendering.card import card_for, eval_results, line, pipeline_tag, slim
-from hf_stitch.report.rendering.committed_cards import PAGES, main, with_tables
+from hf_stitch.report.rendering.committed_cards import METHODS_PAGE, PAGES, main, with_tables
 from hf_stitch.report.rendering.summary import summary_markdown
 from hf_stitch.report.report import Report
 
@@ -53,7 +54,10 @@ def test_fitted_folders_renew_cards_and_tables(tmp_path: Path) -> None:
     for page, rows in zip(PAGES, (", rows: affine, majority", "")):
         (tmp_path / page).parent.mkdir(exist_ok=True)
         (tmp_path / page).write_text(f"before\n<!-- table: {report.name}{rows} -->\nold\n<!-- end -->\n")
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / METHODS_PAGE).write_text("<!-- methods -->\nold\n<!-- end -->\n")
     main([str(fitted)], tmp_path)
+    assert (tmp_path / METHODS_PAGE).read_text(encoding="utf-8") == f"<!-- methods -->\n{methods_table()}<!-- end -->\n"
     cards = tmp_path / "model_cards"
     assert Report.load(cards / f"{report.name}.json") == slim(report)
     assert (cards / f"{report.name}.md").read_text(encoding="utf-8") == card_for(slim(report))

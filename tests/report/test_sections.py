@@ -13,7 +13,7 @@ import reports
 
 import hf_stitch.report.rendering.sections
 from hf_stitch.report.diagnostics import Diagnostics
-from hf_stitch.report.rendering.discover import Found, found_sections, shown_diagnostics
+from hf_stitch.report.rendering.find_sections import Found, found_sections, shown_diagnostics
 from hf_stitch.report.rendering.page import page_for
 from hf_stitch.report.report import Report
 

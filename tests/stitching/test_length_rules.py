@@ -23,11 +23,11 @@ from hf_stitch.activations.windows import pool_windows, single_steps, split_even
 from hf_stitch.errors import ActivationError, ArtifactError
 from hf_stitch.recipe.sequence import RULES, Lengths, facts_of
 from hf_stitch.stitching import lengths
-from hf_stitch.stitching.lengths.base import SampleShape
 from hf_stitch.stitching.lengths.ctc import learn_pieces
 from hf_stitch.stitching.lengths.length_predictor import LengthPredictor
+from hf_stitch.stitching.lengths.length_rule import LengthRule, masked_mean
 from hf_stitch.stitching.lengths.position_plan import MAPPED, MEAN, PADDING, SPECIAL, Plan
-from hf_stitch.stitching.lengths.rule import LengthRule, masked_mean
+from hf_stitch.stitching.lengths.rule import SampleShape
 from hf_stitch.stitching.lengths.slicing import places, slices
 from hf_stitch.stitching.lengths.special_tokens import SpecialTokens
 

@@ -18,7 +18,7 @@ from hf_stitch.recipe.overrides import merge
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.recipe.sequence import Lengths
 from hf_stitch.stitching.lengths.learn import fit_special, make_rule
-from hf_stitch.stitching.lengths.rule import LengthRule
+from hf_stitch.stitching.lengths.length_rule import LengthRule
 from hf_stitch.stitching.lengths.target_texts import TargetTexts
 from hf_stitch.stitching.pairing import Pairing, activation_sets, columns_of, pair_rows
 

@@ -16,7 +16,7 @@ from hf_stitch.recipe.side import SIDES
 from hf_stitch.report import catalogue, units
 from hf_stitch.report.diagnostics import Diagnostics
 from hf_stitch.report.measure import Measure, find
-from hf_stitch.report.plain import part
+from hf_stitch.report.plain_json import part
 from hf_stitch.report.rendering.sections.geometry import spectrum_tables
 from hf_stitch.report.rendering.sections.pairs import few_pairs_labels, few_pairs_tables
 from hf_stitch.report.rendering.sections.written import written_tables

@@ -1,4 +1,4 @@
-"""Renew `model_cards/` and the tables of its README and of the project's from fitted folders.
+"""Renew `model_cards/` and the tables of its README and of the project's from fitted folders, and recipes' methods.
 
 `python -m hf_stitch.report.rendering.committed_cards DIR...`
 
@@ -12,11 +12,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hf_stitch.recipe.keys import methods_table
 from hf_stitch.report.rendering.card import card_for, slim
 from hf_stitch.report.rendering.summary import summary_markdown
 from hf_stitch.report.report import Report
 
-PAGES = ("README.md", "model_cards/README.md")
+PAGES = ("README.md", "model_cards/README.md")  # with tables of results
+METHODS_PAGE = "recipes/README.md"  # with the table of methods
+METHODS = re.compile(r"(?P<head><!-- methods -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 TABLE = re.compile(
     r"(?P<head><!-- table: (?P<name>[\w/]+)(?:, rows: (?P<rows>.+?))? -->\n).*?(?P<end><!-- end -->)", re.DOTALL
 )
@@ -28,6 +31,11 @@ def keep(report: Report, cards: Path) -> None:
     (cards / report.name).parent.mkdir(parents=True, exist_ok=True)
     kept.save(cards / f"{report.name}.json")
     (cards / f"{report.name}.md").write_text(card_for(kept), encoding="utf-8", newline="\n")
+
+
+def with_methods(text: str) -> str:
+    """A text whose marked table of stitching methods is that of their options classes."""
+    return METHODS.sub(lambda found: found["head"] + methods_table() + found["end"], text)
 
 
 def with_tables(text: str, cards: Path) -> str:
@@ -51,8 +59,9 @@ def main(folders: Sequence[str], root: Path = Path()) -> None:
     """Keep the reports of fitted folders, then renew the tables of all pages."""
     for folder in folders:
         keep(Report.load(Path(folder)), root / "model_cards")
-    for page in (root / name for name in PAGES):
-        page.write_text(with_tables(page.read_text(encoding="utf-8"), root / "model_cards"), encoding="utf-8")
+    for page in (root / name for name in (*PAGES, METHODS_PAGE)):
+        text = with_methods(page.read_text(encoding="utf-8"))
+        page.write_text(with_tables(text, root / "model_cards"), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from markupsafe import Markup, escape
 from hf_stitch.recipe.side import SIDES
 from hf_stitch.recipe.stitch import DEFAULT
 from hf_stitch.report import catalogue, units
-from hf_stitch.report.plain import part
-from hf_stitch.report.rendering.discover import found_sections
+from hf_stitch.report.plain_json import part
+from hf_stitch.report.rendering.find_sections import found_sections
 from hf_stitch.report.report import Report
 
 TEMPLATES = Path(__file__).parent / "templates"

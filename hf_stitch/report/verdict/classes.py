@@ -19,12 +19,9 @@ from hf_stitch.report.verdict.evidence import (
     middle,
     penalty,
 )
+from hf_stitch.report.verdict.thresholds import ACCURACY_LOST, KAPPA_FAIR, KAPPA_HIGH, KAPPA_SURE
 from hf_stitch.report.verdict.verdict import Verdict
 
-KAPPA_SURE = 0.6  # "substantial": the interval of a stitch that holds lies above
-KAPPA_HIGH = 0.8  # "almost perfect": its value does too
-KAPPA_FAIR = 0.4  # up to here "slight" or "fair": better than chance, and of no use
-PENALTY = 0.05  # accuracy that a stitch that holds may lose against the target's own
 COST, NO_COST = "costs {} points of the target's own accuracy", "costs nothing of the target's own accuracy"
 AGAINST = {"majority": "commonest answer", "cascade": "cascade"}
 
@@ -77,7 +74,7 @@ def _faults(agreement: Measure, kappa: Measure, get: Lookup) -> list[str]:
     if (common := get("agreement", "majority")) is not None and low(agreement) <= middle(common):
         faults.append("the test is too small to show that it agrees more often than the commonest answer")
     lost = penalty(get, "accuracy", method)
-    return faults + faults_beside(get("agreement_minus_cascade", method), lost, PENALTY, COST)
+    return faults + faults_beside(get("agreement_minus_cascade", method), lost, ACCURACY_LOST, COST)
 
 
 def _remedy(get: Lookup, method: str, asked: Mapping[str, Any]) -> str:

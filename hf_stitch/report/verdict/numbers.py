@@ -12,10 +12,8 @@ from hf_stitch.report.verdict.evidence import (
     middle,
     percent,
 )
+from hf_stitch.report.verdict.thresholds import UNEXPLAINED, UNEXPLAINED_PARTLY
 from hf_stitch.report.verdict.verdict import Verdict
-
-UNEXPLAINED = 0.01  # share of the output's variance that a regression that holds may miss
-UNEXPLAINED_PARTLY = 0.5
 
 
 def judge_numbers(error: Measure, get: Lookup, asked: Mapping[str, Any]) -> Verdict:

@@ -26,11 +26,9 @@ from hf_stitch.report.verdict.evidence import (
     penalty,
     percent,
 )
+from hf_stitch.report.verdict.thresholds import TEXTS_FAIR, TEXTS_HIGH, TEXTS_SURE, WORDS_LOST
 from hf_stitch.report.verdict.verdict import Verdict
 
-HOLDS, SURE = 0.9, 0.8  # of the agreement beyond chance: its value, and the lower end of its interval
-FAIR = 0.5  # below, most of what could be won is missed
-PENALTY = 0.05  # word errors against the reference that a stitch that holds may add to the target's own
 COST = "adds {} word errors in 100 against the reference"
 NO_COST = "adds no word errors against the reference"
 CHANCE = {"majority": "always the commonest text", "other-sample": "those of other samples"}
@@ -54,7 +52,7 @@ def judge_texts(agreement: Measure, get: Lookup, asked: Mapping[str, Any]) -> Ve
         return Verdict("no-better-than-majority", text, _remedy(get, method, asked))
     share, sure = (((end - chance) / (1 - chance)) for end in (middle(agreement), low(agreement)))
     beyond = f"{percent(share)} of what can be won beyond chance"
-    if share < FAIR:
+    if share < TEXTS_FAIR:
         text = f"{_found(agreement, get)}: {beyond}, too little to be of use."
         return Verdict("fails", text, _remedy(get, method, asked))
     faults = _faults(share, sure, get, method)
@@ -83,12 +81,13 @@ def _found(agreement: Measure, get: Lookup) -> str:
 def _faults(share: float, sure: float, get: Lookup, method: str) -> list[str]:
     """Why a stitch that is better than chance does not hold in full."""
     faults = []
-    if share < HOLDS or sure < SURE:
+    if share < TEXTS_HIGH or sure < TEXTS_SURE:
         faults.append(
-            f"it writes otherwise than the target too often (below {HOLDS} or not surely above {SURE} of that)"
+            f"it writes otherwise than the target too often (below {TEXTS_HIGH} or not surely above {TEXTS_SURE} "
+            "of that)"
         )
     lost = penalty(get, "answer_wer", method)
-    return faults + faults_beside(get("token_agreement_minus_cascade", method), lost, PENALTY, COST)
+    return faults + faults_beside(get("token_agreement_minus_cascade", method), lost, WORDS_LOST, COST)
 
 
 def _remedy(get: Lookup, method: str, asked: Mapping[str, Any]) -> str:

@@ -11,8 +11,8 @@ from hf_stitch.activations.frames import Frames
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.activations.windows import single_steps
 from hf_stitch.recipe.sequence import Lengths
-from hf_stitch.stitching.lengths.base import Pairs, Positions, Rule, RuleState, SampleShape, learned_by_all
 from hf_stitch.stitching.lengths.position_plan import MAPPED, MEAN
+from hf_stitch.stitching.lengths.rule import Pairs, Positions, Rule, RuleState, SampleShape, learned_by_all
 from hf_stitch.stitching.lengths.slicing import places, slices
 from hf_stitch.stitching.lengths.target_texts import TargetTexts
 

@@ -23,7 +23,8 @@ from hf_stitch.activations.hooked_model import HookedModel, alphabet_of
 from hf_stitch.activations.windows import split_evenly
 from hf_stitch.errors import ActivationError, RecipeError
 from hf_stitch.recipe.sequence import Lengths
-from hf_stitch.stitching.lengths.base import (
+from hf_stitch.stitching.lengths.position_plan import MAPPED, SPECIAL
+from hf_stitch.stitching.lengths.rule import (
     FRAMES_OF_A_WORD,
     Pairs,
     Positions,
@@ -32,7 +33,6 @@ from hf_stitch.stitching.lengths.base import (
     SampleShape,
     learned_by_all,
 )
-from hf_stitch.stitching.lengths.position_plan import MAPPED, SPECIAL
 from hf_stitch.stitching.lengths.target_texts import TargetTexts
 
 Range = tuple[int, int]

@@ -8,9 +8,9 @@ from torch import Tensor
 from hf_stitch.activations.frames import Frames
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.recipe.recipe import Recipe
-from hf_stitch.stitching.lengths.base import rule_class
 from hf_stitch.stitching.lengths.length_predictor import LengthPredictor
-from hf_stitch.stitching.lengths.rule import LengthRule
+from hf_stitch.stitching.lengths.length_rule import LengthRule
+from hf_stitch.stitching.lengths.rule import rule_class
 from hf_stitch.stitching.lengths.special_tokens import SpecialTokens
 from hf_stitch.stitching.lengths.target_texts import TargetTexts
 

@@ -10,8 +10,8 @@ from hf_stitch.activations.frames import Frames
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.activations.windows import split_evenly
 from hf_stitch.recipe.sequence import Lengths
-from hf_stitch.stitching.lengths.base import Pairs, Positions, Rule, RuleState, SampleShape, learned_by_all
 from hf_stitch.stitching.lengths.position_plan import MAPPED
+from hf_stitch.stitching.lengths.rule import Pairs, Positions, Rule, RuleState, SampleShape, learned_by_all
 from hf_stitch.stitching.lengths.target_texts import TargetTexts
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from hf_stitch.activations.windows import split_evenly
-from hf_stitch.stitching.lengths.base import SampleShape
 from hf_stitch.stitching.lengths.by_timestep import ByTimestep
+from hf_stitch.stitching.lengths.rule import SampleShape
 
 
 class Resample(ByTimestep):

@@ -1,181 +1,176 @@
-"""The length rule: which target positions there are, and which source timesteps each is made of.
+"""What a length rule is, what it is told of a sample, and what it answers, in the fit and at run time.
 
-The same rule works in the fit (`pairs`) and in the stitched model (`plan`). The target's real input is never needed at
-run time: `target_length` says where its length comes from.
+A rule is one file of this folder, by the name that recipes give it: a `RuleState` with what it learns, a `Rule`, and
+`RULE`, by which it is found. What a recipe must know of it stands in `hf_stitch/recipe/sequence.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from hf_stitch.activations.windows import pool_windows
-from hf_stitch.errors import ActivationError
-from hf_stitch.recipe.sequence import RULES
-from hf_stitch.stitching.lengths.base import Pairs, RuleState, SampleShape, rule_class
-from hf_stitch.stitching.lengths.length_predictor import LengthPredictor
-from hf_stitch.stitching.lengths.position_plan import MAPPED, MEAN, SPECIAL, Plan, batch_plan
-from hf_stitch.stitching.lengths.special_tokens import SpecialTokens
+from hf_stitch.activations.frames import Frames
+from hf_stitch.activations.hooked_model import HookedModel
+from hf_stitch.errors import ArtifactError, nearest
+from hf_stitch.recipe.sequence import RULES, Lengths
+from hf_stitch.stitching.lengths.target_texts import TargetTexts
 
-FIRST_FORM = frozenset(
-    "slice slicing parts stride ratio constant before after alphabet unit blanks pieces tokens_per_character".split()  # noqa: SIM905 - easier to read
-)
-"""Fields of single rules in the specs of the first saved form, which held those of all rules, whatever the rule."""
+FRAMES_OF_A_WORD = 16
+"""Timesteps of a word where multiply-adds are counted: about a third of a second at 50 timesteps a second."""
 
 
-class LengthRule(nn.Module):
-    """A length rule with what it learned; its tensors are those of the special tokens and of the predicted length."""
+@dataclass(frozen=True)
+class SampleShape:
+    """What the rule needs to know of one sample.
 
-    def __init__(self, state: RuleState) -> None:
-        super().__init__()
+    Attributes:
+        source_length, target_length: timesteps; at run time the target length that is wanted, 0 where the rule finds
+            it itself.
+        path: (t,) greedy CTC classes, for rules that need a CTC head.
+        spans: (t', 2) source ranges of the target's tokens, for rules that need them; (-1, id) marks a special token.
+        words: true words, in the fit; `word_tokens` the target positions of each, `word_cuts` which characters of the
+            word [start, end) each of those holds, `blanks` the position of the blank after each.
+    """
+
+    source_length: int
+    target_length: int
+    path: np.ndarray | None = None
+    spans: np.ndarray | None = None
+    words: Sequence[str] = ()
+    word_tokens: Sequence[Sequence[int]] = ()
+    word_cuts: Sequence[Sequence[tuple[int, int]]] = ()
+    blanks: Sequence[int | None] = ()
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Rows of one sample that correspond: source windows (r, K, 2), target windows (r, S, 2), positions (r,)."""
+
+    source: np.ndarray
+    target: np.ndarray
+    position: np.ndarray
+    dropped: int = 0
+
+
+class Positions(NamedTuple):
+    """Target positions of one sample at run time: windows (r, K, 2), kind (t',), row (t',); see `Plan`."""
+
+    windows: np.ndarray
+    kind: np.ndarray
+    row: np.ndarray
+
+
+@dataclass
+class RuleState:
+    """What is saved of a rule in the model's config, beside its tensors; each rule adds what it learns itself.
+
+    Attributes:
+        length: the rule's name; target_length: where the target's length comes from.
+        padding_side: the target's.
+        special, predictor: specs of the tensors that `LengthRule` holds.
+    """
+
+    length: str
+    target_length: str
+    padding_side: str = "right"
+    special: dict | None = None
+    predictor: dict | None = None
+
+
+class Rule:
+    """One length rule: which target positions there are, and which source timesteps each is made of.
+
+    Attributes:
+        State: what it learns.
+        shifted: windows count from a sample's first real timestep, not from the first of its padded batch.
+        padded: its positions include the padding of the batch, since what it is given does.
+        special_tokens: the target's special tokens have positions, which no timestep corresponds to.
+    """
+
+    State: ClassVar[type[RuleState]] = RuleState
+    shifted: ClassVar[bool] = True
+    padded: ClassVar[bool] = False
+    special_tokens: ClassVar[bool] = False
+
+    def __init__(self, state: Any) -> None:
         self.state = state
-        self.rule = rule_class(state.length).of(state)
-        self.facts = RULES[state.length]
-        self.special = SpecialTokens(state.special) if state.special else None
-        self.predictor = LengthPredictor(state.predictor) if state.predictor else None
 
     @classmethod
-    def from_spec(cls, spec: dict[str, Any]) -> LengthRule:
-        """The empty rule of a spec, which may be of the first saved form.
+    def of(cls, state: Any) -> Rule:
+        """The rule of a state."""
+        return cls(state)
+
+    @classmethod
+    def learn(
+        cls, asked: Lengths, source: HookedModel, target: HookedModel, frames: Frames, texts: TargetTexts | None
+    ) -> RuleState:
+        """What the rule learns from the fit samples; `learned_by_all` is the common part.
 
         Raises:
-            ArtifactError: a rule that is not known here.
+            RecipeError: the rule does not suit these models.
         """
-        made = rule_class(spec["length"]).State
-        own = {one.name for one in fields(made)}
-        return cls(made(**{key: value for key, value in spec.items() if key in own or key not in FIRST_FORM}))
-
-    def spec(self) -> dict[str, Any]:
-        """JSON-able description from which `from_spec` builds the empty rule."""
-        return dict(vars(self.state))
-
-    def with_special(self, special: SpecialTokens | None) -> LengthRule:
-        """The same rule with fitted special tokens."""
-        return self._with(special, self.predictor)
-
-    def with_predictor(self, predictor: LengthPredictor | None) -> LengthRule:
-        """The same rule with a fitted predictor of lengths."""
-        return self._with(self.special, predictor)
-
-    def _with(self, special: SpecialTokens | None, predictor: LengthPredictor | None) -> LengthRule:
-        rule = LengthRule(
-            replace(
-                self.state,
-                special=special.spec if special else None,
-                predictor=predictor.spec if predictor else None,
-            )
-        )
-        rule.special, rule.predictor = special, predictor
-        return rule
+        raise NotImplementedError
 
     @property
     def join(self) -> int:
-        """Windows joined into one row: a row has `join` times the source's features."""
-        return self.rule.join
+        """Windows joined into one row, which has `join` times the source's features."""
+        raise NotImplementedError
 
     @property
     def steps(self) -> int:
-        """Timesteps of the target in one row: what a layer maps to has `steps` times the target's features."""
-        return self.rule.steps
+        """Timesteps of the target that one mapped row is taken apart into."""
+        return 1
 
     @property
     def needs_times(self) -> bool:
-        """Whether the model takes the words of a sound with their times beside it."""
-        return self.rule.needs_times
+        """Whether it is told, at run time too, when the words of a sound are said."""
+        return False
+
+    @property
+    def rate(self) -> float | None:
+        """Target positions a source timestep, where they follow the source evenly."""
+        return None
+
+    def target_lengths(self, lengths: Sequence[int]) -> list[int]:
+        """Wanted target lengths of sources so long, by what was learned; 0 where positions are found otherwise."""
+        return [0] * len(lengths)
 
     def pairs(self, sample: SampleShape) -> Pairs:
         """Corresponding rows of one sample, for the fit."""
-        return self.rule.pairs(sample)
+        raise NotImplementedError
 
-    def plan(
-        self,
-        mask: Tensor,
-        path: Tensor | None = None,
-        spans: Tensor | None = None,
-        target_lengths: Tensor | Sequence[int] | None = None,
-        frames: Tensor | None = None,
-    ) -> Plan:
-        """Positions of the target for a batch.
+    def positions(self, sample: SampleShape) -> Positions:
+        """Target positions of one sample, at run time."""
+        raise NotImplementedError
+
+    def typical(self, count: int, path: Tensor | None, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+        """A path (1, t) and spans (1, t', 2) as real inputs of `count` timesteps have them, for counting operations.
 
         Args:
-            mask: (b, t) bool, true timesteps of the source.
-            path: (b, t) int64 greedy CTC classes, for rules that need a CTC head.
-            spans: (b, t', 2) int64 from the processor, for rules that need spans.
-            target_lengths: (b,) true lengths, for `target_length: oracle` only.
-            frames: (b, t, m) source activations, for `target_length: predicted`.
-
-        Raises:
-            ActivationError: an input that the rule needs is missing.
+            path: that of a random input, which spells nothing.
         """
-        # Padding on the left shifts a sample's timesteps; windows count from the first row of the padded batch.
-        offset = mask.int().argmax(1).tolist()
-        lengths = mask.sum(1).tolist()
-        wanted = self._wanted(lengths, target_lengths, frames, mask)
-        samples = []
-        for i, (start, length) in enumerate(zip(offset, lengths)):
-            sample = SampleShape(length, wanted[i])
-            if self.facts.needs_target_spans and spans is not None:
-                sample = replace(sample, spans=spans[i].cpu().numpy())
-            if self.facts.needs_ctc_head and path is not None:
-                sample = replace(sample, path=path[i, start : start + length].cpu().numpy())
-            found = self.rule.positions(sample)
-            samples.append(found._replace(windows=found.windows + start) if self.rule.shifted else found)
-        plan = batch_plan(samples, "right" if self.rule.padded else self.state.padding_side)
-        return Plan(plan.windows.to(mask.device), plan.kind.to(mask.device), plan.row.to(mask.device))
-
-    def _wanted(self, lengths: list[int], given: Any, frames: Tensor | None, mask: Tensor) -> list[int]:
-        """Wanted target lengths of a batch."""
-        source = self.state.target_length
-        if source == "oracle":
-            if given is None:
-                raise ActivationError("target_length: oracle needs `target_lengths`; use ratio where nobody knows them")
-            return [int(length) for length in given]
-        if source == "predicted":
-            if self.predictor is None or frames is None:
-                missing = "a fitted predictor" if self.predictor is None else "the source's `frames`"
-                raise ActivationError(f"target_length: predicted needs {missing}; got none")
-            return self.predictor(torch.tensor(lengths), masked_mean(frames, mask))
-        return self.rule.target_lengths(lengths)
-
-    def rows(self, frames: Tensor, plan: Plan) -> Tensor:
-        """Source rows of a plan: (b, r, join * m)."""
-        return pool_windows(frames, plan.windows)
-
-    def assemble(self, mapped: Tensor, frames: Tensor, mask: Tensor, plan: Plan) -> Tensor:
-        """Put mapped rows, mean padding and special tokens at their target positions.
-
-        Args:
-            mapped: (b, r, steps * width) what the layer made of `rows`.
-            frames: (b, t, m) source activations; mask: (b, t) their real timesteps.
-
-        Returns:
-            (b, t', width); padding is zero.
-        """
-        b, r, joined = mapped.shape
-        mapped = mapped.reshape(b, r * self.steps, joined // self.steps)
-        index = torch.where(plan.kind == MAPPED, plan.row, 0)
-        if mapped.shape[1] == 0:
-            out = mapped.new_zeros(*plan.kind.shape, mapped.shape[2])
-        else:
-            out = mapped.gather(1, index.unsqueeze(-1).expand(-1, -1, mapped.shape[2]))
-        is_mapped = (plan.kind == MAPPED).unsqueeze(-1)
-        out = torch.where(is_mapped, out, 0)
-        mean = out.sum(1, keepdim=True) / is_mapped.sum(1, keepdim=True).clamp(min=1)
-        out = torch.where((plan.kind == MEAN).unsqueeze(-1), mean, out)
-        where = plan.kind == SPECIAL
-        if self.special is None or not bool(where.any()):
-            return out
-        pooled = masked_mean(frames, mask)
-        values = self.special(plan.row[where], pooled[where.nonzero()[:, 0]])
-        return out.masked_scatter(where.unsqueeze(-1), values.to(out.dtype))
+        return path, None
 
 
-def masked_mean(frames: Tensor, mask: Tensor) -> Tensor:
-    """(b, m) mean over the real timesteps of (b, t, m)."""
-    weight = mask.unsqueeze(-1)
-    # where, not a product: padded timesteps may hold NaN
-    return torch.where(weight, frames, 0).sum(1) / weight.sum(1).clamp(min=1)
+def learned_by_all(asked: Lengths, target: HookedModel) -> dict[str, Any]:
+    """The fields of `RuleState` that every rule learns alike."""
+    side = getattr(target.tokenizer, "padding_side", "right")
+    return {"length": asked.length, "target_length": asked.default_length(), "padding_side": side}
+
+
+def rule_class(name: str) -> type[Rule]:
+    """The rule of a name.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    if name not in RULES:  # the name may come from a saved config: nothing else is imported
+        raise ArtifactError(f"unknown length rule {name!r}; {nearest(name, list(RULES))}; update hf_stitch")
+    found: type[Rule] = import_module(f"hf_stitch.stitching.lengths.{name}").RULE
+    return found

@@ -17,7 +17,8 @@ from hf_stitch.activations.windows import split_evenly
 from hf_stitch.errors import ActivationError, RecipeError
 from hf_stitch.hooks.capture import capture
 from hf_stitch.recipe.sequence import Lengths
-from hf_stitch.stitching.lengths.base import (
+from hf_stitch.stitching.lengths.position_plan import MAPPED, MEAN, PADDING, SPECIAL
+from hf_stitch.stitching.lengths.rule import (
     FRAMES_OF_A_WORD,
     Pairs,
     Positions,
@@ -26,7 +27,6 @@ from hf_stitch.stitching.lengths.base import (
     SampleShape,
     learned_by_all,
 )
-from hf_stitch.stitching.lengths.position_plan import MAPPED, MEAN, PADDING, SPECIAL
 from hf_stitch.stitching.lengths.target_texts import TargetTexts
 
 

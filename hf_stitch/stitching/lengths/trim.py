@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from hf_stitch.activations.windows import single_steps
-from hf_stitch.stitching.lengths.base import SampleShape
 from hf_stitch.stitching.lengths.by_timestep import ByTimestep
+from hf_stitch.stitching.lengths.rule import SampleShape
 
 
 class Trim(ByTimestep):

@@ -1,1 +1,1 @@
-"""The sections of the page, a file each; `hf_stitch.report.rendering.discover` says what one holds."""
+"""The sections of the page, a file each; `hf_stitch.report.rendering.find_sections` says what one holds."""

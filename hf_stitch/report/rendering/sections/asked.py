@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from hf_stitch.report.plain import part
-from hf_stitch.report.rendering.discover import shown_diagnostics
+from hf_stitch.report.plain_json import part
+from hf_stitch.report.rendering.find_sections import shown_diagnostics
 from hf_stitch.report.rendering.section import Section, flat
 from hf_stitch.report.report import Report
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hf_stitch.recipe.side import SIDES
-from hf_stitch.report.plain import part
+from hf_stitch.report.plain_json import part
 from hf_stitch.report.rendering import plots
 from hf_stitch.report.rendering.section import Figure, Section, fact, figure
 from hf_stitch.report.report import Report

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hf_stitch.recipe.side import SIDES
-from hf_stitch.report.plain import part
+from hf_stitch.report.plain_json import part
 from hf_stitch.report.rendering.section import Section, Table, drawn, fact
 from hf_stitch.report.report import Report
 

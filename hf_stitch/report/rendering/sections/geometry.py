@@ -12,7 +12,7 @@ import numpy as np
 from hf_stitch.errors import RecipeError
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.recipe.side import SIDES
-from hf_stitch.report.plain import part
+from hf_stitch.report.plain_json import part
 from hf_stitch.report.rendering import plots
 from hf_stitch.report.rendering.section import Figure, Section, Table, drawn, figure
 from hf_stitch.report.report import Report

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hf_stitch.report.measure import number
-from hf_stitch.report.plain import part
+from hf_stitch.report.plain_json import part
 from hf_stitch.report.rendering import plots_trust
 from hf_stitch.report.rendering.section import Figure, Section, Table, drawn, figure
 from hf_stitch.report.report import Report

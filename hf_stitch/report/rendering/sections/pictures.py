@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from hf_stitch.report.plain import part
+from hf_stitch.report.plain_json import part
 from hf_stitch.report.rendering.section import Section
 from hf_stitch.report.report import Report
 

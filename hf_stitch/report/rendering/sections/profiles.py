@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hf_stitch.report.measure import Measure
-from hf_stitch.report.plain import part
+from hf_stitch.report.plain_json import part
 from hf_stitch.report.rendering import bars
 from hf_stitch.report.rendering.section import Section
 from hf_stitch.report.report import Report

@@ -7,7 +7,7 @@ from typing import Any
 
 from hf_stitch.report import catalogue
 from hf_stitch.report.measure import find
-from hf_stitch.report.plain import part
+from hf_stitch.report.plain_json import part
 from hf_stitch.report.rendering import plots_trust
 from hf_stitch.report.rendering.section import Figure, Section, Table, drawn, figure, flat
 from hf_stitch.report.report import Report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hf_stitch.report.plain import part
+from hf_stitch.report.plain_json import part
 from hf_stitch.report.rendering.section import Section, Table, drawn
 from hf_stitch.report.report import Report
 
