@@ -258,4 +258,4 @@ def test_names_of_engines(missing: None) -> None:
     with pytest.raises(FitError, match="did you mean 'datafold'"):
         engine("datafld")
     with pytest.raises(RecipeError, match="engine"):
-        Recipe.parse({"source": {}, "target": {}, "data": {}, "stitch": {"engine": "numpy"}})
+        Recipe.load("parabola", ["stitch.engine=numpy"])
