@@ -40,7 +40,7 @@ __all__ = ["Recipe", "Report", "StitchedConfig", "StitchedModel", "evaluate", "f
 
 def register() -> None:
     """Make transformers' Auto classes and pipelines know stitched models, the zoo's networks, and Speech2Text2."""
-    from hf_stitch.loading.speech_to_text_2 import register as register_decoder
+    from hf_stitch.loading.speech_to_text_2.registration import register as register_decoder
     from hf_stitch.models.auto.registration import register as register_stitched
     from hf_stitch.zoo.networks.registry import register as register_networks
 

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hf_stitch.errors import StitchError
 from hf_stitch.runtime.files import disk_is_full
@@ -21,9 +22,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; `argv` are its words, those of the process when absent. Returns the status."""
     from hf_stitch.cli.app import command
 
-    words = sys.argv[1:] if argv is None else list(argv)
+    return status_of(command(), sys.argv[1:] if argv is None else list(argv))
+
+
+def status_of(command: Any, words: Sequence[str]) -> int:
+    """Run these words by a click command; returns the status, and says on stderr what went wrong."""
     try:
-        status = command().main(args=words, prog_name="hf-stitch", standalone_mode=False)
+        status = command.main(args=list(words), prog_name="hf-stitch", standalone_mode=False)
     except KeyboardInterrupt:
         status = INTERRUPTED
     except SystemExit as ending:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hf_stitch.runtime.progress import Advance, Progress
@@ -18,24 +18,27 @@ def progress() -> Progress:
 
 
 class Lines:
-    """Plain lines: when a stage begins, every `EVERY` seconds, and when it ends."""
+    """Plain lines: when a stage begins, every `EVERY` seconds of the `clock`, and when it ends."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
 
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
-        start = last = time.monotonic()
+        start = last = self.clock()
         done = 0
 
         def advance(units: int) -> None:
             nonlocal done, last
             done += units
-            now = time.monotonic()
+            now = self.clock()
             if now - last >= EVERY:
                 last = now
                 self.note(f"{name}: {_state(done, total, now - start)}")
 
         self.note(f"{name}: begins" if total is None else f"{name}: {total} to do")
         yield advance
-        self.note(f"{name}: done in {time.monotonic() - start:.1f} s")
+        self.note(f"{name}: done in {self.clock() - start:.1f} s")
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)

@@ -41,12 +41,12 @@ def register_ours(plain: dict) -> None:
     """Make AutoConfig know those model types in a plain configuration (parts included) that only we have."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    from hf_stitch.loading import speech_to_text_2
+    from hf_stitch.loading.speech_to_text_2 import registration
 
     unknown = {kind for kind in _model_types(plain) if kind not in CONFIG_MAPPING}
-    if speech_to_text_2.MODEL_TYPE in unknown:
-        speech_to_text_2.register()
-    if unknown - {speech_to_text_2.MODEL_TYPE}:
+    if registration.MODEL_TYPE in unknown:
+        registration.register()
+    if unknown - {registration.MODEL_TYPE}:
         from hf_stitch.zoo.networks.registry import register
 
         register()

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from forward_passes import forward_passes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pico_recipes import listening, observations, reading, saved
 from torch import nn
 
-from hf_stitch.activations import collection
 from hf_stitch.activations.collection import buckets_of
 from hf_stitch.activations.frames import Frames
 from hf_stitch.activations.observations import Observations
@@ -115,20 +118,22 @@ def test_parts_do_not_depend_on_the_processes(text: dict, monkeypatch: pytest.Mo
     opened = observations(text)
     parts = []
     for index in range(3):
-        object.__setattr__(opened.runtime, "accelerator", Shares(index, 3))
-        with monkeypatch.context() as patch:
-            patch.setattr(collection, "_read", lambda *args: None)  # the others' parts are not there yet
-            opened.collect()
+        accelerator: Any = Shares(index, 3)
+        shared = dataclasses.replace(opened, runtime=dataclasses.replace(opened.runtime, accelerator=accelerator))
+        with nullcontext() if index == 2 else pytest.raises(FileNotFoundError):  # the others' parts are not there yet
+            shared.collect()
         parts.append({path.name for path in (tmp_path / "shared" / whole.key).iterdir()})
     assert len(parts[0]) < len(parts[1]) < len(parts[2]) == len(whole.buckets)
     same(frames(opened), whole)
 
 
-def test_a_second_run_computes_nothing(text: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_run_computes_nothing(text: dict) -> None:
     whole = frames(observations(text))
     assert [entry.name for entry in entries()] == [whole.key]
-    monkeypatch.setattr(collection, "_part", lambda *args: pytest.fail("collected again"))
-    same(frames(observations(text)), whole)
+    again = observations(text)
+    runs = forward_passes(again.source.model), forward_passes(again.target.model)
+    same(frames(again), whole)
+    assert runs == ([], [])
 
 
 @pytest.mark.parametrize("change", ["model", "hook", "samples", "columns"])
@@ -160,34 +165,30 @@ def test_changed_data_under_the_same_name_is_collected_anew(text: dict, tmp_path
     assert first.target.lengths[0] != second.target.lengths[0]
 
 
-def test_an_interrupted_run_resumes_where_parts_are_missing(text: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_resumes_where_parts_are_missing(text: dict) -> None:
     whole = frames(observations(text))
     parts = sorted((cache_folder() / whole.key).iterdir())
     assert len(parts) >= 3
     kept = parts[1].stat().st_mtime_ns
     parts[0].unlink()
     parts[2].write_bytes(parts[2].read_bytes()[:-5])
-    made = []
-    once = collection._part
-    monkeypatch.setattr(collection, "_part", lambda *args: made.append(args[3]) or once(*args))
-    same(frames(observations(text)), whole)
-    assert made == [whole.buckets[0], whole.buckets[2]]
+    again = observations(text)
+    runs, samples = forward_passes(again.source.model), again.samples["fit"]
+    same(frames(again), whole)
+    missing = [again.source.preparer.batch(samples.batch(whole.buckets[i], 0))["input_ids"] for i in (0, 2)]
+    assert [run["input_ids"].tolist() for run in runs] == [ids.tolist() for ids in missing]
     assert parts[1].stat().st_mtime_ns == kept
 
 
 KILLED = """
 import os, sys, time
-from hf_stitch.activations import collection
-once = collection._part
-def slow(*args):
-    time.sleep(0.3)
-    return once(*args)
-collection._part = slow
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.timings import Timings
 from hf_stitch.activations.observations import Observations
-Observations.open(Recipe.load(sys.argv[1]), Runtime.start("cpu"), Timings(), ("fit",)).collect()
+opened = Observations.open(Recipe.load(sys.argv[1]), Runtime.start("cpu"), Timings(), ("fit",))
+opened.source.model.register_forward_pre_hook(lambda *args: time.sleep(0.3))
+opened.collect()
 """
 
 
@@ -263,11 +264,10 @@ def test_a_full_disk_keeps_what_was_collected(text: dict, monkeypatch: pytest.Mo
         patch.setattr(part_store, "save_file", full)
         with pytest.raises(ActivationError, match="no space left"):
             frames(observations(text))
-    made = []
-    part = collection._part
-    monkeypatch.setattr(collection, "_part", lambda *args: made.append(1) or part(*args))
-    found = frames(observations(text))
-    assert len(made) == len(found.buckets) - 2
+    again = observations(text)
+    runs = forward_passes(again.source.model)
+    found = frames(again)
+    assert len(runs) == len(found.buckets) - 2
 
 
 def test_silent_samples_are_refused_by_name(speech: dict, tmp_path: Path, spoken: Path) -> None:

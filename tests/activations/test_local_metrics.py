@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from forward_passes import forward_passes
 from local_metrics import metric_of, vectors
 from pico_recipes import correspondence, listening, observations, reading
+from safetensors.torch import load_file
 from torch import Tensor
 
 from hf_stitch.activations import collection, local_metrics
 from hf_stitch.activations.local_metrics import collect_metric
-from hf_stitch.activations.neighborhoods import perturbations
+from hf_stitch.activations.neighborhoods import Neighborhood, perturbations
 from hf_stitch.geometry.local_metrics.covariance_sketch import CovarianceSketch
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.recipe.overrides import merge
@@ -53,7 +55,7 @@ def speech(pico_listener: Path, pico_xlnet: Path, spoken: Path) -> dict:
     return listening(pico_listener, pico_xlnet, spoken, **few)
 
 
-def test_one_metric_for_each_paired_row_in_their_order(speech: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_metric_for_each_paired_row_in_their_order(speech: dict) -> None:
     rows_of_all = correspondence(speech)
     opened, pairing, recipe = rows_of_all.observations, rows_of_all.fitted, rows_of_all.recipe
     whole, facts = rows_of_all.metric("source")
@@ -67,13 +69,14 @@ def test_one_metric_for_each_paired_row_in_their_order(speech: dict, monkeypatch
     lone = next(i for i, pairs in enumerate(pairing.pairs) if len(pairs.position) > 1)
     rows = (pairing.keys[:, 0] == lone).nonzero()[:, 0]
     inputs = opened.source.preparer.batch([opened.samples["fit"].source(lone)])
-    windows = [pairing.pairs[lone].source]
-    around = local_metrics._neighborhood(recipe, opened.source)
-    key, end = [opened.samples["fit"].keys[lone]], opened.source
-    deviations = perturbations(end.model, end.selected, inputs, key, around, 64)
-    alone = local_metrics._sketch(end, inputs, windows, deviations, recipe)
-    asked = recipe.neighborhoods
-    alike(whole.take(rows), LocalMetric.from_spectrum(*alone, asked.eta, asked.rank, around.width))
+    key, end, asked = [opened.samples["fit"].keys[lone]], opened.source, recipe.neighborhoods
+    around = Neighborhood("gaussian", asked.size, asked.delta / 4, recipe.seed)
+    sketch = CovarianceSketch(len(rows), whole.features, asked.max_rank)
+    for moved in perturbations(end.model, end.selected, inputs, key, around, 64):
+        means = [[moved[0, :, start:end].mean(1) for start, end in row] for row in pairing.pairs[lone].source.tolist()]
+        sketch.add(torch.stack([torch.cat(row, 1) for row in means]))
+    alone = LocalMetric.from_spectrum(*sketch.spectrum(), asked.eta, asked.rank, around.width)
+    alike(whole.take(rows), alone)
 
 
 @pytest.mark.parametrize("role", ["source", "target"])
@@ -128,22 +131,18 @@ def test_vectors_have_exact_metrics(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [3, 40])
-def test_memory_does_not_grow_with_the_number_of_neighbours(
-    text: dict, size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held, blocks = [], []
-    add = CovarianceSketch.add
-
-    def watched(self: CovarianceSketch, deviations: Tensor) -> None:
-        add(self, deviations)
-        held.append(sum(part.shape[1] for part in self._parts))
-        blocks.append(deviations.shape[0] * deviations.shape[1])
-
-    monkeypatch.setattr(CovarianceSketch, "add", watched)
-    metric_of(merge(text, {"neighborhoods": {"size": size, "max_rank": 3}}))
-    assert max(held) <= 2 * 3
+def test_memory_does_not_grow_with_the_number_of_neighbours(text: dict, size: int) -> None:
+    """What a sketch holds of them is bounded too: `test_sketch_stays_small_and_near`."""
+    opened = correspondence(merge(text, {"neighborhoods": {"size": size, "max_rank": 3}}))
+    end, samples = opened.observations.source, len(opened.observations.samples["fit"])
+    runs = forward_passes(end.model.get_submodule(end.side.hook))
+    opened.metric("source")
+    together = [len(run["0"]) for run in runs if len(run["0"]) >= samples]  # not the few rows that probe the model
+    assert sum(together) == samples * (1 + size), "the samples themselves and all their neighbours"
     # as many samples run together as are fed to one batch, however many neighbours there are
-    assert max(blocks) <= 8 * local_metrics.SAMPLES_AT_ONCE["other"]  # no sample has more than 8 tokens
+    assert max(together) <= local_metrics.SAMPLES_AT_ONCE["other"]
+    for path in cache_folder().glob("*/metric-*"):
+        assert load_file(path)["directions"].shape[1] <= 3
 
 
 def test_selected_features_have_metrics_of_their_own(text: dict) -> None:
@@ -152,18 +151,20 @@ def test_selected_features_have_metrics_of_their_own(text: dict) -> None:
     assert (whole.features, some.features) == (16, 4)
 
 
-def test_a_second_variant_asks_for_nothing_new(text: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_variant_asks_for_nothing_new(text: dict) -> None:
     opened = correspondence(text)
     first, _ = opened.metric("source")
     another = Correspondence(
         opened.observations, Recipe.parse(merge(text, {"stitch": {"method": "rbf"}})), opened.shared
     )
     assert another.metric("source")[0] is first
-    monkeypatch.setattr(local_metrics, "_sketch", lambda *args: pytest.fail("neighbours were run again"))
-    again, _ = metric_of(text)
-    assert torch.equal(again.factors, first.factors)
-    other = merge(text, {"neighborhoods": {"eta": 0.1}})
-    assert metric_of(other)[0].sign == -1  # another inverse of the same covariances
+    same, other = correspondence(text), correspondence(merge(text, {"neighborhoods": {"eta": 0.1}}))
+    runs = [forward_passes(rows.observations.source.model) for rows in (same, other)]
+    assert torch.equal(same.metric("source")[0].factors, first.factors)
+    assert other.metric("source")[0].sign == -1  # another inverse of the same covariances
+    samples = len(opened.observations.samples["fit"])
+    for seen in runs:  # what is made up to probe the model has fewer rows
+        assert all(len(run["input_ids"]) < samples for run in seen), "no sample and no neighbour was run again"
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"neighborhoods": {"delta": 0.1}}, {"sequence": {"per_sample": 2}}])

@@ -10,18 +10,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
+import typer
+from pico_recipes import listening, saved
 from pico_texts import SENTENCES
 
 from hf_stitch.cli import evaluate, predict, progress_bars
 from hf_stitch.cli.inspect import folded
-from hf_stitch.cli.main import main
-from hf_stitch.errors import DataError
+from hf_stitch.cli.main import main, status_of
 from hf_stitch.recipe.digest import digest
 from hf_stitch.recipe.shipped import shipped
 from hf_stitch.runtime import cache
 
+NUMBERS = ["parabola", "data.fit.samples=64", "compare=[]", "neighborhoods.kind=none", "stitch={method: affine}"]
 VERBS = ["fit", "evaluate", "predict", "inspect"]
 GROUPS = {"recipes": ["ls", "show", "copy", "check"], "zoo": ["ls", "build"], "cache": ["ls", "clear"]}
 HEAVY = ("datasets", "evaluate", "matplotlib", "numpy", "pydantic", "scipy", "torch", "transformers", "yaml")
@@ -141,7 +144,7 @@ def test_what_the_user_can_mend_is_status_2_in_one_line(
 
 
 def raising(error: BaseException):
-    def fail(*args: object, **more: object) -> None:
+    def fail() -> None:
         raise error
 
     return fail
@@ -161,12 +164,11 @@ ENDS = {
 
 @pytest.mark.parametrize(("error", "status", "message"), ENDS.values(), ids=ENDS.keys())
 def test_each_way_to_end_has_its_status(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: BaseException, status: int, message: str
+    capfd: pytest.CaptureFixture[str], error: BaseException, status: int, message: str
 ) -> None:
-    monkeypatch.setattr("hf_stitch.recipe.recipe.Recipe.load", raising(error))
-    if isinstance(error, BrokenPipeError):
-        monkeypatch.setattr("hf_stitch.cli.main.os.dup2", lambda *ends: None)
-    assert main(["recipes", "check", "parabola"]) == status
+    app = typer.Typer()
+    app.command()(raising(error))
+    assert status_of(typer.main.get_command(app), []) == status
     err = capfd.readouterr().err
     assert re.search(message, err)
     assert ("Traceback" in err) == (status == 1)
@@ -226,13 +228,12 @@ def test_the_zoo_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "zoo:parabola-a-0" in out
 
 
-def test_zoo_build_is_called_with_plain_names(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    called = []
-    monkeypatch.setattr("hf_stitch.zoo.build.build", lambda *given: called.append(given))
-    assert run(capsys, "zoo", "build", "zoo:parabola", "--out", tmp_path)[0] == 0
-    assert called[0][:2] == (tmp_path, ["parabola"])
+def test_zoo_build_makes_what_is_named_and_nothing_else(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, _, told = run(capsys, "zoo", "build", "zoo:parabola", "--out", tmp_path)
+    assert status == 0
+    assert "parabola: done" in told
+    made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert made == {"data/parabola/fit.parquet", "data/parabola/test.parquet"}
 
 
 def test_inspect_shows_hook_points(capsys: pytest.CaptureFixture[str], pico_roberta: Path) -> None:
@@ -272,20 +273,15 @@ def test_fit_tells_verdict_measures_and_files(capsys: pytest.CaptureFixture[str]
 
 
 def test_fit_writes_below_stitched_by_default(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recipe: Path, stitched: Path
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recipe: Path
 ) -> None:
     from hf_stitch.report.report import Report
 
-    called = []
-
-    def fit(asked: object, out: Path, **more: object) -> tuple[None, Report]:
-        called.append((out, more["device"], more["dtype"]))
-        return None, Report.load(stitched / "report.json")
-
-    monkeypatch.setattr("hf_stitch.experiments.fit.fit", fit)
     monkeypatch.chdir(tmp_path)
-    assert run(capsys, "fit", recipe, "seed=1", "--device", "cpu", "--dtype", "float32", "name=a/b c")[0] == 0
-    assert called == [(Path("stitched/a-b-c"), "cpu", "float32")]
+    assert run(capsys, "fit", recipe, "seed=1", "--device", "cpu", "--dtype", "bfloat16", "name=a/b c")[0] == 0
+    report = Report.load(tmp_path / "stitched" / "a-b-c")
+    assert (report.recipe["name"], report.recipe["seed"]) == ("a/b c", 1)
+    assert (report.environment["device"], report.environment["dtype"]) == ("cpu", "bfloat16")
 
 
 def test_fit_refuses_a_folder_with_something_else(
@@ -400,55 +396,60 @@ def test_other_data_take_no_split_from_the_old() -> None:
     assert evaluate.asked(["dataset=a.csv"]) == {"dataset": "a.csv", "split": None, "samples": None, "revision": None}
 
 
-class FakePredictor:
-    modality = "audio"
-    notes = ("a.wav: resampled",)
-
-    def __init__(self, folder: Path, device: str | None = None, abstain: float | None = None) -> None:
-        self.folder = folder
-
-    def __call__(self, inputs, on_error=None):
-        for given in inputs:
-            yield {"input": "stdin" if isinstance(given, bytes) else str(given), "values": [float(len(str(given)))]}
+@pytest.fixture(scope="session")
+def listens(tmp_path_factory: pytest.TempPathFactory, pico_listener: Path, pico_xlnet: Path, spoken: Path) -> Path:
+    """A stitched model that takes sound."""
+    folder = tmp_path_factory.mktemp("listens")
+    content = listening(pico_listener, pico_xlnet, spoken, neighborhoods={"kind": "none"}, data={"test": None})
+    recipe = saved(content, folder)
+    assert main(["fit", str(recipe), "--out", str(folder / "out"), "--device", "cpu"]) == 0
+    return folder / "out"
 
 
 def test_predict_reads_sound_from_stdin_as_bytes(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, listens: Path, spoken: Path
 ) -> None:
-    monkeypatch.setattr("hf_stitch.models.predictor.Predictor", FakePredictor)
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"RIFF")))
-    status, out, told = run(capsys, "predict", tmp_path, "a.wav", "-")
-    assert status == 0
-    assert told == "note: a.wav: resampled\n"
-    assert [json.loads(line)["input"] for line in out.splitlines()] == ["a.wav", "stdin"]
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    assert run(capsys, "predict", tmp_path, "a.wav")[1].split() == ["input", "0", "a.wav", "5.0000"]
+    sound, rate = soundfile.read(spoken / "fit-0.wav")
+    soundfile.write(tmp_path / "a.wav", np.stack([sound, sound], 1), rate)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO((spoken / "fit-0.wav").read_bytes())))
+    status, out, told = run(capsys, "predict", listens, tmp_path / "a.wav", "-")
+    assert status == 0, told
+    assert [line for line in told.splitlines() if "a.wav" in line] == [
+        f"note: {tmp_path / 'a.wav'}: 2 channels averaged"
+    ]
+    first, second = (json.loads(line) for line in out.splitlines())
+    assert (first["input"], second["input"]) == (str(tmp_path / "a.wav"), "stdin")
+    assert first["scores"] == pytest.approx(second["scores"], abs=1e-4)
     assert predict.EXAMPLE.startswith("hf-stitch predict")
 
 
-def test_predict_goes_on_after_a_bad_file(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    class Half(FakePredictor):
-        def __call__(self, inputs, on_error=None):
-            for given in inputs:
-                if given.name == "bad.wav":
-                    on_error(DataError(f"{given}: not audio"))
-                else:
-                    yield {"input": str(given), "values": [0.0]}
-
-    monkeypatch.setattr("hf_stitch.models.predictor.Predictor", Half)
-    status, out, told = run(capsys, "predict", "somewhere", "a.wav", "bad.wav", "b.wav")
+def test_predict_goes_on_after_a_bad_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, listens: Path, spoken: Path
+) -> None:
+    (tmp_path / "bad.wav").write_bytes(b"no sound")
+    good = [spoken / "fit-0.wav", spoken / "fit-1.wav"]
+    status, out, told = run(capsys, "predict", listens, good[0], tmp_path / "bad.wav", good[1])
     assert status == 2
-    assert [json.loads(line)["input"] for line in out.splitlines()] == ["a.wav", "b.wav"]
+    assert [json.loads(line)["input"] for line in out.splitlines()] == [str(path) for path in good]
     assert "bad.wav: not audio" in told
 
 
-def test_lines_tell_begin_end_and_every_ten_seconds(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_numbers_are_shown_in_columns_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    numbers = tmp_path / "numbers"
+    assert run(capsys, "fit", *NUMBERS, "--out", numbers, "--device", "cpu")[0] == 0
+    (tmp_path / "x.txt").write_text("0.5")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    head, line = run(capsys, "predict", numbers, tmp_path / "x.txt")[1].splitlines()
+    assert head.split() == ["input", "trust", "0"]
+    assert re.fullmatch(r"0\.5 +[01]\.\d{4} +-?\d+\.\d{4}", line.strip())
+
+
+def test_lines_tell_begin_end_and_every_ten_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert isinstance(progress_bars.progress(), progress_bars.Lines)
     now = iter([0.0, 4.0, 11.0, 12.0, 22.0, 30.0])
-    monkeypatch.setattr("hf_stitch.cli.progress_bars.time.monotonic", lambda: next(now))
-    told = progress_bars.progress()
-    assert isinstance(told, progress_bars.Lines)
+    told = progress_bars.Lines(clock=lambda: next(now))
     with told.stage("neighbours", 100) as advance:
         for _ in range(4):
             advance(11)

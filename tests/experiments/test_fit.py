@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -18,7 +19,6 @@ from pico_recipes import XLNET_EMBEDDING, listening, reading, saved
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from hf_stitch.activations import observations
 from hf_stitch.errors import ArtifactError, FitError, HookError, RecipeError
 from hf_stitch.experiments import comparison, fit_variant
 from hf_stitch.experiments.comparison import choose
@@ -29,6 +29,7 @@ from hf_stitch.recipe.overrides import merge
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.measure import Measure
 from hf_stitch.report.report import Report
+from hf_stitch.runtime.cache import cache_folder
 
 OWN = {"agreement", "balanced_accuracy", "kappa", "accuracy", "r2", "cosine", "relative_error"}
 TRUST = {"abstained", "agreement_kept", "agreement_abstained", "output_mse_kept", "output_mse_abstained", "trust_auroc"}
@@ -190,13 +191,12 @@ def test_a_comparison_that_fails_is_told_and_loses_nothing(text: dict, direction
     assert Report.load(tmp_path / "out").notes == report.notes
 
 
-def test_too_few_rows_are_told_before_any_neighbour_runs(text: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "hf_stitch.stitching.correspondence.collect_metric", lambda *args: pytest.fail("neighbours were run")
-    )
+def test_too_few_rows_are_told_before_any_neighbour_runs(text: dict) -> None:
     content = merge(text, {"stitch": {"method": "diffusion"}, "data": {"fit": {"samples": 2}}})
     with pytest.raises(FitError, match=r"needs more rows than features: \d+ rows came from 2 samples, 17 are needed"):
         run(content)
+    assert list(cache_folder().rglob("fit-*"))
+    assert not list(cache_folder().rglob("metric-*")), "what neighbours gave is written as it comes"
 
 
 def test_both_directions(text: dict) -> None:
@@ -282,10 +282,12 @@ def test_the_same_recipe_twice_writes_the_same_bytes(
     assert all(torch.equal(kept[name], held[name]) for name in kept)
 
 
-def test_a_finished_folder_is_returned_at_once(text: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_folder_is_returned_at_once(text: dict, tmp_path: Path) -> None:
+    """Without a look at the models that it was made of: they are gone."""
+    text["source"]["model"] = shutil.copytree(text["source"]["model"], str(tmp_path / "source"))
     model, report = run(text, tmp_path / "out")
+    shutil.rmtree(tmp_path / "source")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
-    monkeypatch.setattr(observations.Observations, "open", lambda *args: pytest.fail("fitted again"))
     again, same = run({**text, "name": "another name", "description": "does not matter"}, tmp_path / "out")
     assert same.measures == report.measures
     assert not again.training
@@ -303,9 +305,10 @@ def test_an_unfinished_folder_is_finished(text: dict, tmp_path: Path, lost: str)
     assert (tmp_path / "out" / lost).is_file()
 
 
-def test_folders_with_something_else_are_refused(text: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_with_something_else_are_refused(text: dict, tmp_path: Path) -> None:
+    """Before any work: that would fail on a model that is not there."""
     run(text, tmp_path / "taken")
-    monkeypatch.setattr(observations.Observations, "open", lambda *args: pytest.fail("went to work"))
+    text["source"]["model"] = str(tmp_path / "nowhere")
     with pytest.raises(ArtifactError, match=r"taken holds the result of another recipe \(fingerprint \w+, asked \w+\)"):
         run({**text, "seed": 1}, tmp_path / "taken")
     (tmp_path / "mine").mkdir()
@@ -344,9 +347,11 @@ def test_a_full_disk_is_told_and_the_run_resumes(
         patch.setattr(StitchedModel, "save_pretrained", full)
         with pytest.raises(ArtifactError, match=r"no space left for .*out: free some and run again"):
             run(text, tmp_path / "out")
-    monkeypatch.setattr("hf_stitch.activations.collection._part", lambda *args: pytest.fail("collected again"))
+    collected = {path: path.stat().st_mtime_ns for path in cache_folder().rglob("*.safetensors")}
+    assert collected
     _, report = run(text, tmp_path / "out")
     assert measured(report, "affine") == OWN
+    assert {path: path.stat().st_mtime_ns for path in cache_folder().rglob("*.safetensors")} == collected
 
 
 def test_a_recipe_by_its_path_with_overrides(text: dict, tmp_path: Path) -> None:

@@ -18,13 +18,14 @@ from pico_speech import FRAMES, RATE, STEP, say, sentences
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import WordLevel, WordPiece
 from tokenizers.pre_tokenizers import Split, Whitespace
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from hf_stitch.activations.ctc import words_of
 from hf_stitch.errors import ActivationError, ArtifactError, DataError, RecipeError
 from hf_stitch.experiments.evaluate import evaluate
 from hf_stitch.experiments.fit import fit
+from hf_stitch.hooks.points import HookPoint
 from hf_stitch.loading.processors import Preparer
 from hf_stitch.loading.token_offsets import Said
 from hf_stitch.models.modeling_stitched import StitchedModel
@@ -263,19 +264,30 @@ def test_spans_from_sound_need_times(pico_listener: Path, pico_xlnet: Path, spok
         Correspondence(opened, Recipe.parse(content)).texts("fit")
 
 
-def listener_of(frames: Callable[[int], int], monkeypatch: pytest.MonkeyPatch, **tool: Any) -> Any:
-    """An end that gives so many timesteps for so many audio samples."""
-    monkeypatch.setattr("hf_stitch.stitching.lengths.spans.capture", lambda model, points, inputs: [inputs["x"]])
-    preparer = SimpleNamespace(
-        rate=RATE, tool=SimpleNamespace(**tool), batch=lambda raws: {"x": torch.zeros(1, frames(len(raws[0])), 1)}
-    )
-    model = SimpleNamespace(device="cpu", dtype=torch.float32)
-    return SimpleNamespace(preparer=preparer, model=model, point=None, side=Side(model="ears", hook="layers.3"))
+class Ears(nn.Module):
+    """Gives so many timesteps for so many audio samples."""
+
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def __init__(self, frames: Callable[[int], int]) -> None:
+        super().__init__()
+        self.frames, self.layer = frames, nn.Identity()
+
+    def forward(self, input_values: Tensor) -> Tensor:
+        return self.layer(torch.zeros(len(input_values), self.frames(input_values.shape[1]), 1))
 
 
-def test_audio_samples_of_a_timestep(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert samples_per_frame(listener_of(lambda n: (n - 400) // 320 + 1, monkeypatch)) == 320
-    assert samples_per_frame(listener_of(lambda n: n // 640 + 7, monkeypatch)) == 640
-    assert samples_per_frame(listener_of(lambda n: 1500, monkeypatch, chunk_length=30)) == 320
+def listener_of(frames: Callable[[int], int], **tool: Any) -> Any:
+    """A hooked model of such ears."""
+    batch = lambda raws: {"input_values": torch.from_numpy(np.stack(raws))}  # noqa: E731
+    preparer = SimpleNamespace(rate=RATE, tool=SimpleNamespace(**tool), batch=batch)
+    point, side = HookPoint("layer", None, "batch_first", 1), Side(model="ears", hook="layers.3")
+    return SimpleNamespace(preparer=preparer, model=Ears(frames), point=point, side=side)
+
+
+def test_audio_samples_of_a_timestep() -> None:
+    assert samples_per_frame(listener_of(lambda n: (n - 400) // 320 + 1)) == 320
+    assert samples_per_frame(listener_of(lambda n: n // 640 + 7)) == 640
+    assert samples_per_frame(listener_of(lambda n: 1500, chunk_length=30)) == 320
     with pytest.raises(RecipeError, match=r"ears has 12 at layers.3 for any sound: take another hook"):
-        samples_per_frame(listener_of(lambda n: 12, monkeypatch))
+        samples_per_frame(listener_of(lambda n: 12))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from hf_stitch.experiments.fit import fit
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.report import Report
+from hf_stitch.runtime import runtime as runtime_module
 from hf_stitch.runtime.processes import AcceleratedRows
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.sharding import ALONE, Rows
@@ -80,8 +82,10 @@ def test_a_recipe(content: dict, folder: Path, tmp_path: Path) -> None:
 
 def test_nothing_is_written_twice(folder: Path) -> None:
     first, second = ((folder / f"written-{rank}.txt").read_text().split() for rank in range(2))
-    assert first.count("model") == first.count("folder") == 1
-    shares = [{name for name in names if "-" in name} for names in (first, second)]
+    assert first.count("config.json") == first.count("recipe.yaml") == first.count("report.json") == 1
+    shares = [
+        {name for name in names if re.search(r"(fit|test|metric)-.*\.safetensors", name)} for names in (first, second)
+    ]
     assert min(map(len, shares)) > 3
     assert not shares[0] & shares[1]
     assert len(first) == len(set(first))
@@ -136,8 +140,8 @@ class Elsewhere:
 
 def test_a_device_may_have_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr("hf_stitch.runtime.runtime.pick_device", lambda name: torch.device(name or "cuda"))
-    monkeypatch.setattr("hf_stitch.runtime.runtime.Accelerator", lambda **kw: asked.append(kw["cpu"]) or Elsewhere())
+    monkeypatch.setattr(runtime_module, "pick_device", lambda name: torch.device(name or "cuda"))
+    monkeypatch.setattr(runtime_module, "Accelerator", lambda **kw: asked.append(kw["cpu"]) or Elsewhere())
     for name, device in (("cuda:1", "cuda:1"), ("cuda", "cuda"), ("cpu", "cpu"), (None, "cuda:0")):
         runtime = Runtime.start(name)
         assert runtime.device == torch.device(device)

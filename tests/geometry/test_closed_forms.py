@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from clouds import circle, cosine, generator, interval, normal, rectangle, same_up_to_sign, sphere, warped
-from solvers import SOLVERS, fit, force
+from solvers import SOLVERS, fit
 from torch import Tensor
 
 from hf_stitch.geometry.diffusion.harmonics import harmonic_residuals
@@ -13,8 +13,7 @@ from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 
 
 @pytest.fixture(params=SOLVERS)
-def solver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    force(request.param, monkeypatch)
+def solver(request: pytest.FixtureRequest) -> str:
     return request.param
 
 

@@ -15,7 +15,6 @@ from clouds import circle, forms, interval, normal, observed, rectangle, sphere,
 from pico_recipes import reading
 from scipy.interpolate import RBFInterpolator
 
-from hf_stitch.activations import observations
 from hf_stitch.errors import FitError, RecipeError
 from hf_stitch.experiments.fit import fit
 from hf_stitch.geometry.diffusion.diffusion_map import DiffusionMap
@@ -181,11 +180,10 @@ def test_rotations_are_scipys() -> None:
 
 
 @needs_datafold
-def test_large_splines_ask_for_landmarks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hf_stitch.geometry.diffusion.datafold_engine.DENSE_LIMIT", 100)
-    points, values, _ = problem(3)
-    with pytest.raises(FitError, match=r"at most 100 rows, got 120: set landmarks"):
-        engine("datafold").interpolator("thin_plate", points, values)
+def test_large_splines_ask_for_landmarks() -> None:
+    points = normal(16_001, 3)
+    with pytest.raises(FitError, match=r"at most 16000 rows, got 16001: set landmarks"):
+        engine("datafold").interpolator("thin_plate", points, points)
 
 
 # from recipe to saved model
@@ -240,15 +238,14 @@ def missing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("place", ["recipe", "comparison"])
 def test_a_missing_extra_is_told_before_any_work(
     missing: None,
-    pico_roberta: Path,
     pico_xlnet: Path,
     written: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     place: str,
 ) -> None:
-    monkeypatch.setattr(observations.Observations, "open", lambda *args: pytest.fail("went to work"))
-    asked = content(pico_roberta, pico_xlnet, written, "datafold" if place == "recipe" else "torch")
+    """Before any work: that would fail on a model that is not there."""
+    nowhere = tmp_path / "roberta"
+    asked = content(nowhere, pico_xlnet, written, "datafold" if place == "recipe" else "torch")
     if place == "comparison":
         asked["compare"] = [{"name": "thesis", "stitch": {"engine": "datafold"}}]
     with pytest.raises(FitError, match=r"pip install 'hf_stitch\[datafold\]'.*use engine: torch"):
@@ -261,4 +258,4 @@ def test_names_of_engines(missing: None) -> None:
     with pytest.raises(FitError, match="did you mean 'datafold'"):
         engine("datafld")
     with pytest.raises(RecipeError, match="engine"):
-        Recipe.parse({"source": {}, "target": {}, "data": {}, "stitch": {"engine": "numpy"}})
+        Recipe.load("parabola", ["stitch.engine=numpy"])

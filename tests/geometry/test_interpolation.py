@@ -7,12 +7,11 @@ from clouds import interval, normal
 from scipy.interpolate import RBFInterpolator
 
 from hf_stitch.errors import FitError
-from hf_stitch.geometry import distances
 from hf_stitch.geometry.distances import nearest_rows
-from hf_stitch.geometry.interpolation import thin_plate
 from hf_stitch.geometry.interpolation.fit_interpolator import interpolator
 from hf_stitch.geometry.interpolation.interpolator import INTERPOLATORS
 from hf_stitch.geometry.interpolation.thin_plate import ThinPlate
+from hf_stitch.runtime.sharding import BLOCK
 
 
 def problem(n: int = 120, m: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -48,13 +47,12 @@ def test_values_at_the_points(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["nearest", "thin_plate", "harmonics"])
-def test_blocks_do_not_matter(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_do_not_matter(kind: str) -> None:
     points, values = problem()
     fitted = interpolator(kind).fit(points, values)
-    new = 5 + 3 * normal(50, 3, seed=1)
-    whole = fitted(new)
-    monkeypatch.setattr(distances, "BLOCK", 700)
-    assert torch.allclose(fitted(new), whole, atol=1e-12)
+    new = 5 + 3 * normal(2 * BLOCK // len(points) + 50, 3, seed=1)  # two blocks and some more
+    parts = torch.cat([fitted(part) for part in new.split(5000)])
+    assert torch.allclose(fitted(new), parts, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["linear", "thin_plate", "harmonics"])
@@ -90,7 +88,7 @@ def test_nearest_takes_the_first_of_equals() -> None:
     assert nearest_rows(torch.tensor([[1.9], [-4.0]], dtype=torch.float64), points).tolist() == [1, 0]
 
 
-def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusals() -> None:
     points, values = problem(n=4, m=4)
     with pytest.raises(FitError, match=r"at least 5 distinct rows; got 4.*fewer features"):
         ThinPlate.fit(points, values)
@@ -104,7 +102,6 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
         interpolator("harmonics").fit(torch.ones(3, 2), torch.ones(3, 1))
     with pytest.raises(FitError, match="did you mean 'thin_plate'"):
         interpolator("thinplate")
-    monkeypatch.setattr(thin_plate, "DENSE_LIMIT", 10)
-    with pytest.raises(FitError, match="at most 10 rows"):
-        ThinPlate.fit(*problem())
+    with pytest.raises(FitError, match="at most 16000 rows, got 16001: set landmarks"):
+        ThinPlate.fit(*problem(16_001))
     assert set(INTERPOLATORS) >= {"nearest", "linear", "thin_plate", "harmonics"}

@@ -91,7 +91,7 @@ def test_sketch_stays_small_and_near() -> None:
     sketch = CovarianceSketch(3, 40, 10)
     for part in block.split(7, dim=1):
         sketch.add(part)
-        assert sketch._held <= 20
+        assert sketch.held <= 20
     _, variances, trace = sketch.spectrum()
     exact = torch.linalg.eigvalsh(moments(block)).flip(1)[:, :10]
     assert torch.allclose(trace, block.square().sum((1, 2)) / 500)

@@ -7,10 +7,8 @@ from clouds import circle, forms, normal
 from scipy.sparse import csr_matrix
 
 from hf_stitch.errors import ManifoldError
-from hf_stitch.geometry.local_metrics import mahalanobis
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.geometry.local_metrics.mahalanobis import block_entries, edge_distances, one_sided, squared_distances
-from hf_stitch.geometry.neighbours import neighbour_rules as neighbours
 from hf_stitch.geometry.neighbours.neighbour_rules import find_pairs
 
 
@@ -53,11 +51,10 @@ def test_single_precision_keeps_near_pairs() -> None:
 
 @pytest.mark.parametrize("eta", [None, 0.1])
 @pytest.mark.parametrize("block", [1, 37, 1000])
-def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch, block: int, eta: float | None) -> None:
+def test_blocks_change_nothing(block: int, eta: float | None) -> None:
     points, metric = normal(31, 6), LocalMetric.from_jacobian(normal(31, 6, 3, seed=1), eta=eta)
     whole = squared_distances(points, metric)
-    monkeypatch.setattr(mahalanobis, "TILE", 7)
-    assert torch.allclose(squared_distances(points, metric, block), whole, rtol=1e-12)
+    assert torch.allclose(squared_distances(points, metric, block, tile=7), whole, rtol=1e-12)
     assert torch.equal(whole, whole.T)
 
 
@@ -82,12 +79,11 @@ def test_grown_neighbours_do_not_jump_across() -> None:
     assert np.allclose(everything.squared[rows, columns], np.asarray(pairs.squared[rows, columns]).ravel())
 
 
-def test_rules_agree_on_pairs_they_share(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_agree_on_pairs_they_share() -> None:
     points = circle(300)
     metric = LocalMetric.euclidean(300, 2)
     dense = find_pairs(points, metric, "grown")
-    monkeypatch.setattr(neighbours, "DENSE_ROWS", 10)
-    sparse = find_pairs(points, metric, "grown")
+    sparse = find_pairs(points, metric, "grown", table_rows=10)
     assert np.array_equal(dense.squared.indices, sparse.squared.indices)
     assert np.allclose(dense.squared.data, sparse.squared.data, rtol=1e-9)
     few = find_pairs(points, metric, 4)

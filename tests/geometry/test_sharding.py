@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import scipy.sparse as sparse
@@ -10,12 +12,14 @@ from clouds import circle, interval, normal, rectangle, warped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import together
+from solvers import NEVER
 
 from hf_stitch.activations.activation_set import ActivationSet
 from hf_stitch.errors import ManifoldError
-from hf_stitch.geometry.diffusion import spectrum
 from hf_stitch.geometry.diffusion.diffusion_map import DiffusionMap
+from hf_stitch.geometry.diffusion.engine import TorchEngine
 from hf_stitch.geometry.diffusion.kernel import DenseKernel, gaussian
+from hf_stitch.geometry.diffusion.spectrum import SolverLimits
 from hf_stitch.geometry.local_metrics import mahalanobis
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.geometry.local_metrics.mahalanobis import edge_distances, one_sided, squared_distances
@@ -96,17 +100,14 @@ def test_maps_of_few_rows(count: int, cloud: str, rule: neighbour_rules.Rule) ->
 
 @pytest.mark.parametrize("solver", ["lanczos", "shift-invert", "lobpcg", "lanczos-all"])
 @pytest.mark.parametrize("count", [2, 3])
-def test_solvers_of_many_rows(count: int, solver: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for part in (neighbour_rules, spectrum):
-        monkeypatch.setattr(part, "DENSE_ROWS", 60)
-    monkeypatch.setattr(spectrum, "SPARSE_ROWS", 60)
-    monkeypatch.setattr(spectrum, "SEPARATOR", 1 if solver == "lanczos" else 10**9)
-    monkeypatch.setattr(spectrum, "FACTORS", 60 if solver == "lobpcg" else 10**9)
+def test_solvers_of_many_rows(count: int, solver: str) -> None:
+    limits = SolverLimits(60, 60, 1 if solver == "lanczos" else NEVER, 60 if solver == "lobpcg" else NEVER)
+    fit = partial(DiffusionMap.fit, engine=TorchEngine(limits), table_rows=60)
     points, metric = CLOUDS["line"]()
     rule: neighbour_rules.Rule = "all" if solver == "lanczos-all" else "grown"
-    alone = DiffusionMap.fit(points, metric, 6, rule)
+    alone = fit(points, metric, 6, rule)
     assert alone.solver == solver.removesuffix("-all")
-    maps = together(count, lambda shared: DiffusionMap.fit(points, metric, 6, rule, rows=shared))
+    maps = together(count, lambda shared: fit(points, metric, 6, rule, rows=shared))
     for found in maps:
         close(alone, found)
         assert torch.equal(found.coordinates, maps[0].coordinates)

@@ -16,7 +16,6 @@ from hf_stitch.errors import ManifoldError
 from hf_stitch.geometry.alignment.orthogonal import procrustes
 from hf_stitch.geometry.diffusion.diffusion_map import DiffusionMap
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
-from hf_stitch.geometry.neighbours import neighbour_rules as neighbours
 from hf_stitch.geometry.neighbours.graphs import two_steps
 from hf_stitch.geometry.neighbours.neighbour_rules import DENSE_ROWS, find_pairs
 
@@ -97,10 +96,9 @@ def test_clouds_of_many_dimensions_and_features() -> None:
     assert line.laplace[1] / line.laplace[0] == pytest.approx(4, rel=0.02)
 
 
-def test_all_pairs_of_large_clouds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "ALL_ROWS", 100)
-    with pytest.raises(ManifoldError, match=r"101 rows.*neighbours: grown"):
-        DiffusionMap.fit(square(101), LocalMetric.euclidean(101, 2), 3, "all")
+def test_all_pairs_of_large_clouds_are_refused() -> None:
+    with pytest.raises(ManifoldError, match=r"at most 20000 rows; got 20001 rows: use neighbours: grown"):
+        DiffusionMap.fit(square(20_001), LocalMetric.euclidean(20_001, 2), 3, "all")
 
 
 def test_hubs_do_not_join_everything() -> None:

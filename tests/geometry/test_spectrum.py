@@ -5,10 +5,10 @@ import pytest
 import scipy.sparse as sparse
 import torch
 from clouds import circle, normal, rectangle, sphere
+from scipy.sparse.linalg import splu
 
-from hf_stitch.geometry.diffusion import aggregation, spectrum
-from hf_stitch.geometry.diffusion.aggregation import aggregates
-from hf_stitch.geometry.diffusion.spectrum import leading, solver_for
+from hf_stitch.geometry.diffusion.aggregation import Solve, aggregates, block_iteration
+from hf_stitch.geometry.diffusion.spectrum import SolverLimits, leading, solver_for
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.geometry.neighbours import neighbour_rules
 from hf_stitch.geometry.neighbours.graphs import euclidean_graph
@@ -42,19 +42,17 @@ def test_solvers_agree_on_eigenvalues_and_eigenspaces(solver: str, points: torch
     assert np.linalg.norm(vectors[:, whole] - mine @ (mine.T @ vectors[:, whole])) < 1e-5
 
 
-def test_rule_of_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rule_of_choice() -> None:
     matrix, _ = kernel(rectangle(40, 20, 2.2, 1.0))
     assert solver_for(matrix, 5) == "shift-invert"
     assert solver_for(matrix, 100) == solver_for(matrix.toarray(), 5) == "dense"
     assert solver_for(kernel(rectangle(20, 10, 2.2, 1.0))[0], 5) == "dense"
-    monkeypatch.setattr(spectrum, "DENSE_ROWS", 10)
-    assert solver_for(matrix.toarray(), 5) == "lanczos"
-    monkeypatch.setattr(spectrum, "SEPARATOR", 300)
-    assert solver_for(matrix, 5) == "shift-invert"
-    assert solver_for(kernel(normal(800, 12))[0], 5) == "lanczos"
-    monkeypatch.setattr(spectrum, "FACTORS", 500)
-    assert solver_for(matrix, 5) == "lobpcg"
-    assert solver_for(matrix, 40) == "lanczos"
+    assert solver_for(matrix.toarray(), 5, SolverLimits(dense_rows=10)) == "lanczos"
+    assert solver_for(matrix, 5, SolverLimits(separator=300)) == "shift-invert"
+    assert solver_for(kernel(normal(800, 12))[0], 5, SolverLimits(separator=300)) == "lanczos"
+    few = SolverLimits(separator=300, factors=500)
+    assert solver_for(matrix, 5, few) == "lobpcg"
+    assert solver_for(matrix, 40, few) == "lanczos"
 
 
 def test_aggregates_partition_the_rows() -> None:
@@ -75,10 +73,13 @@ def test_graph_of_one_point_per_row_survives_twins() -> None:
     assert (np.diff(graph.indptr) >= 5).all()
 
 
-def test_block_iteration_that_ends_too_early_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_block_iteration_that_ends_too_early_is_told() -> None:
     matrix, known = kernel(rectangle(40, 20, 2.2, 1.0))
-    leading(matrix, known, 5, "lobpcg")
-    monkeypatch.setattr(aggregation, "STEPS", 1)
-    monkeypatch.setattr(aggregation, "CHECKED", 1)
+
+    def factorised(small: sparse.csr_matrix) -> Solve:
+        return splu(sparse.csc_matrix((1 + 1e-5) * sparse.identity(small.shape[0]) - small)).solve
+
+    values, _ = block_iteration(matrix, known, 5, leading, factorised)
+    assert np.allclose(np.sort(values)[::-1], leading(matrix, known, 5, "dense")[0], atol=1e-9)
     with pytest.warns(UserWarning, match="block iteration ended after 1 steps"):
-        leading(matrix, known, 5, "lobpcg")
+        block_iteration(matrix, known, 5, leading, factorised, steps=1, checked=1)

@@ -6,7 +6,7 @@ import torch
 import transformers as tf
 from tiny_models import SPEECH
 
-from hf_stitch.loading import speech_to_text_2
+from hf_stitch.loading.speech_to_text_2 import registration
 from hf_stitch.loading.speech_to_text_2.configuration_speech_to_text_2 import Speech2Text2Config
 
 SMALL = {"d_model": 16, "decoder_layers": 2, "decoder_ffn_dim": 24, "decoder_attention_heads": 2, "vocab_size": 40}
@@ -23,7 +23,7 @@ PUBLISHED = {
 
 def composite(**changes: object) -> tf.SpeechEncoderDecoderModel:
     """A tiny Wav2Vec2 encoder with this decoder, random weights, no ties."""
-    speech_to_text_2.register()
+    registration.register()
     torch.manual_seed(0)
     decoder = Speech2Text2Config(**{**PUBLISHED, **SMALL, **changes})
     config = tf.SpeechEncoderDecoderConfig.from_encoder_decoder_configs(tf.Wav2Vec2Config(**SPEECH), decoder)

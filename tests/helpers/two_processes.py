@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +13,16 @@ from clouds import interval, normal, warped
 from safetensors.torch import save_file
 
 from hf_stitch.errors import RecipeError
-from hf_stitch.experiments import fit, output_folder
-from hf_stitch.geometry.diffusion import spectrum
+from hf_stitch.experiments import fit
 from hf_stitch.geometry.diffusion.diffusion_map import DiffusionMap
+from hf_stitch.geometry.diffusion.engine import TorchEngine
+from hf_stitch.geometry.diffusion.spectrum import SolverLimits
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
-from hf_stitch.geometry.neighbours import neighbour_rules as neighbours
 from hf_stitch.recipe.recipe import Recipe
-from hf_stitch.runtime import part_store
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.sharding import Rows
 
-SMALL = {"DENSE_ROWS": 60, "SPARSE_ROWS": 60}  # makes small clouds go the way of large ones
+SMALL = SolverLimits(dense_rows=60, sparse_rows=60)  # makes small clouds go the way of large ones
 
 
 def maps(rows: Rows) -> dict[str, torch.Tensor]:
@@ -29,34 +30,37 @@ def maps(rows: Rows) -> dict[str, torch.Tensor]:
     found = {}
     line, jacobian = warped(interval(400))
     cloud = normal(300, 20)
-    for name, points, metric, rule, constants in (
-        ("dense", line, LocalMetric.from_jacobian(jacobian, eta=0.1), "all", {}),
+    for name, points, metric, rule, limits in (
+        ("dense", line, LocalMetric.from_jacobian(jacobian, eta=0.1), "all", SolverLimits()),
         ("products", line, LocalMetric.from_jacobian(jacobian, eta=0.1), "all", SMALL),
-        ("looked-up", line, LocalMetric.from_jacobian(jacobian), "grown", {}),
+        ("looked-up", line, LocalMetric.from_jacobian(jacobian), "grown", SolverLimits()),
         ("factorised", line, LocalMetric.from_jacobian(jacobian), "grown", SMALL),
-        ("aggregated", line, LocalMetric.from_jacobian(jacobian), "grown", {**SMALL, "FACTORS": 60}),
-        ("sparse-products", cloud, LocalMetric.euclidean(300, 20), "grown", {**SMALL, "SEPARATOR": 1}),
+        ("aggregated", line, LocalMetric.from_jacobian(jacobian), "grown", replace(SMALL, factors=60)),
+        ("sparse-products", cloud, LocalMetric.euclidean(300, 20), "grown", replace(SMALL, separator=1)),
     ):
-        kept = {(part, key): getattr(part, key) for part in (neighbours, spectrum) for key in constants
-                if hasattr(part, key)}  # fmt: skip
-        for part, key in kept:
-            setattr(part, key, constants[key])
-        one = DiffusionMap.fit(points, metric, 6, rule, rows=rows)  # type: ignore[arg-type]
-        for (part, key), value in kept.items():
-            setattr(part, key, value)
+        more: dict[str, Any] = {"engine": TorchEngine(limits)}
+        if limits != SolverLimits():
+            more["table_rows"] = 60
+        one = DiffusionMap.fit(points, metric, 6, rule, rows=rows, **more)  # type: ignore[arg-type]
         found |= {f"{name}.{one.solver}.spectrum": one.spectrum, f"{name}.{one.solver}.coordinates": one.coordinates}
     return found
 
 
-def logged(function: Any, log: Path, name: Any) -> Any:
-    """`function`, which notes in a file that it was called."""
+def log_writes(folder: Path, log: Path) -> None:
+    """From now on, note every file that this process writes below a folder; scratch files by their final name."""
 
-    def call(*args: Any) -> Any:
-        with log.open("a") as file:
-            file.write(f"{name(*args)}\n")
-        return function(*args)
+    def note(event: str, args: tuple) -> None:
+        if event == "os.rename":
+            path = str(args[1])
+        elif event == "open" and set(str(args[1] or "")) & set("wax+"):
+            path = str(args[0])
+        else:
+            return
+        if Path(path).is_relative_to(folder) and not Path(path).name.startswith("."):
+            with os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND), "a") as file:
+                file.write(f"{Path(path).relative_to(folder)}\n")
 
-    return call
+    sys.addaudithook(note)
 
 
 def main(recipe: str, folder: Path) -> None:
@@ -64,9 +68,8 @@ def main(recipe: str, folder: Path) -> None:
     rank = runtime.accelerator.process_index
     log = folder / f"written-{rank}.txt"
     log.touch()
-    part_store.PartStore.write = logged(part_store.PartStore.write, log, lambda *args: args[1])  # type: ignore[method-assign]
-    output_folder.save_model = logged(output_folder.save_model, log, lambda *args: "model")
-    output_folder.open_folder = logged(output_folder.open_folder, log, lambda *args: "folder")
+    for watched in ("cache", "out"):
+        log_writes(folder / watched, log)
     save_file(maps(runtime.rows), folder / f"maps-{rank}.safetensors")
     fit.fit(Recipe.load(recipe), folder / "out")
     try:

@@ -12,8 +12,8 @@ import transformers as tf
 from speech_to_text_2 import PUBLISHED, SMALL, composite
 
 import hf_stitch
-from hf_stitch.loading import speech_to_text_2
 from hf_stitch.loading.models import load_model
+from hf_stitch.loading.speech_to_text_2 import registration
 from hf_stitch.loading.speech_to_text_2.configuration_speech_to_text_2 import Speech2Text2Config
 from hf_stitch.loading.speech_to_text_2.modeling_speech_to_text_2 import (
     CACHE,
@@ -146,7 +146,7 @@ def test_a_published_folder_loads_with_untied_head_and_old_table(tmp_path: Path)
 
 
 def test_full_size_config_on_meta() -> None:
-    speech_to_text_2.register()
+    registration.register()
     large = tf.Wav2Vec2Config(
         hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096, conv_bias=True,
         feat_extract_norm="layer", do_stable_layer_norm=True,

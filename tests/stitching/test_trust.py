@@ -23,7 +23,7 @@ from hf_stitch.models.predictor import Predictor
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.stitching.layers.fit_layer import fit_layer
 from hf_stitch.stitching.layers.layer import StitchingLayer
-from hf_stitch.stitching.trust.gauge import TrustGauge, Uncalibrated
+from hf_stitch.stitching.trust.gauge import ROWS, TrustGauge, Uncalibrated
 from hf_stitch.stitching.trust.reference_set import LeaveOneOut
 
 
@@ -32,14 +32,14 @@ def bent(x: Tensor) -> Tensor:
 
 
 def draft_of(
-    x: Tensor, method: str = "distance", layer: str = "rbf", **options: Any
+    x: Tensor, method: str = "distance", layer: str = "rbf", kept_rows: int = ROWS, **options: Any
 ) -> tuple[Uncalibrated, StitchingLayer]:
     source, target = rows(x), rows(bent(x))
     if layer == "diffusion":
         metric = LocalMetric.euclidean(*x.shape)
         source = ActivationSet(source.values, source.keys, metric)
     made = fit_layer(layer, source, target, options=options)
-    return TrustGauge.fit(method, made, source, target), made
+    return TrustGauge.fit(method, made, source, target, kept_rows), made
 
 
 def distances(draft: Uncalibrated, layer: StitchingLayer, x: Tensor, left_out: LeaveOneOut | None = None) -> Tensor:
@@ -130,10 +130,9 @@ def test_local_metrics_and_coordinates_have_a_say() -> None:
     assert float(found["extension"].amin()) > float(usual["extension"].quantile(0.95))
 
 
-def test_more_rows_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hf_stitch.stitching.trust.gauge.ROWS", 64)
+def test_more_rows_than_are_kept() -> None:
     x, new = normal(400, 2), normal(300, 2, seed=1)
-    gauge, layer = calibrated(x, None)
+    gauge, layer = calibrated(x, None, kept_rows=64)
     sizes = {name: len(one) for name, one in gauge.named_buffers() if name.endswith("points") or name == "calibration"}
     assert sizes == {"source_points": 64, "target_points": 64, "calibration": 64}
     assert float((score(gauge, layer, new) <= 0.2).double().mean()) == pytest.approx(0.2, abs=0.15)

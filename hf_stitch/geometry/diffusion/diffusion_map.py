@@ -18,7 +18,7 @@ from hf_stitch.geometry.interpolation.interpolator import Interpolator
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.geometry.local_metrics.mahalanobis import check_cloud
 from hf_stitch.geometry.neighbours.graphs import near_order
-from hf_stitch.geometry.neighbours.neighbour_rules import ALL_ROWS, NEIGHBOUR, Pairs, Rule, find_pairs
+from hf_stitch.geometry.neighbours.neighbour_rules import ALL_ROWS, DENSE_ROWS, NEIGHBOUR, Pairs, Rule, find_pairs
 from hf_stitch.runtime.sharding import ALONE, Rows
 
 SMALLEST = 1e-6  # by hand: Nystroem divides by the eigenvalues; below this nothing of a coordinate is left
@@ -85,6 +85,7 @@ class DiffusionMap:
         bandwidth: float | None = None,
         rows: Rows = ALONE,
         engine: Engine = TORCH,
+        table_rows: int = DENSE_ROWS,
     ) -> DiffusionMap:
         """Diffusion map of points (n, m) with `coordinates` eigenpairs after the constant one.
 
@@ -93,6 +94,7 @@ class DiffusionMap:
             bandwidth: eps; absent: the median squared distance to the 10th neighbour.
             rows: how the rows are shared out over processes, and on which device; all get the same map.
             engine: what solves the eigenproblem of the kernel; see `engine.py`.
+            table_rows: see `find_pairs`.
 
         Raises:
             ManifoldError: NaN, fewer than three rows, more than n - 1 coordinates, more than half of the rows
@@ -106,7 +108,7 @@ class DiffusionMap:
             )
         order = near_order(cloud)
         index = torch.from_numpy(order).to(cloud.device)
-        pairs = find_pairs(cloud[index], metric.take(index), neighbours, rows)
+        pairs = find_pairs(cloud[index], metric.take(index), neighbours, rows, table_rows)
         width = _bandwidth(pairs, bandwidth, n)
         kernel = gaussian(pairs, width)
         _check_connected(kernel, neighbours, width)

@@ -7,7 +7,8 @@ the engine that made it.
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from hf_stitch.errors import FitError, nearest
 from hf_stitch.geometry.alignment.orthogonal import Alignment, procrustes
 from hf_stitch.geometry.diffusion.kernel import Kernel
 from hf_stitch.geometry.diffusion.markov import Eigenpairs, eigenpairs
+from hf_stitch.geometry.diffusion.spectrum import LIMITS, SolverLimits
 from hf_stitch.geometry.interpolation.fit_interpolator import fitted
 from hf_stitch.geometry.interpolation.interpolator import Interpolator
 
@@ -38,13 +40,17 @@ class Engine(Protocol):
         """The orthogonal map of least squares from rows a (p, l) to b (p, l)."""
 
 
+@dataclass(frozen=True)
 class TorchEngine:
-    """Ours: any size, any device."""
+    """Ours: any size, any device; `limits` say which eigensolver suits which size."""
 
-    name = "torch"
-    eigenpairs = staticmethod(eigenpairs)
+    limits: SolverLimits = LIMITS
+    name: ClassVar[str] = "torch"
     interpolator = staticmethod(fitted)
     procrustes = staticmethod(procrustes)
+
+    def eigenpairs(self, kernel: Kernel, count: int) -> Eigenpairs:
+        return eigenpairs(kernel, count, self.limits)
 
 
 TORCH = TorchEngine()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hf_stitch.geometry.diffusion.kernel import Kernel
-from hf_stitch.geometry.diffusion.spectrum import leading, solver_for
+from hf_stitch.geometry.diffusion.spectrum import LIMITS, SolverLimits, leading, solver_for
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class Eigenpairs:
     solver: str
 
 
-def eigenpairs(kernel: Kernel, count: int) -> Eigenpairs:
+def eigenpairs(kernel: Kernel, count: int, limits: SolverLimits = LIMITS) -> Eigenpairs:
     """The `count` leading eigenpairs of a symmetric kernel (n, n), by the solver that suits its size and shape."""
     density, degree, weights = density_normalised(kernel)
     root = np.sqrt(degree)
     known = root / np.sqrt(degree.sum())
     symmetric = weights.scaled(1 / root)
-    solver = solver_for(symmetric, count)
-    spectrum, vectors = leading(symmetric, known, count, solver)
+    solver = solver_for(symmetric, count, limits)
+    spectrum, vectors = leading(symmetric, known, count, solver, limits)
     return Eigenpairs(spectrum, vectors / known[:, None], density, solver)
 
 

@@ -12,6 +12,8 @@ each other, and a product with a sparse matrix costs no more than sending the ve
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,15 +27,9 @@ from threadpoolctl import threadpool_limits
 from hf_stitch.geometry.diffusion.aggregation import block_iteration
 from hf_stitch.geometry.diffusion.kernel import DenseKernel, Kernel, SparseKernel
 
-# Where one solver becomes quicker than the other: by hand, but for FACTORS.
-DENSE_ROWS = 3000  # below, the dense solver is quicker for kernels of all pairs, whatever is asked for
-SPARSE_ROWS = 500  # and for sparse ones
-DENSE_SHARE = 0.1  # above this share of all eigenpairs too
+DENSE_SHARE = 0.1  # by hand: above this share of all eigenpairs the dense solver is quicker at any size
 # By hand; the nearer to 1, the sooner the leading eigenvalues stand out, and the worse conditioned is the matrix.
 SHIFT = 1e-5  # 1 + SHIFT is just outside of the spectrum: the factorised matrix is positive definite
-SEPARATOR = 4000  # rows that cut the graph; factors need about its square, here 128 MB
-# tests/benchmarks/results.json: both maps take 8.5 s at 50,000 rows by factors, 15.3 s at 100,000 by block iteration.
-FACTORS = 60_000  # rows above which block iteration is quicker than factors of even a thin graph
 FEW = 32  # eigenpairs that a block solver can hold together; by hand
 
 Matrix: TypeAlias = Kernel | np.ndarray | sparse.csr_matrix
@@ -41,7 +37,28 @@ Pairs: TypeAlias = tuple[np.ndarray, np.ndarray]
 Found: TypeAlias = Sequence[np.ndarray]  # eigenvalues and eigenvectors
 
 
-def solver_for(matrix: Matrix, count: int) -> str:
+@dataclass(frozen=True)
+class SolverLimits:
+    """Sizes at which one solver becomes quicker than another, by hand but for `factors`.
+
+    Attributes:
+        dense_rows: up to here the dense solver is quicker for kernels of all pairs, whatever is asked for.
+        sparse_rows: and up to here for sparse ones.
+        separator: rows that cut the graph; factors need about its square, here 128 MB.
+        factors: rows above which block iteration is quicker than factors of even a thin graph.
+    """
+
+    dense_rows: int = 3000
+    sparse_rows: int = 500
+    separator: int = 4000
+    # tests/benchmarks/results.json: both maps take 8.5 s at 50,000 rows by factors, 15.3 s at 100,000 by iteration.
+    factors: int = 60_000
+
+
+LIMITS = SolverLimits()
+
+
+def solver_for(matrix: Matrix, count: int, limits: SolverLimits = LIMITS) -> str:
     """Name of the solver that `leading` takes.
 
     `dense`: LAPACK, few rows or many eigenpairs. `lanczos`: ARPACK, where pairs are dense or the cloud has many
@@ -50,11 +67,13 @@ def solver_for(matrix: Matrix, count: int) -> str:
     preconditioned on an aggregated cloud, for larger thin clouds.
     """
     kernel, n = _kernel(matrix), matrix.shape[0]
-    if count > DENSE_SHARE * n or n <= (DENSE_ROWS if isinstance(kernel, DenseKernel) else SPARSE_ROWS):
+    small = limits.dense_rows if isinstance(kernel, DenseKernel) else limits.sparse_rows
+    if count > DENSE_SHARE * n or n <= small:
         return "dense"
-    if isinstance(kernel, DenseKernel) or _separator(kernel.matrix) > SEPARATOR * max(1.0, (n / FACTORS) ** 0.5):
+    widest = limits.separator * max(1.0, (n / limits.factors) ** 0.5)
+    if isinstance(kernel, DenseKernel) or _separator(kernel.matrix) > widest:
         return "lanczos"
-    if n <= FACTORS:
+    if n <= limits.factors:
         return "shift-invert"
     return "lobpcg" if count <= FEW else "lanczos"
 
@@ -69,13 +88,15 @@ def _separator(graph: sparse.csr_matrix) -> int:
     return int(np.bincount(depth).max())
 
 
-def leading(matrix: Matrix, known: np.ndarray, count: int, solver: str | None = None) -> Pairs:
+def leading(
+    matrix: Matrix, known: np.ndarray, count: int, solver: str | None = None, limits: SolverLimits = LIMITS
+) -> Pairs:
     """The `count` largest eigenvalues, descending, and eigenvectors (n, count) orthogonal to `known`."""
     kernel = _kernel(matrix)
-    chosen = solver or solver_for(kernel, count)
+    chosen = solver or solver_for(kernel, count, limits)
     # The small products of these take longer when NumPy shares them out over threads, a busy machine's several times.
     with threadpool_limits(1 if chosen in ("shift-invert", "lobpcg") else None, "blas"):
-        values, vectors = _SOLVERS[chosen](kernel, known, count)
+        values, vectors = _SOLVERS[chosen](kernel, known, count, limits)
     order = np.argsort(-values, kind="stable")
     values, vectors = values[order], vectors[:, order]
     return values, vectors * signs(vectors)
@@ -88,7 +109,7 @@ def _kernel(matrix: Matrix) -> Kernel:
     return SparseKernel(matrix) if sparse.issparse(matrix) else matrix
 
 
-def _dense(kernel: Kernel, known: np.ndarray, count: int) -> Found:
+def _dense(kernel: Kernel, known: np.ndarray, count: int, limits: SolverLimits) -> Found:
     n, whole = len(known), kernel.whole()
 
     def solve() -> Found:
@@ -107,14 +128,14 @@ def _arpack(
     return scipy.sparse.linalg.eigsh(operator, count, which="LA", v0=start, ncv=min(n - 1, steps), tol=tolerance)
 
 
-def _lanczos(kernel: Kernel, known: np.ndarray, count: int) -> Found:
+def _lanczos(kernel: Kernel, known: np.ndarray, count: int, limits: SolverLimits) -> Found:
     def solve(product: Callable[[np.ndarray], np.ndarray]) -> Found:
         return _arpack(lambda x: product(x) - 3.0 * known * (known @ x), len(known), count, max(2 * count + 1, 40))
 
     return kernel.rows.driven(kernel.product, solve)
 
 
-def _shift_invert(kernel: Kernel, known: np.ndarray, count: int) -> Found:
+def _shift_invert(kernel: Kernel, known: np.ndarray, count: int, limits: SolverLimits) -> Found:
     matrix = _sparse(kernel)
 
     def solve() -> Found:
@@ -130,9 +151,11 @@ def _shift_invert(kernel: Kernel, known: np.ndarray, count: int) -> Found:
     return kernel.rows.by_first(solve)
 
 
-def _lobpcg(kernel: Kernel, known: np.ndarray, count: int) -> Found:
+def _lobpcg(kernel: Kernel, known: np.ndarray, count: int, limits: SolverLimits) -> Found:
+    coarse = partial(leading, limits=limits)
+
     def solve() -> Found:
-        return block_iteration(_sparse(kernel), known, count, leading, lambda small: _factorised(small).solve)
+        return block_iteration(_sparse(kernel), known, count, coarse, lambda small: _factorised(small).solve)
 
     return kernel.rows.by_first(solve)
 
@@ -161,7 +184,7 @@ def signs(vectors: np.ndarray) -> np.ndarray:
     return np.where(np.abs(skew) > 1e-6 * (large**3).sum(0), np.sign(skew), np.sign(entry))
 
 
-_SOLVERS: dict[str, Callable[[Kernel, np.ndarray, int], Found]] = {
+_SOLVERS: dict[str, Callable[[Kernel, np.ndarray, int, SolverLimits], Found]] = {
     "dense": _dense,
     "lanczos": _lanczos,
     "shift-invert": _shift_invert,

@@ -97,16 +97,19 @@ def condition(jacobian: Tensor, inside: Tensor) -> Tensor:
     return torch.where(low > high / CEILING, high / low, CEILING)
 
 
-def leading(rows: Tensor, share: float = HELD, most: int = DIRECTIONS) -> tuple[Tensor, float]:
+def leading(
+    rows: Tensor, share: float = HELD, most: int = DIRECTIONS, few_features: int = SMALL
+) -> tuple[Tensor, float]:
     """The first principal directions (m, d) of rows (n, m) that hold a share of their variance, and what they hold.
 
-    Of many rows SKETCH ones, evenly spread, stand for all.
+    Of many rows SKETCH ones, evenly spread, stand for all. Of up to `few_features` features the whole covariance is
+    decomposed, of more its leading part is iterated.
     """
     spread = evenly_spaced(len(rows), min(len(rows), SKETCH))
     chosen = rows[spread.to(rows.device)].double()
     centred = chosen - chosen.mean(0)
     m = centred.shape[1]
-    if m <= SMALL:
+    if m <= few_features:
         sizes, directions = torch.linalg.eigh(centred.T @ centred)
     else:
         plain = centred.cpu().numpy()

@@ -15,6 +15,9 @@ class CovarianceSketch:
     Frequent directions: up to 2 * capacity deviations a row are kept as they are, and the spectrum is exact; a full
     buffer is shrunk to its `capacity` strongest directions, each loses the variance of the strongest one left out.
     Traces stay exact. Deviations are from the unperturbed activation, so nothing has to be centred afterwards.
+
+    Attributes:
+        count: neighbours taken in; `held` the deviations a row that are kept of them, at most 2 * capacity.
     """
 
     def __init__(self, rows: int, features: int, capacity: int = 32) -> None:
@@ -24,7 +27,7 @@ class CovarianceSketch:
         self.count = 0
         self.trace = torch.zeros(rows, dtype=torch.float64)
         self._parts: list[Tensor] = []
-        self._held = 0
+        self.held = 0
 
     def add(self, deviations: Tensor) -> None:
         """Take in (rows, features), or (rows, k, features) for k neighbours of every row; float32 or float64."""
@@ -33,10 +36,10 @@ class CovarianceSketch:
             wanted = f"({self.rows}, {self.features}) or ({self.rows}, k, {self.features})"
             raise ManifoldError(f"deviations: expected {wanted}; got {tuple(deviations.shape)}")
         for piece in block.split(self.capacity, dim=1):
-            if self._held + piece.shape[1] > 2 * self.capacity:
+            if self.held + piece.shape[1] > 2 * self.capacity:
                 self._shrink()
             self._parts.append(piece.detach().clone())
-            self._held += piece.shape[1]
+            self.held += piece.shape[1]
         self.trace = self.trace.to(block.device) + block.detach().double().square().sum((1, 2))
         self.count += block.shape[1]
 
@@ -49,7 +52,7 @@ class CovarianceSketch:
         if not self.count:
             raise ManifoldError("no neighbours were added: a local metric needs at least one neighbour of every row")
         directions, moments = self._principal()
-        keep = min(self.capacity, self._held)
+        keep = min(self.capacity, self.held)
         return directions[:, :keep], moments[:, :keep].to(directions.dtype) / self.count, self.trace / self.count
 
     def _shrink(self) -> None:
@@ -58,7 +61,7 @@ class CovarianceSketch:
         lost = moments[:, kept : kept + 1] if moments.shape[1] > kept else 0.0
         lengths = (moments[:, :kept] - lost).clamp_min(0).sqrt()
         self._parts = [directions[:, :kept] * lengths[..., None].to(directions.dtype)]
-        self._held = self._parts[0].shape[1]
+        self.held = self._parts[0].shape[1]
 
     def _principal(self) -> tuple[Tensor, Tensor]:
         """Directions (rows, k, features) and moments (rows, k) of the buffer, descending."""

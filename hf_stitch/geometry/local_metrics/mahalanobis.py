@@ -103,7 +103,9 @@ def edge_distances(points: Tensor, metric: LocalMetric, graph: sparse.csr_matrix
     return found
 
 
-def squared_distances(points: Tensor, metric: LocalMetric, block: int | None = None, rows: Rows = ALONE) -> Tensor:
+def squared_distances(
+    points: Tensor, metric: LocalMetric, block: int | None = None, rows: Rows = ALONE, tile: int = TILE
+) -> Tensor:
     """(b, n) d2 of the process's rows, zero on the diagonal; dtype, memory and digits as for `one_sided`.
 
     Several processes send each other what they found, and hold it twice for a moment.
@@ -114,9 +116,9 @@ def squared_distances(points: Tensor, metric: LocalMetric, block: int | None = N
     if rows.count > 1:
         both.add_(rows.transposed(both)).diagonal(rows.span(n)[0]).zero_()
         return both
-    for i in range(0, n, TILE):
-        for j in range(i, n, TILE):
-            upper, lower = both[i : i + TILE, j : j + TILE], both[j : j + TILE, i : i + TILE]
+    for i in range(0, n, tile):
+        for j in range(i, n, tile):
+            upper, lower = both[i : i + tile, j : j + tile], both[j : j + tile, i : i + tile]
             upper += lower.T.clone() if i == j else lower.T
             if i != j:
                 lower.copy_(upper.T)

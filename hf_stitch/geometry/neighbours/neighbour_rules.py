@@ -68,8 +68,14 @@ class Pairs:
         return kth_smallest(self.squared, k)
 
 
-def find_pairs(points: Tensor, metric: LocalMetric, rule: Rule, rows: Rows = ALONE) -> Pairs:
+def find_pairs(
+    points: Tensor, metric: LocalMetric, rule: Rule, rows: Rows = ALONE, table_rows: int = DENSE_ROWS
+) -> Pairs:
     """Pairs of a checked float64 cloud; the rows are shared out over processes.
+
+    Args:
+        table_rows: distances of all pairs are looked up in a table for up to so many rows, and computed one by one
+            for more.
 
     Raises:
         ManifoldError: a rule that is neither `grown`, `all` nor a number from 1 to n - 1; `all` for too many rows.
@@ -80,10 +86,10 @@ def find_pairs(points: Tensor, metric: LocalMetric, rule: Rule, rows: Rows = ALO
             raise ManifoldError(f"neighbours: all takes at most {ALL_ROWS} rows; got {n} rows: use neighbours: grown")
         return Pairs(squared_distances(points, metric, rows=rows), rows)
     if rule == "grown":
-        return _grown(points, metric, rows)
+        return _grown(points, metric, rows, table_rows)
     if isinstance(rule, bool) or not isinstance(rule, int) or not 1 <= rule < n:
         raise ManifoldError(f"neighbours: expected grown, all or a number from 1 to {n - 1}; got {rule!r}")
-    measures = _Measures(points, metric, rows)
+    measures = _Measures(points, metric, rows, table_rows)
     return Pairs(measures.of(euclidean_graph(measures.points, rule, rows), np.inf), rows)
 
 
@@ -93,10 +99,10 @@ class _Measures:
     Each process measures the edges of its own rows in their metrics; all of them have all values then.
     """
 
-    def __init__(self, points: Tensor, metric: LocalMetric, rows: Rows) -> None:
+    def __init__(self, points: Tensor, metric: LocalMetric, rows: Rows, table_rows: int) -> None:
         device = rows.place(points)
         self.points, self.metric, self.rows = points.to(device), metric.to(device), rows
-        self.single = one_sided(points, metric, rows=rows).cpu().numpy() if len(points) <= DENSE_ROWS else None
+        self.single = one_sided(points, metric, rows=rows).cpu().numpy() if len(points) <= table_rows else None
 
     def of(self, graph: sparse.csr_matrix, disagreement: float) -> sparse.csr_matrix:
         """Squared distances of the edges of a symmetric graph whose one-sided ones agree; zeros stay stored."""
@@ -118,9 +124,9 @@ def _reverse(values: np.ndarray, graph: sparse.csr_matrix) -> np.ndarray:
     return sparse.csc_matrix((values, graph.indices, graph.indptr), shape=graph.shape).tocsr().data
 
 
-def _grown(points: Tensor, metric: LocalMetric, shared: Rows) -> Pairs:
+def _grown(points: Tensor, metric: LocalMetric, shared: Rows, table_rows: int) -> Pairs:
     n = len(points)
-    measures = _Measures(points, metric, shared)
+    measures = _Measures(points, metric, shared, table_rows)
     k = min(START, n - 1)
     best = euclidean_best(measures.points, k, shared)
     rounds, settled = 0, False

@@ -88,9 +88,17 @@ class TrustGauge(nn.Module):
 
     @classmethod
     def fit(
-        cls, method: TrustMethod, layer: StitchingLayer, source: ActivationSet, target: ActivationSet
+        cls,
+        method: TrustMethod,
+        layer: StitchingLayer,
+        source: ActivationSet,
+        target: ActivationSet,
+        kept_rows: int = ROWS,
     ) -> Uncalibrated:
         """Take in the paired rows on which a layer was fitted; `Uncalibrated.calibrated` makes a gauge of them.
+
+        Args:
+            kept_rows: at most so many fitted rows of either side are kept, and as many samples of the calibration.
 
         Raises:
             RecipeError: an unknown method, or `none`.
@@ -100,10 +108,10 @@ class TrustGauge(nn.Module):
             raise RecipeError(f"trust: no gauge is called {method!r}; {nearest(str(method), ('distance', 'cycle'))}")
         local = source.metric if layer.facts.needs_metric else None
         rows = source.values.detach()
-        places = kept(rows, ROWS if local is None else min(ROWS, ENTRIES // max(local.factors[0].numel(), 1)))
+        places = kept(rows, kept_rows if local is None else min(kept_rows, ENTRIES // max(local.factors[0].numel(), 1)))
         tensors = {"source_points": rows[places].clone(), **pooled(rows)}
         wanted = (outputs(target) if layer.fill == "predict" else target.values).detach()
-        tensors["target_points"], target_owners = distinct(wanted, target.keys[:, 0], ROWS)
+        tensors["target_points"], target_owners = distinct(wanted, target.keys[:, 0], kept_rows)
         ingredients = ["distance", "image"]
         spec: dict[str, Any] = {"method": method}
         if "source" in layer.coordinate_sides:
@@ -116,7 +124,7 @@ class TrustGauge(nn.Module):
             ingredients.append("cycle")
             tensors |= way_back(outputs(target), rows)
         spec["ingredients"] = sorted(ingredients, key=INGREDIENTS.index)
-        return Uncalibrated(cls(tensors, spec), source.keys[places, 0], target_owners)
+        return Uncalibrated(cls(tensors, spec), source.keys[places, 0], target_owners, kept_rows)
 
     def distances(
         self, layer: StitchingLayer, rows: Tensor, used: Tensor, left_out: LeaveOneOut | None = None
@@ -246,25 +254,30 @@ class TrustGauge(nn.Module):
 
 @dataclass(frozen=True)
 class Uncalibrated:
-    """A gauge without calibration, and the samples (k,) to which its reference rows belong."""
+    """A gauge without calibration, and the samples (k,) to which its reference rows belong.
+
+    Attributes:
+        most: samples of a calibration that are kept.
+    """
 
     gauge: TrustGauge
     source_owners: Tensor
     target_owners: Tensor
+    most: int = ROWS
 
     def left_out(self, samples: Tensor) -> LeaveOneOut:
         """Leave a batch's own samples (b,), numbers of the fit split, out of what it is compared with."""
         return LeaveOneOut(samples, self.source_owners.to(samples.device), self.target_owners.to(samples.device))
 
     def calibrated(self, distances: Tensor) -> TrustGauge:
-        """The gauge that compares with these samples (c, ingredients); at most ROWS of them, evenly spread, are kept.
+        """The gauge that compares with these samples (c, ingredients); at most `most`, evenly spread, are kept.
 
         Raises:
             FitError: no sample has a finite distance.
         """
         if not bool(distances.isfinite().all(1).any()):
             raise FitError(f"trust: none of {len(distances)} samples can be compared with others: give more, or none")
-        place = evenly_spaced(len(distances), min(len(distances), ROWS))
+        place = evenly_spaced(len(distances), min(len(distances), self.most))
         self.gauge.register_buffer("calibration", distances[place.to(distances.device)].double())
         return self.gauge
 
