@@ -77,7 +77,8 @@ def test_a_recipe(content: dict, folder: Path, tmp_path: Path) -> None:
         assert (one.name, one.method, one.split) == (two.name, two.method, two.split)
         assert two.value == pytest.approx(one.value, abs=1e-5)
     held_out = torch.randn(50, 16, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(other.layer(held_out), model.layer(held_out), rtol=0, atol=1e-5)
+    # Far outside the fit the spline's values are near 1e6, and CPUs round the sums of two processes otherwise.
+    torch.testing.assert_close(other.layer(held_out), model.layer(held_out), rtol=1e-4, atol=1e-5)
 
 
 def test_nothing_is_written_twice(folder: Path) -> None:
