@@ -75,6 +75,7 @@ class Observations:
                 data = getattr(recipe.data, split)
                 if data is not None:
                     samples[split] = load_samples(data, source.preparer, target.preparer, split)
+        # Of all variants: activations are collected once, with whatever any of them needs.
         forced = any(variant.sequence.align == "forced" for _, variant in recipe.variants())
         return cls(source, target, recipe.data, samples, runtime, timings, forced)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from hf_stitch.errors import StitchError
 from hf_stitch.runtime.files import disk_is_full
 
-DONE, FAULT, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+DONE, FAULT, USER_ERROR, INTERRUPTED = 0, 1, 2, 130  # 2 as click has it, 130 as shells: 128 + SIGINT
 ISSUES = "the project's issue page"
 
 
@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     words = sys.argv[1:] if argv is None else list(argv)
     try:
+        # Not standalone: click would print its own errors and exit.
         status = command().main(args=words, prog_name="hf-stitch", standalone_mode=False)
     except KeyboardInterrupt:
         status = INTERRUPTED
@@ -40,6 +41,7 @@ def _explain(error: Exception) -> int:
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains again at exit
         return DONE
+    # By names: typer brings a copy of click of its own, whose classes are not click's.
     if type(error).__name__ == "Abort":
         _say("stopped")
         return INTERRUPTED

@@ -46,6 +46,7 @@ def run(
         _show(found)
     else:
         for row in found:
+            # Line by line: who reads the pipe need not wait for the last input.
             print(json.dumps(row, ensure_ascii=False), flush=True)
     for note in predictor.notes:
         print(f"note: {note}", file=sys.stderr)

@@ -35,6 +35,7 @@ def console() -> Console:
 
     made = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), quiet=os.environ.get("RANK", "0") != "0")
     if not made.is_terminal:
+        # Rich would take 80 where nobody looks, and cut what a file or a pipe should have whole; by hand.
         made.width = 200
     return made
 

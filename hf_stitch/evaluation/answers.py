@@ -21,7 +21,7 @@ from hf_stitch.stitching.trust.gauge import Trust, Uncalibrated
 
 
 def stitched_answers(model: StitchedModel, frames: Frames, texts: TargetTexts | None, runtime: Runtime) -> Answers:
-    """Logits (n, k) of a stitched model whose prefix has already run, or the tokens that it writes.
+    """Logits (n, k) of a stitched model whose prefix has already run, or the tokens that it generates.
 
     The prefix is what all variants share, so its activations are collected once and only layer and suffix run here.
     """
@@ -89,6 +89,7 @@ def _padded_spans(texts: TargetTexts | None, bucket: Sequence[int], side: str) -
         return None
     spans = [torch.as_tensor(texts.spans[i]) for i in bucket]
     longest = max(len(row) for row in spans)
+    # -2 marks padding, as in batches of the processor.
     padded = torch.full((len(spans), longest, 2), -2, dtype=torch.int64)
     for i, row in enumerate(spans):
         padded[i, slice(longest - len(row), None) if side == "left" else slice(0, len(row))] = row
@@ -104,7 +105,7 @@ def transcripts_of(source: HookedModel, frames: Frames) -> list[str] | None:
 
 
 def text_answers(target: HookedModel, texts: list[str], runtime: Runtime, batch: int = 32) -> Answers:
-    """The target's own logits (n, k) on texts, or the tokens that it writes on them."""
+    """The target's own logits (n, k) on texts, or the tokens that it generates for them."""
     rows: list[Tensor] = []
     with torch.no_grad():
         for start in range(0, len(texts), batch):

@@ -16,8 +16,8 @@ from hf_stitch.geometry.subsets import evenly_spaced
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.report.measure import Measure
 
-ROWS = 128  # held-out rows, each of another sample
-MIN_ROWS = 5  # of which quantiles are told
+ROWS = 128  # held-out rows, each of another sample; by hand
+MIN_ROWS = 5  # of which quantiles are told; by hand
 SPLIT = "activations"
 
 

@@ -41,6 +41,7 @@ def fit_variant(
     recipe, seen = correspondence.recipe, correspondence.observations
     with seen.timings.stage("pairing"):
         pairing = correspondence.fitted
+    # Before the metrics: neighbours take most of the time, and too few rows can be told now.
     check_rows(correspondence, len(pairing), len(pairing.pairs))
     metrics: list[LocalMetric | None] = [None, None]
     summaries: dict[str, Any] = {}

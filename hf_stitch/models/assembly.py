@@ -26,7 +26,7 @@ from hf_stitch.stitching.lengths.rule import LengthRule
 
 @dataclass(frozen=True)
 class Halves:
-    """The two cut models and their plain descriptions; shared by all variants with the same ends."""
+    """The two cut models and their plain descriptions; shared by all variants between the same hook points."""
 
     prefix: PreTrainedModel
     suffix: PreTrainedModel
@@ -45,6 +45,7 @@ def cut(source: HookedModel, target: HookedModel, needs_head: bool) -> Halves:
     suffix_plan = plan_prompt(target.model, target.point)
     if suffix_plan is None:
         suffix_plan = plan_suffix(target.model, target.point, make_inputs_for(target.model))
+    # Copies: references and further variants still need the whole models.
     prefix, suffix = copy.deepcopy(source.model), copy.deepcopy(target.model)
     apply_prefix_plan(prefix, prefix_plan)
     apply_suffix_plan(suffix, suffix_plan)
@@ -71,6 +72,7 @@ def _described(end: HookedModel, point: HookPoint, plan: dict[str, Any]) -> dict
     return {
         "class": type(end.model).__name__,
         "model": end.side.model,
+        # The commit rather than the branch that was asked for, which will move on.
         "revision": commit_of(end.side) or end.side.revision,
         "point": point.to_dict(),
         "plan": plan,

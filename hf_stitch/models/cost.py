@@ -26,6 +26,7 @@ def counted(work: Callable[[], Any]) -> tuple[Any, int]:
     These are matrix products, convolutions and attention; what works number by number (norms, activations, distances,
     look-ups) and fused recurrent layers are not among them.
     """
+    # MATH: attention then counts as its matrix products, whatever kernel the machine would take.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         found = work()
     return found, counter.get_total_flops() // 2

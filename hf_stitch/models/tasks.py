@@ -17,6 +17,7 @@ from hf_stitch.stitching.lengths.rule import LengthRule
 
 Answer = Literal["labels", "text", "frames", "vector"]
 
+# Names of transformers' pipelines.
 BUILT_IN = {
     ("audio", "labels"): "audio-classification",
     ("image", "labels"): "image-classification",
@@ -25,6 +26,7 @@ BUILT_IN = {
     ("audio", "frames"): "automatic-speech-recognition",
     ("text", "text"): "text-generation",
 }
+# By hand; both texts and CTC frames end as texts.
 CUSTOM: dict[Answer, str] = {
     "labels": "stitched-classification",
     "text": "stitched-text",
@@ -107,6 +109,7 @@ def check_task(config: PretrainedConfig, task: str | None) -> None:
         )
 
 
+# Names of the Hub's tasks.
 WRITING = {"audio": "automatic-speech-recognition", "image": "image-to-text"}
 
 

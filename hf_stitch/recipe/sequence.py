@@ -79,6 +79,7 @@ class SpansFacts(RuleFacts):
 RULES: dict[str, type[RuleFacts]] = {rule.name: rule for rule in RuleFacts.__subclasses__()}
 
 if TYPE_CHECKING:
+    # Type checkers take no computed Literal.
     LengthRuleName = str
 else:
     LengthRuleName = Literal[tuple(RULES)]
@@ -114,6 +115,7 @@ class Lengths(Part):
         "heard",
         description=f"where words are in the fit, {_for('align')}: as heard, or where the true text fits best",
     )
+    # By hand: neighbouring timesteps are alike, and long samples would outweigh the others.
     per_sample: PositiveInt | None = Field(64, description="at most this many rows of one sample in the fit")
     fill: Literal["predict", "mean", "zero", "reference"] = Field(
         "predict",

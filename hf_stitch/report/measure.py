@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from hf_stitch.recipe.side import Direction
 
-STRICT = ConfigDict(extra="forbid")
+STRICT = ConfigDict(extra="forbid")  # a field that nobody reads would be lost in silence
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -23,7 +23,7 @@ class PartStore:
         return self.folder / f"{name}.safetensors"
 
     def has(self, name: str) -> bool:
-        """True when the part is there and its header can be read."""
+        """True when the part is there and its header can be read, which is enough to tell a truncated file."""
         try:
             with safe_open(self.path(name), framework="pt"):
                 return True

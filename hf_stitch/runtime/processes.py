@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hf_stitch.runtime.sharding import Rows
 
-DTYPES = (torch.float64, torch.int64, torch.int32, torch.uint8, torch.bool, torch.float32)
+DTYPES = (torch.float64, torch.int64, torch.int32, torch.uint8, torch.bool, torch.float32)  # by their place when sent
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class AcceleratedRows(Rows):
         return [one[:size].to(part.device) for one, size in zip(whole.split(max(sizes)), sizes)]
 
     def from_first(self, tensor: Tensor | None) -> Tensor:
+        # Dtype, number of axes and up to six sizes: the receivers must know how much will come.
         head = torch.zeros(8, dtype=torch.int64)
         if tensor is not None:
             head[: 2 + tensor.ndim] = torch.tensor([DTYPES.index(tensor.dtype), tensor.ndim, *tensor.shape])

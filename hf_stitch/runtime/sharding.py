@@ -127,6 +127,7 @@ class Rows:
         def whole() -> Sequence[np.ndarray]:
             try:
                 return solve(asked)
+            # An empty array tells the others that there is nothing more to serve, after an error too.
             finally:
                 self.from_first(torch.empty(0, dtype=torch.float64))
 

@@ -66,4 +66,5 @@ def _hide() -> None:
     sys.modules[NAME] = None  # type: ignore[assignment]
     known = sys.modules.get("transformers.utils.import_utils")
     if known is not None:
+        # transformers may have looked already, and remembers what it found.
         known.is_torchaudio_available.cache_clear()

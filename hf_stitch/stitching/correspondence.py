@@ -97,6 +97,7 @@ class Correspondence:
                     self.recipe, role, hooked, seen.samples["fit"], seen.frames["fit"], windows, seen.runtime
                 )
 
+        # What a metric depends on: variants that differ in the method alone share one.
         asked = self.recipe.model_dump_json(include={"neighborhoods", "sequence", "seed"})
         return self.shared.get(("metric", role, asked), find)
 

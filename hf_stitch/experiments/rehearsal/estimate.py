@@ -15,8 +15,8 @@ from hf_stitch.experiments.rehearsal.small_run import Rehearsed
 from hf_stitch.loading.models import resolve
 from hf_stitch.recipe.side import SIDES, Side
 
-FLAC = 0.55  # bytes of a FLAC file of speech over those of its 16-bit samples, about
-STEEPEST = {"seconds": 3.0, "memory": 2.0}  # no fit grows faster with its rows; above this is noise
+FLAC = 0.55  # bytes of a FLAC file of speech over those of its 16-bit samples, about; by hand
+STEEPEST = {"seconds": 3.0, "memory": 2.0}  # exponents of the rows: dense solve, dense matrix; above is noise
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from hf_stitch.runtime.environment import environment
 from hf_stitch.runtime.progress import Progress
 from hf_stitch.runtime.runtime import Runtime
 
-FORMAT = 1
+FORMAT = 1  # of the file NAME.rehearsal.json
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from hf_stitch.recipe.recipe import Recipe
 
 SPLITS = ("fit", "validation", "test")
 SECONDS, TEXT, FIT, TESTED, VECTORS, NEIGHBOURS = 2.0, 40, 4, 2, 64, 3
-"""At most so many seconds of sound, words of a text, samples to fit, to test, neighbours; VECTORS: if of numbers."""
+"""At most so many seconds of sound, words, samples to fit, to test, neighbours; VECTORS: if of numbers. By hand."""
 
 
 @dataclass(frozen=True)

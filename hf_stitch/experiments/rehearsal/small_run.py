@@ -35,8 +35,8 @@ from hf_stitch.stitching.correspondence import Correspondence, Shared
 from hf_stitch.stitching.layers.fit_layer import fit_layer
 from hf_stitch.stitching.layers.layer import StitchingLayer
 
-ROWS = 512  # the smaller of the two fits from whose costs that of the real one follows
-SPREAD = 1.0  # standard deviation of the rows that stand for those not rehearsed, in that of the rehearsed ones
+ROWS = 512  # the smaller of the two fits from whose costs that of the real one follows; by hand
+SPREAD = 1.0  # standard deviation of rows that stand for those not rehearsed, in that of the rehearsed; by hand
 
 
 @dataclass
@@ -82,6 +82,7 @@ def run_small(recipe: Recipe, runtime: Runtime, scratch: Path) -> Rehearsed:
         found = [configuration(side, one) for side, one in zip((recipe.source, recipe.target), given)]
         back = recipe.generation if recipe.directions == "both" else None
         source = stand_in(recipe.source, found[0][0], runtime, recipe.seed, scratch, back)
+        # Another seed: two stand-ins of one configuration must not be one model.
         target = stand_in(recipe.target, found[1][0], runtime, recipe.seed + 1, scratch, recipe.generation)
         check_generation(recipe, target)
     hooked = (source, target)
@@ -263,6 +264,7 @@ def sealed(scratch: Path) -> Iterator[None]:
     """No network, and a cache of its own, inside."""
     from huggingface_hub import constants
 
+    # The constant, since huggingface_hub reads its environment variable only when it is imported.
     kept, offline = os.environ.get("HF_STITCH_CACHE"), constants.HF_HUB_OFFLINE
     os.environ["HF_STITCH_CACHE"], constants.HF_HUB_OFFLINE = str(scratch), True
     try:

@@ -25,16 +25,16 @@ from hf_stitch.recipe.generation import Generation
 from hf_stitch.recipe.side import Side
 from hf_stitch.runtime.runtime import Runtime
 
-PIECE = 5  # letters of a token: English words then have 1.3 tokens, as with common tokenizers
+PIECE = 5  # letters of a token, by hand: English words then have 1.3 tokens, as with common tokenizers
 FRAMES = {"xlnet": (0, 2, "left"), "t5": (0, 1, "right"), "gpt2": (0, 0, "left"), "llama": (0, 0, "left")}
-"""Special tokens before and after a text, and the padding side; (1, 1, right) for the others."""
+"""Special tokens before and after a text, and the padding side, as of the families' tokenizers; else (1, 1, right)."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def stand_in(
     side: Side, config: PretrainedConfig, runtime: Runtime, seed: int, scratch: Path, generation: Generation | None
 ) -> HookedModel:
-    """The end of a model of this configuration with random weights.
+    """A hooked model of this configuration with random weights.
 
     Args:
         scratch: folder for what tokenizers read. generation: as `open_hooked_model`.
@@ -72,7 +72,7 @@ def _preparer(side: Side, model: PreTrainedModel, scratch: Path) -> Preparer:
     made = Preparer.of(kind, config, input_name(model), tool, model.dtype)
     if type(model).__name__.endswith("ForCTC"):
         return dataclasses.replace(made, tokenizer=letters_tool(config, scratch))
-    if kind != "text" and model.can_generate():  # for the texts that it writes
+    if kind != "text" and model.can_generate():  # for the texts that it generates
         return dataclasses.replace(made, tokenizer=text_tool(getattr(config, "decoder", config)))
     return made
 

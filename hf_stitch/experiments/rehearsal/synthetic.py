@@ -34,6 +34,7 @@ def write_samples(
 
     draw = np.random.default_rng(0)
     columns = data.columns
+    # Unequal lengths, so that padding and masks are tried out too.
     near = 1 + 0.1 * np.linspace(-1, 1, count)
     texts = [" ".join(draw.choice(WORDS, max(1, round(words * k)))) for k in near]
     table: dict[str, list[Any]] = {}

@@ -49,8 +49,10 @@ def map_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def digest_of(half: nn.Module) -> str:
     """Hex digest of the names, dtypes, shapes and bytes of a module's weights."""
     found = hashlib.sha256()
+    # By name: the order of a state dict is that in which modules were made, which may change between versions.
     for name, tensor in sorted(half.state_dict().items()):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        # As bytes: NumPy knows no bfloat16.
         found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return found.hexdigest()
 

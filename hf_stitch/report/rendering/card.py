@@ -25,7 +25,9 @@ from hf_stitch.report.report import Report
 TEMPLATES = Path(__file__).parent / "templates"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _SPEECH = re.compile(r"wav2vec|hubert|wavlm|whisper|speech|ctc|audio", re.IGNORECASE)
+# lists with an entry for each sample or grid point
 _POINTS = ("coordinates", "inputs", "colour", "axes", "condition", "singular")
+# What class names of transformers end with, and the Hub's names of their tasks.
 _HEADS = {
     "SequenceClassification": "text-classification",
     "AudioClassification": "audio-classification",

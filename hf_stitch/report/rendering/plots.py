@@ -22,6 +22,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+# Colours that matplotlib draws with, and that nothing else has, for the CSS variables that replace them in the SVG.
 _VARIABLES = {
     "#010101": "var(--ink)",
     "#020202": "var(--muted)",
@@ -32,8 +33,8 @@ _VARIABLES = {
 INK, MUTED, LINE, SOURCE, TARGET = _VARIABLES
 SIDES = {"source": SOURCE, "target": TARGET}
 RAMP = LinearSegmentedColormap.from_list("ramp", ["#4a6fd0", "#b5559f", "#e2893b"])
-_BINS = 12
-_DRAWN = 800  # points of a cloud that are drawn
+_BINS = 12  # colours of a cloud; by hand: a path for each
+_DRAWN = 800  # points of a cloud that are drawn; by hand
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -84,6 +85,7 @@ def cloud(
 
 def spectra(values: Mapping[str, Sequence[float]], ylabel: str, title: str) -> str:
     """Numbers per coordinate of both models, e.g. eigenvalues, as two lines."""
+    # 40 by hand.
     drawn = {side: [v for v in numbers if v is not None][:40] for side, numbers in values.items() if numbers}
     drawn = {side: numbers for side, numbers in drawn.items() if numbers}
     if not drawn:

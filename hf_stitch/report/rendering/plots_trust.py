@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from hf_stitch.report.rendering.plots import INK, LINE, MUTED, RAMP, SOURCE, TARGET, draw_svg
 
 Range = tuple[float, float]
-STEPS = (1, 2, 5, 10, 30, 100, 1e9)  # colours of condition numbers
+STEPS = (1, 2, 5, 10, 30, 100, 1e9)  # colours of condition numbers; by hand, above 100 they count as singular
 
 
 def risk_coverage(coverage: Sequence[float], risk: Sequence[float], ylabel: str, title: str) -> str:

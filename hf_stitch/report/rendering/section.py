@@ -61,6 +61,7 @@ def fact(value: Any) -> str:
         return f"{value[0]:.3g} [{value[1]:.3g}, {value[2]:.3g}]"
     if isinstance(value, float):
         return f"{value:.4g}"
+    # By hand: longer lists are no longer read.
     if isinstance(value, list) and len(value) > 12:
         return f"{len(value)} values"
     return str(value)

@@ -21,10 +21,11 @@ from hf_stitch.report.verdict.evidence import (
 )
 from hf_stitch.report.verdict.verdict import Verdict
 
+# The words are those of Landis & Koch (1977) for these limits; what a stitch must reach is by hand.
 KAPPA_SURE = 0.6  # "substantial": the interval of a stitch that holds lies above
 KAPPA_HIGH = 0.8  # "almost perfect": its value does too
 KAPPA_FAIR = 0.4  # up to here "slight" or "fair": better than chance, and of no use
-PENALTY = 0.05  # accuracy that a stitch that holds may lose against the target's own
+PENALTY = 0.05  # accuracy that a stitch that holds may lose against the target's own; by hand
 COST, NO_COST = "costs {} points of the target's own accuracy", "costs nothing of the target's own accuracy"
 AGAINST = {"majority": "commonest answer", "cascade": "cascade"}
 

@@ -14,8 +14,8 @@ from hf_stitch.report.verdict.evidence import (
 )
 from hf_stitch.report.verdict.verdict import Verdict
 
-UNEXPLAINED = 0.01  # share of the output's variance that a regression that holds may miss
-UNEXPLAINED_PARTLY = 0.5
+UNEXPLAINED = 0.01  # share of the output's variance that a regression that holds may miss; by hand
+UNEXPLAINED_PARTLY = 0.5  # and one that holds in part: above, most of the output is missed; by hand
 
 
 def judge_numbers(error: Measure, get: Lookup, asked: Mapping[str, Any]) -> Verdict:

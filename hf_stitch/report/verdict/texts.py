@@ -28,9 +28,9 @@ from hf_stitch.report.verdict.evidence import (
 )
 from hf_stitch.report.verdict.verdict import Verdict
 
-HOLDS, SURE = 0.9, 0.8  # of the agreement beyond chance: its value, and the lower end of its interval
-FAIR = 0.5  # below, most of what could be won is missed
-PENALTY = 0.05  # word errors against the reference that a stitch that holds may add to the target's own
+HOLDS, SURE = 0.9, 0.8  # of the agreement beyond chance: its value, and its interval's lower end; by hand
+FAIR = 0.5  # below, most of what could be won is missed; by hand
+PENALTY = 0.05  # word errors against the reference that a stitch that holds may add to the target's; by hand
 COST = "adds {} word errors in 100 against the reference"
 NO_COST = "adds no word errors against the reference"
 CHANCE = {"majority": "always the commonest text", "other-sample": "those of other samples"}

@@ -28,7 +28,7 @@ from hf_stitch.runtime.timings import Timings
 from hf_stitch.stitching.layers.diffusion_alignment import Aligned, align
 from hf_stitch.stitching.layers.layer import StitchingLayer, outputs, under
 
-COORDINATES = 256  # default, where there are at least twice as many rows
+COORDINATES = 256  # default, where there are at least twice as many rows; by hand
 
 
 class DiffusionLayer(StitchingLayer):

@@ -46,9 +46,9 @@ NEEDS: dict[str, tuple[str, ...]] = {
 }
 """The tensors of each ingredient; see `TrustGauge`."""
 INGREDIENTS = tuple(NEEDS)
-ROWS = 1024  # fitted rows kept of either side
-ENTRIES = 1 << 21  # numbers kept for local metrics: they bound the rows where activations are wide
-CANDIDATES = 8  # nearest rows of which the local metrics are asked
+ROWS = 1024  # fitted rows kept of either side; by hand, some megabytes of a saved model
+ENTRIES = 1 << 21  # numbers kept for local metrics (8 MB in float32): they bound the rows where these are wide; by hand
+CANDIDATES = 8  # nearest rows of which the local metrics are asked; by hand
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ class TrustGauge(nn.Module):
         rows = source.values.detach()
         places = kept(rows, ROWS if local is None else min(ROWS, ENTRIES // max(local.factors[0].numel(), 1)))
         tensors = {"source_points": rows[places].clone(), **pooled(rows)}
+        # What `predict` gives: `image` compares before landing and fill, which would hide how far off a row is.
         wanted = (outputs(target) if layer.fill == "predict" else target.values).detach()
         tensors["target_points"], target_owners = distinct(wanted, target.keys[:, 0], ROWS)
         ingredients = ["distance", "image"]
@@ -130,7 +131,9 @@ class TrustGauge(nn.Module):
             squares = torch.cat([self._rows(layer, *part) for part in self._blocks(chosen, owners)])
             found[used] = squares
         count = used.sum(1, keepdim=True)
+        # Root mean square over rows: a sample's score must not depend on how long it is.
         mean = found.sum(1) / count.clamp(min=1)
+        # A sample of which nothing was mapped was not understood at all: it gets the lowest score.
         return torch.where(count > 0, mean.sqrt(), torch.inf)
 
     def forward(self, layer: StitchingLayer, rows: Tensor, used: Tensor) -> Trust:
