@@ -111,7 +111,7 @@ def _with_borders(spelled: list[list[tuple[str, int, int]]], frames: int, margin
 
 
 def match_words(heard: Sequence[str], true: Sequence[str]) -> list[tuple[int, int]]:
-    """Pairs (transcribed, true) of word numbers that an edit-distance alignment puts together and that are spelled alike.
+    """Pairs (recognised, true) of word numbers that an edit-distance alignment joins and that are spelled alike.
 
     A misheard word keeps its pair, since its frames do carry the true word, unless more than half of it differs. Case
     does not count: many recognisers know capitals only.

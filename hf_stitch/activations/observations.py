@@ -85,6 +85,7 @@ class Observations:
         for split in self.samples if splits is None else splits:
             with self.timings.stage(f"activations.{split}"):
                 frames[split] = self._collected(split)
+            # Said once, not for each split.
             first = split == next(iter(self.samples))
             broken = [trouble()] if first and self._hears() else []
             remarks[split] = (*(note for note in broken if note), *self._cut_texts(split))

@@ -20,6 +20,7 @@ from hf_stitch.hooks.suffix import run_suffix
 
 Mode = Literal["encoder", "prompt", "ctc"]
 MAX_NEW_TOKENS = 64  # where neither the recipe nor the model says; by hand
+# Ids of transformers' configurations whose tokens are never part of a text.
 SKIPPED = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_bos_token_id")
 
 

@@ -66,6 +66,7 @@ def _mendable(error: Exception) -> str | None:
         return _no_space(error)
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
         return f"no permission for {error.filename}; choose another folder"
+    # torch's error by its name: a command that failed early has not imported torch.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory; take fewer data.fit.samples or neighborhoods.size, or another --device"
     return None

@@ -41,6 +41,7 @@ def run(
     silence_libraries()
     predictor = Predictor(folder, device=device, abstain=abstain)
     bad: list[str] = []
+    # A bad input is told at the end, when the others have their answers.
     found = predictor(_inputs(inputs or ["-"], predictor), lambda error: bad.append(str(error)))
     if sys.stdout.isatty():
         _show(found)
@@ -67,6 +68,7 @@ def _inputs(words: list[str], predictor: Predictor) -> Iterator[Path | str | byt
 def _show(rows: Iterator[dict[str, Any]]) -> None:
     from hf_stitch.cli.terminal import console, table
 
+    # All of them first: which columns there are is known at the end.
     lines = [(row["input"], {**_answer(row), **_numbers(row)}) for row in rows]
     if lines:
         columns = dict.fromkeys(column for _, cells in lines for column in cells)  # who abstains has fewer

@@ -22,6 +22,7 @@ class Lines:
 
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
+        # monotonic: the clock of the day may be set back in a run of hours.
         start = last = time.monotonic()
         done = 0
 

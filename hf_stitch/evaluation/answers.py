@@ -64,6 +64,7 @@ def trust_scores(model: StitchedModel, frames: Frames, texts: TargetTexts | None
         for bucket, values, _, plan in planned(model, frames, texts, runtime):
             trust = model.trusted(values, plan)
             names = list(trust.parts)
+            # One table, so that a batch is copied from the device once.
             columns = [trust.score, *trust.parts.values(), *trust.distances.values()]
             found.update(zip(bucket, torch.stack(columns, 1).cpu()))
     score, *rest = torch.stack([found[i] for i in range(len(frames))]).unbind(1)
@@ -81,6 +82,7 @@ def planned(
         path = frames.path.batch(bucket)[0].to(runtime.device) if frames.path else None
         spans = _padded_spans(texts, bucket, model.rule.state.padding_side)
         lengths = frames.target.lengths[list(bucket)]
+        # True target lengths are given to every rule, but only `oracle` looks at them.
         yield bucket, values, mask, model.rule.plan(mask, path, spans, lengths, values)
 
 
@@ -104,6 +106,7 @@ def transcripts_of(source: HookedModel, frames: Frames) -> list[str] | None:
     return [" ".join(word.text for word in words_of(frames.path[i].numpy(), alphabet)) for i in range(len(frames))]
 
 
+# Batches of 32, by hand: texts are short beside sounds.
 def text_answers(target: HookedModel, texts: list[str], runtime: Runtime, batch: int = 32) -> Answers:
     """The target's own logits (n, k) on texts, or the tokens that it generates for them."""
     rows: list[Tensor] = []

@@ -38,6 +38,7 @@ def invertibility_at_samples(fitted: Fitted) -> tuple[list[Measure], dict[str, A
             return [], {}
         directions, held = leading(_fitted_rows(fitted))
         layer = fitted.model.layer
+        # Derived at 0 by steps along the leading directions: across them there are no data that could tell.
         steps = points.new_zeros(len(points), directions.shape[1])
         found = jacobians(lambda moved: layer.predict(points + moved @ directions.T), steps)
     if found is None:

@@ -59,6 +59,7 @@ def _run(
         for first in range(0, len(raws), AT_ONCE):
             batch = raws[first : first + AT_ONCE]
             inputs = to_device(preparer.batch(batch), runtime)
+            # The prefix takes no spans.
             spans = inputs.pop("target_spans", None)
             frames, mask, path = model.activations(inputs)
             plan = model.plan(mask, path, spans, None, frames)

@@ -43,6 +43,7 @@ def pictures(
     grid = grid_of(model.config.target, frames.output.shape[1])
     if grid is None:
         return {}
+    # One more, without the last: where samples go round in a circle, the last would be the first again.
     chosen = np.unique(np.linspace(0, len(samples) - 1, min(DRAWN, len(samples)) + 1).astype(int)[:-1])
     rows: dict[str, np.ndarray] = {}
     if grid_of(model.config.source, np.size(samples.source(0))) == grid:

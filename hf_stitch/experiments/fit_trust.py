@@ -44,5 +44,6 @@ def fit_trust(model: StitchedModel, correspondence: Correspondence) -> dict[str,
         "samples": len(known),
         "smallest": gauge.smallest,
         "rows": len(gauge.get_buffer("source_points")),
+        # "lower": distances may be infinite, between which there is no middle.
         "median": dict(zip(gauge.ingredients, known.quantile(0.5, dim=0, interpolation="lower").tolist())),
     }

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 SILENCE = 1e-4
-"""A sample whose every amplitude is below this (-80 dB of full scale, three steps of 16 bits) counts as silent."""
+"""A sample whose every amplitude is below this (-80 dB of full scale, three steps of 16 bits) is silent; by hand."""
 
 KAISER = {"lowpass_filter_width": 64, "rolloff": 0.9475937167399596, "beta": 14.769656459379492}
 """Of torchaudio's filter: the values that its documentation calls `kaiser_best`."""

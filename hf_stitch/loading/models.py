@@ -73,6 +73,7 @@ def load_model(side: Side, *, dtype: Any = None, device: str | torch.device | No
     """
     config = load_config(side)
     model_class = class_of(config, side.class_)
+    # Quiet: its warnings of missing weights are checked below, and are errors.
     with _explained(side), quiet(), as_published():
         model, info = model_class.from_pretrained(
             resolve(side.model), config=config, revision=side.revision, dtype=pick_dtype(dtype),

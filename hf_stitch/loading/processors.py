@@ -70,6 +70,7 @@ class Preparer:
         if kind == "audio":
             made = dataclasses.replace(made, device=model.device)
             with suppress(ArtifactError):
+                # Of a recogniser; a sound model without one, such as a classifier, is as good.
                 return dataclasses.replace(made, tokenizer=_load_tool("text", place, side.revision))
         return made
 

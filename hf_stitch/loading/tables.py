@@ -130,6 +130,7 @@ def _sounds(folder: Path) -> Dataset:
         raise DataError(f"{folder}: no sound files ({', '.join(SOUND)}) and no Parquet files; expected either")
     names = [path.relative_to(folder).as_posix() for path in files]
     columns = {"audio": names, "file_name": names}
+    # Only where every sound lies in a sub-folder: one beside them would have no label.
     if all("/" in file for file in names):
         columns["label"] = [file.split("/")[0] for file in names]
     return Dataset.from_dict(columns)

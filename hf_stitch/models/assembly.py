@@ -42,6 +42,7 @@ def cut(source: HookedModel, target: HookedModel, needs_head: bool) -> Halves:
     """
     points = [source.selected, *([source.head] if needs_head and source.head else [])]
     prefix_plan = plan_prefix(source.model, points, make_inputs_for(source.model))
+    # First as a prompt: a causal model hooked at its embedding keeps all layers, and can then generate.
     suffix_plan = plan_prompt(target.model, target.point)
     if suffix_plan is None:
         suffix_plan = plan_suffix(target.model, target.point, make_inputs_for(target.model))

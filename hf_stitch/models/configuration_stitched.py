@@ -118,6 +118,7 @@ def check_config(config: StitchedConfig) -> None:
 def _config(value: Any) -> PretrainedConfig | None:
     if not isinstance(value, dict):
         return value
+    # A copy, of which `model_type` is taken: the caller's may be shared.
     content = dict(value)
     register_ours(content)
     return AutoConfig.for_model(content.pop("model_type"), **content)

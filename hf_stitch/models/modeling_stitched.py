@@ -225,6 +225,7 @@ class StitchedModel(PreTrainedModel):
             names = " nor ".join(type(half).__name__ for half in (self.prefix, self.suffix))
             raise ArtifactError(f"neither {names} supports gradient checkpointing; train without it")
         for half in able:
+            # Later versions of transformers have renamed it.
             newest = getattr(half, "activation_checkpointing_enable", half.gradient_checkpointing_enable)
             newest(gradient_checkpointing_kwargs)
             disable_checkpointing(half)

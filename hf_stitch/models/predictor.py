@@ -111,6 +111,7 @@ class Predictor:
                     if len(batch) == BATCH:
                         yield from self._predict(batch)
                         batch = []
+            # What came before is answered first, so that answers stay in the order of the inputs.
             except DataError as error:
                 yield from self._predict(batch)
                 batch = []

@@ -89,6 +89,7 @@ def tasks_of(config: PretrainedConfig) -> list[str]:
     answer, kind = answer_of(config), modality(config)
     own = [CUSTOM[answer]]
     needs_both_tokenizers = facts_of(config.sequence).needs_target_spans
+    # Built-in pipelines make no spans, and put the prompt before what was generated.
     if needs_both_tokenizers or (answer == "text" and kind == "text" and not continues(config)):
         return own
     return [BUILT_IN[kind, answer], *own] if (kind, answer) in BUILT_IN else own

@@ -130,6 +130,7 @@ class Lengths(Part):
             known = f"takes {', '.join(lengths)}" if lengths else "finds the length itself: leave it out"
             raise ValueError(f"sequence.target_length: {self.target_length} with length: {self.length}, which {known}")
         for key in sorted({option for rule in RULES.values() for option in rule.options} - set(self.facts.options)):
+            # A value that is the default changes nothing, so it is let pass: recipes written by programs hold all keys.
             if getattr(self, key) != type(self).model_fields[key].default:
                 rules = " or ".join(_takers(key))
                 raise ValueError(f"sequence.{key}: {getattr(self, key)} needs length {rules}; got {self.length}")

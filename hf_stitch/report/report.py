@@ -135,6 +135,7 @@ class Report:
         return copy.deepcopy({"schema": fields.pop("schema"), **fields})
 
     def to_json(self) -> str:
+        # allow_nan: NaN is no JSON; none is left here, and one that were should fail.
         return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def save(self, path: str | Path) -> None:

@@ -41,6 +41,7 @@ class PartStore:
             "what was collected is kept"
         )
         with report_full_disk(full), replacing(self.path(name)) as scratch:
+            # safetensors refuses tensors that are not contiguous.
             save_file({key: value.contiguous() for key, value in tensors.items()}, scratch)
 
     def read(self, name: str) -> dict[str, Tensor]:

@@ -30,6 +30,7 @@ class AcceleratedRows(Rows):
         assert self.accelerator is not None
         own = torch.tensor([len(part)], device=self.wire)
         sizes = self.accelerator.gather(own).tolist()
+        # Nothing to gather, and nothing that `split` below could take apart.
         if not max(sizes):
             return [part for _ in sizes]
         sent = part.to(self.wire).contiguous()

@@ -147,6 +147,7 @@ def text_measures(method: str, given: GeneratedTexts, own: GeneratedTexts, scope
 
 def truth_text_measures(method: str, given: GeneratedTexts, truth: Sequence[str], scope: Scope) -> list[Measure]:
     """Of generated texts against the reference texts in the data."""
+    # Word by word: blanks are no part of what a reference says.
     equal = np.array([a.split() == b.split() for a, b in zip(given.texts, truth)])
     measures = [
         scope.measure("answer_exact_match", method, split, intervals.wilson(int(equal[rows].sum()), len(rows)))

@@ -112,6 +112,7 @@ class _Confusion:
 
     def marginals(self, counts: Array) -> tuple[Array, Array, Array]:
         """Of draws (b, cells): reference counts, prediction counts and hits, each (b, classes)."""
+        # Matrix products over the cells: all resamples at once, without a loop over them.
         one_hot = np.eye(self.classes)
         hits = np.where((self.rows == self.columns)[:, None], one_hot[self.rows], 0.0)
         return counts @ one_hot[self.rows], counts @ one_hot[self.columns], counts @ hits

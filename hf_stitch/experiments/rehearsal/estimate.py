@@ -81,6 +81,7 @@ def _power_law(seen: Rehearsed, what: str) -> tuple[float, float]:
     (few, more), low, high = seen.rows, getattr(first, what), getattr(second, what)
     if few == more or high <= 0 or "fit.second" not in seen.watch:
         return float(low), 1.0
+    # At least 1: no fit gets cheaper with more rows, and short stages are measured badly.
     power = min(STEEPEST[what], max(1.0, math.log(high / low) / math.log(more / few))) if low > 0 else 2.0
     return float(high * (seen.real_rows / more) ** power), power
 

@@ -61,6 +61,7 @@ class Sizes:
         mapped = recipe.stitch.needs_metric and recipe.neighborhoods.kind != "none"
         size = recipe.neighborhoods.size if mapped else 0
         rank = recipe.neighborhoods.rank
+        # k neighbours show at most k directions.
         needed = max(NEIGHBOURS, rank + 1 if isinstance(rank, int) else 0)
         bucket = min(real["fit"], *(batch_size(end) for end in ends))
         return cls(

@@ -147,6 +147,7 @@ def _compare(seen: Rehearsed, comparison: Comparison, halves: SharedHalves, shar
         if (variant.source, variant.target, variant.data) != (seen.recipe.source, seen.recipe.target, seen.recipe.data):
             seen.notes.append(f"the comparison {label} has models or data of its own and was not rehearsed")
             continue
+        # model_copy checks nothing anew: sizes of a rehearsal need not suit a real fit.
         around = variant.neighborhoods.model_copy(update={"size": seen.small.neighborhoods.size})
         small = variant.model_copy(update={"data": seen.small.data, "neighborhoods": around})
         try:
@@ -221,7 +222,7 @@ def _fewest(recipe: Recipe, source: ActivationSet) -> int:
     """Rows that a method needs at least, and no fewer than are worth timing."""
     asked = recipe.stitch
     needed = (
-        (asked.get("coordinates") or 0) + 16,
+        (asked.get("coordinates") or 0) + 16,  # some more than coordinates, for eigensolvers; by hand
         asked.get("pairs") or 0,
         asked.get("landmarks") or 0,
         source.values.shape[1] + 1,

@@ -44,6 +44,7 @@ def stand_in(
     Raises:
         RecipeError: the configuration makes no model. HookError: no usable hook point there.
     """
+    # Before the model is made, which draws its weights.
     torch.manual_seed(seed)
     model_class = class_of(config, side.class_)
     try:
@@ -111,6 +112,7 @@ def text_tool(config: PretrainedConfig) -> Any:
         vocabulary[name] = wanted if isinstance(wanted, int) and 0 <= wanted < size and wanted not in taken else free
     for piece in sorted({word[i : i + PIECE] for word in WORDS for i in range(0, len(word), PIECE)}):
         if len(vocabulary) < size:
+            # From the top: low ids are special tokens in most vocabularies.
             vocabulary[piece] = next(i for i in range(size - 1, -1, -1) if i not in set(vocabulary.values()))
     made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     pieces = pre_tokenizers.Split(Regex(f"\\w{{1,{PIECE}}}"), "isolated")

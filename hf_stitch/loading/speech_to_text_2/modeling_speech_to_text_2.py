@@ -94,6 +94,7 @@ class Speech2Text2Attention(nn.Module):
 
     def _keys_and_values(self, states: Tensor, cache: Cache | None) -> tuple[Tensor, Tensor]:
         pair = cache if isinstance(cache, EncoderDecoderCache) else None
+        # The encoder's states are the same at every step: their keys and values are computed once.
         if self.crossed and pair is not None and pair.is_updated.get(self.layer_idx):
             known = pair.cross_attention_cache.layers[self.layer_idx]
             return known.keys, known.values

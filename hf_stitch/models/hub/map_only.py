@@ -103,6 +103,7 @@ def load_half(config: StitchedConfig, name: str, dtype: torch.dtype | None = Non
             f"{end['model']} has other weights now than when the map was fitted between them: fit again, or get the "
             "full form of this model"
         )
+    # Cast after the digest, which is of the weights as they were fitted with.
     return with_settings(half if dtype is None else half.to(dtype), end)
 
 

@@ -15,7 +15,7 @@ from hf_stitch.models.hub.map_only import MAP_ONLY, portable
 from hf_stitch.models.hub.repository import KEPT, WEIGHTS, explained, local
 from hf_stitch.models.hub.shim import FILE
 
-NEEDED = ("config.json", "recipe.yaml", "report.json", "README.md")
+NEEDED = ("config.json", "recipe.yaml", "report.json", "README.md")  # what `fit` writes, beside weights
 
 
 def push_model(

@@ -48,6 +48,7 @@ class StitchedPipeline(ChunkPipeline):
     _load_tokenizer = False
 
     def __init__(self, model: Any, **kwargs: Any) -> None:
+        # Before anything is loaded: a task that does not fit would misread the answer.
         check_task(model.config, kwargs.get("task") or CUSTOM[answer_of(model.config)])
         if not model.name_or_path:
             raise RecipeError(

@@ -38,6 +38,7 @@ class Scale:
     def at(self, value: float) -> float:
         """Position of a value, held within the bar."""
         if self.logarithmic:
+            # An interval may reach 0, which has no place on a logarithmic scale.
             value = max(value, self.low)
             share = math.log(value / self.low) / math.log(self.high / self.low)
         else:

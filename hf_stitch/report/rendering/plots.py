@@ -35,8 +35,9 @@ SIDES = {"source": SOURCE, "target": TARGET}
 RAMP = LinearSegmentedColormap.from_list("ramp", ["#4a6fd0", "#b5559f", "#e2893b"])
 _BINS = 12  # colours of a cloud; by hand: a path for each
 _DRAWN = 800  # points of a cloud that are drawn; by hand
+# By hand, but for what is said beside it.
 _STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
+    "svg.fonttype": "none",  # text stays text: searched, read aloud, in the page's font
     "font.family": "sans-serif",
     "font.size": 9.0,
     "axes.edgecolor": LINE,
@@ -48,7 +49,7 @@ _STYLE: dict[Any, Any] = {
     "xtick.labelcolor": MUTED,
     "ytick.labelcolor": MUTED,
     "text.color": INK,
-    "text.parse_math": False,
+    "text.parse_math": False,  # names of the data may hold dollars
     "axes.unicode_minus": True,
 }
 
@@ -70,6 +71,7 @@ def cloud(
     names = names if array.shape[1] > 1 else ("sample", names[0])
 
     def draw(axes: Axes) -> None:
+        # Colours by rank, so that each has as many points however uneven the numbers are.
         rank = np.argsort(np.argsort(colour, kind="stable"), kind="stable") * _BINS // len(colour)
         for index in range(_BINS):
             dots = np.flatnonzero(rank == index)

@@ -62,6 +62,7 @@ class StitchingLayer(nn.Module):
         """Register the tensors; a subclass whose state lies in submodules hands those their part first."""
         for name, tensor in tensors.items():
             if name in self.learned:
+                # A parameter, so that `StitchedModel.trainable` can set it free for a trainer.
                 self.register_parameter(name, nn.Parameter(tensor, requires_grad=False))
             else:
                 self.register_buffer(name, tensor)

@@ -243,5 +243,6 @@ def learn_pieces(
             way = tuple(b - a for a, b in itertools.pairwise([0, *borders[1:]]))
             seen.setdefault(word.casefold(), Counter())[way] += 1
             tokens, characters = tokens + len(own), characters + len(word)
+    # Sorted: the same texts in another order give the same saved config.
     table: dict[str, Any] = {word: list(ways.most_common(1)[0][0]) for word, ways in sorted(seen.items())}
     return table, tokens / max(characters, 1)

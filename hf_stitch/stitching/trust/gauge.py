@@ -203,6 +203,7 @@ class TrustGauge(nn.Module):
 
     def _rows(self, layer: StitchingLayer, rows: Tensor, owners: Owners | None) -> Tensor:
         """(n, ingredients) squared distances of rows (n, m)."""
+        # Kept in the activations' dtype, which halves the gauge of float32 models; compared in float64.
         points = self.get_buffer("source_points").double()
         squared = self._between(rows, points)
         if owners is not None:
@@ -222,6 +223,7 @@ class TrustGauge(nn.Module):
         shift = points.mean(0)
         scale, factors = self.get_buffer("scale").double(), self.get_buffer("factors").double()
         rows, points = rows - shift, points - shift
+        # Of shifted rows: |a|^2 + |b|^2 - 2 a b loses its digits where both lie far from 0. Rounding may go below 0.
         plain = squared_euclidean(rows, points).clamp_min_(0)
         return (plain * scale - squared_euclidean(rows @ factors.T, points @ factors.T)).clamp_min_(0)
 
@@ -230,6 +232,7 @@ class TrustGauge(nn.Module):
         differences = points[near] - rows[:, None]
         n, k, m = differences.shape
         found = metric.distances(near.reshape(-1), differences.reshape(n * k, 1, m)).view(n, k)
+        # Rows of the sample itself were put infinitely far away, and stay there.
         return found.where(squared.isfinite(), torch.inf).amin(1)
 
     def _image(self, layer: StitchingLayer, rows: Tensor, owners: Owners | None) -> Tensor:
