@@ -31,7 +31,7 @@ from hf_stitch.runtime.part_store import PartStore
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.torchaudio_extra import torchaudio
 
-SEQUENCE_BATCH, VECTOR_BATCH = 16, 2048  # at most the rows whose draws `neighborhoods` keeps
+SEQUENCE_BATCH, VECTOR_BATCH = 16, 2048  # by hand; at most the rows whose draws `neighborhoods` keeps
 
 
 def buckets_of(lengths: Sequence[int], size: int) -> tuple[tuple[int, ...], ...]:
@@ -65,8 +65,10 @@ def collect(
     """
     size = min(batch_size(source), batch_size(target))
     ends = {"source": source.identity, "target": target.identity}
+    # Only what differs from the plain case enters the key, so that collections of earlier versions are still found.
     more: dict[str, Any] = {"forced": True} if forced else {}
     if "audio" in (source.preparer.modality, target.preparer.modality) and torchaudio().module is not None:
+        # Its filter differs from SciPy's by 0.2 %: activations of the one must not be taken for those of the other.
         more["resampled"] = "torchaudio"
     key = digest({**ends, "data": data, "n": len(samples), "bucket": size, **more})
     letters = alphabet_of(source) if forced else None
@@ -102,8 +104,10 @@ def _part(
         mask = timestep_mask(end.model, inputs.get("attention_mask"), found[0])
         frames = Ragged.unpad(found[0], mask)
         _check_finite(frames, end, [samples.keys[i] for i in bucket])
+        # Without padding, on the CPU: parts of a bucket then need no mask, and any device can read them.
         tensors[f"{role}.values"], tensors[f"{role}.lengths"] = frames.values.cpu(), frames.lengths
         if head:
+            # The best classes alone: logits of every frame would be larger than the activations.
             tensors["path.values"] = Ragged.unpad(found[1].argmax(-1), mask).values.cpu()
         if head and letters is not None:
             texts = [str(samples.target(i)) for i in bucket]
@@ -147,6 +151,7 @@ def output_of(output: Any, role: str) -> Tensor | None:
     """
     logits = getattr(output, "logits", None)
     if isinstance(logits, Tensor) and logits.ndim == 2:
+        # NumPy has no bfloat16, and sums over samples need more digits than half precision has.
         return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
     if role == "source":
         return None

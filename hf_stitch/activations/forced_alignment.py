@@ -25,6 +25,7 @@ def forced_path(scores: np.ndarray, labels: Sequence[int], blank: int) -> np.nda
         (t,) int64 class of each frame; `UNALIGNED` throughout where the labels are none or do not fit into t frames.
     """
     repeats = sum(a == b for a, b in itertools.pairwise(labels))
+    # Between two equal labels CTC needs a blank, and with it a frame more.
     if not labels or len(scores) < len(labels) + repeats:
         return np.full(len(scores), UNALIGNED, np.int64)
     module = torchaudio().module
@@ -43,6 +44,7 @@ def viterbi(scores: np.ndarray, labels: Sequence[int], blank: int) -> np.ndarray
     states[1::2] = labels
     jumps = np.zeros(len(states), bool)  # over the blank between two different labels
     jumps[3::2] = states[3::2] != states[1:-2:2]
+    # float32 as torchaudio's: float64 would break near ties in another way.
     best = np.full(len(states), -np.inf, np.float32)
     best[:2] = scores[0, states[:2]]
     back = np.zeros((len(scores), len(states)), np.int8)

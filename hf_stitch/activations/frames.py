@@ -12,7 +12,7 @@ from hf_stitch.errors import ActivationError
 from hf_stitch.recipe.side import Role
 
 Answers = Tensor | Ragged
-"""What a model answers to n samples: (n, k) numbers, or the tokens that it writes."""
+"""What a model answers to n samples: (n, k) numbers, or the tokens that it generates."""
 
 
 @dataclass(frozen=True)

@@ -112,10 +112,12 @@ def hooked_model_of(
         "class": type(model).__name__,
         "point": point.to_dict(),
         "dtype": str(model.dtype),
+        # CPU and GPU round differently, so their activations are kept apart; which GPU it was does not matter.
         "device": runtime.device.type,
     }
     if further:
         identity["further"] = [one.to_dict() for one in further]
+    # Settings before the stamp: what the model writes depends on them.
     text_output = None if generation is None else _text_output(model, point, generation)
     if text_output is not None:
         identity["writes"] = {

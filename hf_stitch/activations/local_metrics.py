@@ -51,6 +51,7 @@ def collect_metric(
         `scarce`, a warning where the neighbours are too few for that dimension.
     """
     around = None if recipe.neighborhoods.kind == "given" else _neighborhood(recipe, end)
+    # Rank and eta are applied to what was collected: another choice of them takes up the same parts.
     asked = recipe.neighborhoods.model_dump(exclude={"rank", "eta"})
     shape = [w.tolist() for w in windows]
     key = digest(

@@ -29,7 +29,8 @@ from hf_stitch.hooks.capture import capture
 from hf_stitch.hooks.points import HookPoint, resolve
 
 Inputs = Mapping[str, Tensor]
-BLOCK, SMALL = 64, 256  # neighbours drawn together when a draw has at most so many numbers
+BLOCK, SMALL = 64, 256  # neighbours drawn together when a draw is at most so large; by hand, others give other draws
+# Main inputs of transformers' sound and picture models, and of the zoo's networks, that can be moved a little.
 FLOAT_INPUTS = ("input_values", "input_features", "pixel_values", "inputs")
 
 
@@ -61,9 +62,11 @@ def noise(seed: int, key: str, neighbour: int, shape: Sequence[int]) -> Tensor:
     return _block(seed, key, neighbour // block, block, tuple(shape))[neighbour % block]
 
 
+# Twice the largest batch, all of whose rows ask again for the next neighbour; by hand.
 @lru_cache(maxsize=4096)
 def _small_block(seed: int, key: str, number: int, block: int, shape: tuple[int, ...]) -> Tensor:
     name = f"{seed}\0{key}\0{number}".encode()
+    # Drawn on the CPU: GPUs give other numbers for the same seed.
     generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(name).digest()[:8], "little") >> 1)
     return torch.randn(block, *shape, generator=generator)
 

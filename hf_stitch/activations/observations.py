@@ -75,6 +75,7 @@ class Observations:
                 data = getattr(recipe.data, split)
                 if data is not None:
                     samples[split] = load_samples(data, source.preparer, target.preparer, split)
+        # Of all variants: activations are collected once, with whatever any of them needs.
         forced = any(variant.sequence.align == "forced" for _, variant in recipe.variants())
         return cls(source, target, recipe.data, samples, runtime, timings, forced)
 
@@ -84,6 +85,7 @@ class Observations:
         for split in self.samples if splits is None else splits:
             with self.timings.stage(f"activations.{split}"):
                 frames[split] = self._collected(split)
+            # Said once, not for each split.
             first = split == next(iter(self.samples))
             broken = [trouble()] if first and self._hears() else []
             remarks[split] = (*(note for note in broken if note), *self._cut_texts(split))

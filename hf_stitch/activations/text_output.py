@@ -1,4 +1,4 @@
-"""What a model writes: the tokens that it generates, or its greedy CTC path; and what the tokens spell."""
+"""Texts as answers: the tokens that a model generates, or its greedy CTC path; and what the tokens spell."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from hf_stitch.hooks.suffix import run_suffix
 
 Mode = Literal["encoder", "prompt", "ctc"]
 MAX_NEW_TOKENS = 64  # where neither the recipe nor the model says; by hand
+# Ids of transformers' configurations whose tokens are never part of a text.
 SKIPPED = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_bos_token_id")
 
 
@@ -51,6 +52,7 @@ class TextOutput:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> TextOutput:
+        # The names of the first saved form, which saved models and cache keys hold.
         return cls(content["way"], tuple(content["silent"]))
 
     def to_dict(self) -> dict[str, Any]:
@@ -64,8 +66,9 @@ class TextOutput:
         if self.mode == "encoder":
             return self.kept(model.generate(**inputs))
         tokens, mask = inputs["input_ids"], inputs["attention_mask"].bool()
-        if not bool(mask.any()):  # no words at all, as of a cascade that heard nothing
+        if not bool(mask.any()):  # no words at all, as of a cascade whose transcripts are empty
             return self.kept(tokens[:, :0])
+        # Generation continues the last position, which must be a real one.
         prompt, seen = left_padded(tokens[..., None], mask)
         found = model.generate(input_ids=prompt[..., 0], attention_mask=seen.long())
         return self.kept(found[:, prompt.shape[1] :])
@@ -110,14 +113,15 @@ class TextOutput:
 
 
 def configure_generation(model: PreTrainedModel, mode: Mode, asked: Mapping[str, Any]) -> None:
-    """Set how a model generates, in place: as asked, and for the rest as it does itself; never by drawing lots."""
+    """Set how a model generates, in place: as asked, and for the rest as it does itself; never by sampling."""
     settings: Any = model.generation_config
+    # Two runs must give the same texts, and the stitched model the target's own where the activations are.
     settings.update(**{**asked, "do_sample": False})
     if settings.max_new_tokens is None and (settings.max_length is None or mode == "prompt"):
         settings.max_new_tokens = MAX_NEW_TOKENS  # a length would count the prompt
     if settings.max_new_tokens is not None:
         settings.max_length = None
-    for name in ("temperature", "top_k", "top_p", "typical_p", "min_p"):  # of the lots, which it would warn of
+    for name in ("temperature", "top_k", "top_p", "typical_p", "min_p"):  # unused without sampling, warned of
         setattr(settings, name, None)
 
 

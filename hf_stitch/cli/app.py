@@ -8,6 +8,7 @@ import typer
 
 from hf_stitch.cli import cache, evaluate, fit, inspect, predict, push, recipes, zoo
 
+# main.py explains errors, so typer draws none; plain help, since Rich would be imported for it.
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 

@@ -29,6 +29,7 @@ def run(
     from hf_stitch.models.hub.repository import local
 
     folder = local(name)
+    # Before the imports that take seconds: a wrong folder is told at once.
     if not (folder / "config.json").is_file():
         raise ArtifactError(f"{folder}: no stitched model; expected a folder that `hf-stitch fit` wrote")
     data = asked(changes) if changes else None

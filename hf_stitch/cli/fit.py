@@ -32,6 +32,7 @@ def run(
     from hf_stitch.cli.terminal import console, files_in, silence_libraries, tell
     from hf_stitch.recipe.recipe import Recipe
 
+    # Before torch is imported: mistakes in the recipe are told at once.
     asked = Recipe.load(recipe, overrides or ())
     folder = out or Path("stitched") / re.sub(r"[^\w.-]+", "-", asked.name)
     if rehearse:

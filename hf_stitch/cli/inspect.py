@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 EXAMPLE = "hf-stitch inspect zoo:xlnet-sentiment"
-FACTS = ("class", "parameters", "shape", "layout", "usable")
+FACTS = ("class", "parameters", "shape", "layout", "usable")  # what equal layers must have in common to be folded
 Row = dict[str, Any]
 
 
@@ -105,6 +105,7 @@ def _modules(model: Any) -> list[Row]:
     return [
         {"name": name, "class": type(module).__name__, "parameters": _count(module), "usable": True}
         for name, module in model.named_modules()
+        # `Absent` stands for what was left out of a half; by name, since torch is not imported here.
         if name and type(module).__name__ != "Absent"
     ]
 

@@ -14,7 +14,7 @@ from typing import Any
 from hf_stitch.errors import StitchError
 from hf_stitch.runtime.files import disk_is_full
 
-DONE, FAULT, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+DONE, FAULT, USER_ERROR, INTERRUPTED = 0, 1, 2, 130  # 2 as click has it, 130 as shells: 128 + SIGINT
 ISSUES = "the project's issue page"
 
 
@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def status_of(command: Any, words: Sequence[str]) -> int:
     """Run these words by a click command; returns the status, and says on stderr what went wrong."""
     try:
+        # Not standalone: click would print its own errors and exit.
         status = command.main(args=list(words), prog_name="hf-stitch", standalone_mode=False)
     except KeyboardInterrupt:
         status = INTERRUPTED
@@ -45,6 +46,7 @@ def _explain(error: Exception) -> int:
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains again at exit
         return DONE
+    # By names: typer brings a copy of click of its own, whose classes are not click's.
     if type(error).__name__ == "Abort":
         _say("stopped")
         return INTERRUPTED
@@ -69,6 +71,7 @@ def _mendable(error: Exception) -> str | None:
         return _no_space(error)
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
         return f"no permission for {error.filename}; choose another folder"
+    # torch's error by its name: a command that failed early has not imported torch.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory; take fewer data.fit.samples or neighborhoods.size, or another --device"
     return None

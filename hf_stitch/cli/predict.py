@@ -41,11 +41,13 @@ def run(
     silence_libraries()
     predictor = Predictor(folder, device=device, abstain=abstain)
     bad: list[str] = []
+    # A bad input is told at the end, when the others have their answers.
     found = predictor(_inputs(inputs or ["-"], predictor), lambda error: bad.append(str(error)))
     if sys.stdout.isatty():
         _show(found)
     else:
         for row in found:
+            # Line by line: who reads the pipe need not wait for the last input.
             print(json.dumps(row, ensure_ascii=False), flush=True)
     for note in predictor.notes:
         print(f"note: {note}", file=sys.stderr)
@@ -66,6 +68,7 @@ def _inputs(words: list[str], predictor: Predictor) -> Iterator[Path | str | byt
 def _show(rows: Iterator[dict[str, Any]]) -> None:
     from hf_stitch.cli.terminal import console, table
 
+    # All of them first: which columns there are is known at the end.
     lines = [(row["input"], {**_answer(row), **_numbers(row)}) for row in rows]
     if lines:
         columns = dict.fromkeys(column for _, cells in lines for column in cells)  # who abstains has fewer

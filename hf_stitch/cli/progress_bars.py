@@ -25,6 +25,7 @@ class Lines:
 
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
+        # Of a monotonic clock: that of the day may be set back in a run of hours.
         start = last = self.clock()
         done = 0
 

@@ -80,6 +80,7 @@ def keys() -> None:
 
     shown = table("key", "values", "default", "meaning")
     for row in recipe_keys():
+        # Rich takes [words] for markup.
         shown.add_row(*(cell.replace("[", "\\[") for cell in row))
     console().print(shown)
 

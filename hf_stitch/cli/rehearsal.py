@@ -54,6 +54,7 @@ def _expected(found: dict[str, Any]) -> Any:
 
 def lasting(seconds: float) -> str:
     """A time as people read it."""
+    # Limits by hand.
     if seconds < 100:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

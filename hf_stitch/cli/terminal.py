@@ -33,8 +33,10 @@ def console() -> Console:
     """Where results go: stdout, as wide as needed when it is no terminal; of several processes the first one speaks."""
     from rich.console import Console
 
+    # RANK is set by torchrun and accelerate.
     made = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), quiet=os.environ.get("RANK", "0") != "0")
     if not made.is_terminal:
+        # Rich would take 80 where nobody looks, and cut what a file or a pipe should have whole; by hand.
         made.width = 200
     return made
 
@@ -51,6 +53,7 @@ def table(*columns: str, right: tuple[str, ...] = ()) -> Any:
 
 def size(count: float) -> str:
     """Bytes as people read them."""
+    # By thousands, as disks and the Hub count.
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

@@ -21,7 +21,7 @@ from hf_stitch.stitching.trust.gauge import Trust, Uncalibrated
 
 
 def stitched_answers(model: StitchedModel, frames: Frames, texts: TargetTexts | None, runtime: Runtime) -> Answers:
-    """Logits (n, k) of a stitched model whose prefix has already run, or the tokens that it writes.
+    """Logits (n, k) of a stitched model whose prefix has already run, or the tokens that it generates.
 
     The prefix is what all variants share, so its activations are collected once and only layer and suffix run here.
     """
@@ -64,6 +64,7 @@ def trust_scores(model: StitchedModel, frames: Frames, texts: TargetTexts | None
         for bucket, values, _, plan in planned(model, frames, texts, runtime):
             trust = model.trusted(values, plan)
             names = list(trust.parts)
+            # One table, so that a batch is copied from the device once.
             columns = [trust.score, *trust.parts.values(), *trust.distances.values()]
             found.update(zip(bucket, torch.stack(columns, 1).cpu()))
     score, *rest = torch.stack([found[i] for i in range(len(frames))]).unbind(1)
@@ -81,6 +82,7 @@ def planned(
         path = frames.path.batch(bucket)[0].to(runtime.device) if frames.path else None
         spans = _padded_spans(texts, bucket, model.rule.state.padding_side)
         lengths = frames.target.lengths[list(bucket)]
+        # True target lengths are given to every rule, but only `oracle` looks at them.
         yield bucket, values, mask, model.rule.plan(mask, path, spans, lengths, values)
 
 
@@ -89,6 +91,7 @@ def _padded_spans(texts: TargetTexts | None, bucket: Sequence[int], side: str) -
         return None
     spans = [torch.as_tensor(texts.spans[i]) for i in bucket]
     longest = max(len(row) for row in spans)
+    # -2 marks padding, as in batches of the processor.
     padded = torch.full((len(spans), longest, 2), -2, dtype=torch.int64)
     for i, row in enumerate(spans):
         padded[i, slice(longest - len(row), None) if side == "left" else slice(0, len(row))] = row
@@ -103,8 +106,9 @@ def transcripts_of(source: HookedModel, frames: Frames) -> list[str] | None:
     return [" ".join(word.text for word in words_of(frames.path[i].numpy(), alphabet)) for i in range(len(frames))]
 
 
+# Batches of 32, by hand: texts are short beside sounds.
 def text_answers(target: HookedModel, texts: list[str], runtime: Runtime, batch: int = 32) -> Answers:
-    """The target's own logits (n, k) on texts, or the tokens that it writes on them."""
+    """The target's own logits (n, k) on texts, or the tokens that it generates for them."""
     rows: list[Tensor] = []
     with torch.no_grad():
         for start in range(0, len(texts), batch):

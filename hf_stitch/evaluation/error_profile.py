@@ -34,6 +34,7 @@ def error_profile(references: References, given: Any, lengths: np.ndarray, keys:
 
 def _by_length(lengths: np.ndarray, wrong: np.ndarray) -> dict[str, Any]:
     """Share of wrong answers in quarters of the samples by source length."""
+    # unique: samples of few lengths make fewer than four groups.
     edges = np.unique(np.quantile(lengths, [0, 0.25, 0.5, 0.75, 1.0]).astype(int))
     places = np.clip(np.searchsorted(edges, lengths, side="right") - 1, 0, max(len(edges) - 2, 0))
     return {

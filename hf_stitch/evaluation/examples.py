@@ -10,7 +10,7 @@ from hf_stitch.activations.ragged import Ragged
 from hf_stitch.evaluation.answer_kinds.base import References
 from hf_stitch.geometry.subsets import evenly_spaced
 
-SHOWN = 8
+SHOWN = 8  # by hand
 
 
 def examples(references: References, given: Any, keys: Sequence[str]) -> dict[str, Any]:

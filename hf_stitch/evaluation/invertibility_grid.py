@@ -84,6 +84,7 @@ def _mapped(fitted: Fitted) -> Callable[[Tensor], Tensor]:
         frames, mask, _ = model.activations({model.main_input_name: points})
         plan = model.plan(mask, None, None, mask.sum(1), frames)
         rows = model.rule.rows(frames, plan)
+        # `predict` alone: landing goes in steps, whose derivative is 0 everywhere.
         return model.layer.predict(rows.flatten(0, 1).double()).reshape(len(points), -1)
 
     return compute
@@ -109,4 +110,5 @@ def _numbers(found: Tensor, odd: Tensor) -> dict[str, Any]:
 
 
 def _short(number: float) -> float:
+    # A drawing shows no more digits, and a grid has thousands of numbers in report.json.
     return float(f"{number:.4g}")

@@ -16,8 +16,8 @@ from hf_stitch.geometry.subsets import evenly_spaced
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.report.measure import Measure
 
-ROWS = 128  # held-out rows, each of another sample
-MIN_ROWS = 5  # of which quantiles are told
+ROWS = 128  # held-out rows, each of another sample; by hand
+MIN_ROWS = 5  # of which quantiles are told; by hand
 SPLIT = "activations"
 
 
@@ -38,6 +38,7 @@ def invertibility_at_samples(fitted: Fitted) -> tuple[list[Measure], dict[str, A
             return [], {}
         directions, held = leading(_fitted_rows(fitted))
         layer = fitted.model.layer
+        # Derived at 0 by steps along the leading directions: across them there are no data that could tell.
         steps = points.new_zeros(len(points), directions.shape[1])
         found = jacobians(lambda moved: layer.predict(points + moved @ directions.T), steps)
     if found is None:

@@ -19,6 +19,7 @@ def measure_variant(fitted: Fitted, references: Mapping[str, References]) -> lis
     for split, own in references.items():
         scope = scope_of(fitted.recipe, fitted.observations, split)
         measures += own.kind.measures(fitted.label, own.kind.read(fitted.answers[split]), own, scope)
+        # On validation only the answers count, by which a method is chosen.
         if split == "test":
             measures += _activation_measures(fitted, split, scope)
     return measures

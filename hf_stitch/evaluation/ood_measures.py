@@ -15,7 +15,7 @@ from hf_stitch.evaluation.selective import OodAnswers
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.runtime.runtime import Runtime
 
-AT_ONCE = 8  # inputs run together
+AT_ONCE = 8  # inputs run together; by hand
 
 
 def ood_answers(
@@ -43,6 +43,7 @@ def ood_answers(
     for name, raws in inputs.items():
         rows = list(_run(model, preparer, own, raws, runtime))
         score, distance, *answers = (torch.cat(column) for column in zip(*rows))
+        # float64: differences of numbers in half precision would be all rounding.
         errors = None if own is None else kind.errors(answers[0].double(), answers[1].double())
         found[name] = OodAnswers(score.numpy(), distance.numpy(), errors)
     return found
@@ -56,6 +57,7 @@ def _run(
         for first in range(0, len(raws), AT_ONCE):
             batch = raws[first : first + AT_ONCE]
             inputs = to_device(preparer.batch(batch), runtime)
+            # The prefix takes no spans.
             spans = inputs.pop("target_spans", None)
             frames, mask, path = model.activations(inputs)
             plan = model.plan(mask, path, spans, None, frames)

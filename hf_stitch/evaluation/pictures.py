@@ -15,7 +15,7 @@ from hf_stitch.evaluation.answer_kinds.base import References
 from hf_stitch.loading.samples import Samples
 from hf_stitch.models.modeling_stitched import StitchedModel
 
-DRAWN = 8
+DRAWN = 8  # by hand
 TITLES = {"nearest": "nearest fit sample", "nearest-pair": "nearest known pair"}
 
 
@@ -43,6 +43,7 @@ def pictures(
     grid = grid_of(model.config.target, frames.output.shape[1])
     if grid is None:
         return {}
+    # One more, without the last: where samples go round in a circle, the last would be the first again.
     chosen = np.unique(np.linspace(0, len(samples) - 1, min(DRAWN, len(samples)) + 1).astype(int)[:-1])
     rows: dict[str, np.ndarray] = {}
     if grid_of(model.config.source, np.size(samples.source(0))) == grid:
@@ -52,6 +53,7 @@ def pictures(
         rows["what should be answered"] = own.truth[chosen]
     rows["target's own answer"] = frames.output.numpy()[chosen]
     rows |= {title: own.controls[name][chosen] for name, title in TITLES.items() if name in own.controls}
+    # One grey scale for all rows, so that brightness can be compared between them.
     low, high = min(row.min() for row in rows.values()), max(row.max() for row in rows.values())
     return {
         "shape": list(grid),

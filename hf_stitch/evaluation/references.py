@@ -18,6 +18,7 @@ def make_references(recipe: Recipe, observations: Observations, split: str) -> R
     own, truth = kind.read(frames.output), kind.truth(samples)
     transcripts = transcripts_of(observations.source, frames)
     fit = observations.frames.get("fit")
+    # Of the fit where it is there: a constant that saw the test would be too good.
     constant = kind.chance(own, None if fit is None else kind.read(fit.output))
     found = {} if constant is None else {"majority": constant}
     context = ControlContext(recipe, observations, split, kind, own, truth, transcripts)

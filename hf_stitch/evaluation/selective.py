@@ -14,8 +14,8 @@ from hf_stitch.geometry.subsets import evenly_spaced
 from hf_stitch.recipe.side import Direction
 from hf_stitch.report.measure import Measure
 
-ABSTAIN = 0.02  # what the measures abstain below
-BINS, PROBE_BINS, POINTS = 8, 2, 60
+ABSTAIN = 0.02  # what the measures abstain below; by hand: it refuses 2 % of inputs of the fitted kind
+BINS, PROBE_BINS, POINTS = 8, 2, 60  # of drawings; by hand
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,7 @@ def error_by_distance(
         return []
     order = known[np.argsort(distance[known], kind="stable")]
     bins = []
+    # At least 5 samples a bin, by hand: the interval of fewer says nothing.
     for rows in np.array_split(order, min(most, max(1, len(order) // 5))):
         found = _risk(errors[rows], classifier, seed)
         near, middle, far = np.quantile(distance[rows], [0, 0.5, 1]).tolist()
@@ -150,6 +151,7 @@ def ood_errors(ood_inputs: dict[str, OodAnswers], classifier: bool, seed: int) -
 
 def _risk(errors: np.ndarray, classifier: bool, seed: int) -> Interval:
     if classifier:
+        # Kept samples are often all right: Wilson's interval has a width there, a bootstrap has none.
         return intervals.wilson(int(errors.sum()), len(errors))
     return intervals.mean(errors, seed=seed)
 

@@ -22,6 +22,7 @@ class Comparison:
     def __init__(self, recipe: Recipe, observations: Observations) -> None:
         self.recipe, self.observations = recipe, observations
         self.halves, self.shared = SharedHalves(observations), Shared()
+        # On the fit split a map is as good as it is flexible: nothing is measured there.
         held_out = [split for split in observations.frames if split != "fit"]
         self.references = {split: make_references(recipe, observations, split) for split in held_out}
 

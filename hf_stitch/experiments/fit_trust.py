@@ -9,7 +9,7 @@ from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.stitching.correspondence import Correspondence
 from hf_stitch.stitching.trust.gauge import TrustGauge
 
-MIN_CALIBRATION_SAMPLES = 50  # with fewer no score falls below 0.02
+MIN_CALIBRATION_SAMPLES = 50  # n samples give no score below 1 / (n + 1): with fewer none falls below 0.02
 
 
 def fit_trust(model: StitchedModel, correspondence: Correspondence) -> dict[str, Any] | None:
@@ -30,6 +30,7 @@ def fit_trust(model: StitchedModel, correspondence: Correspondence) -> dict[str,
         draft = TrustGauge.fit(recipe.trust, model.layer, *correspondence.rows("fit", (metric, None)))
         draft.gauge.to(seen.runtime.device)
         held_out = len(seen.frames["validation"]) if "validation" in seen.frames else 0
+        # Of the fit's own rows distances are too small, and a map comes back too well: the fit is the second choice.
         split = "validation" if held_out >= (1 if recipe.trust == "cycle" else MIN_CALIBRATION_SAMPLES) else "fit"
         texts = correspondence.texts(split)
         found = trust_distances(model, draft, seen.frames[split], texts, seen.runtime, own=split == "fit")
@@ -43,5 +44,6 @@ def fit_trust(model: StitchedModel, correspondence: Correspondence) -> dict[str,
         "samples": len(known),
         "smallest": gauge.smallest,
         "rows": len(gauge.get_buffer("source_points")),
+        # "lower": distances may be infinite, between which there is no middle.
         "median": dict(zip(gauge.ingredients, known.quantile(0.5, dim=0, interpolation="lower").tolist())),
     }

@@ -41,6 +41,7 @@ def fit_variant(
     recipe, seen = correspondence.recipe, correspondence.observations
     with seen.timings.stage("pairing"):
         pairing = correspondence.fitted
+    # Before the metrics: neighbours take most of the time, and too few rows can be told now.
     check_rows(correspondence, len(pairing), len(pairing.pairs))
     metrics: list[LocalMetric | None] = [None, None]
     summaries: dict[str, Any] = {}
@@ -93,6 +94,7 @@ def fit_map(
 
 def shuffled(rows: ActivationSet, seed: int) -> ActivationSet:
     """The same rows under each other's keys: what is fitted on them then has learned nothing from the pairs."""
+    # A generator of its own: the control must not move the draws of what comes after it.
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
     metric = None if rows.metric is None else rows.metric.take(order)
     full = None if rows.full is None else rows.full[order]

@@ -44,5 +44,5 @@ def make_report(asked: Recipe, main: Fitted, measures: list[Measure], diagnostic
 
 
 def _same_question(asked: Recipe, other: Recipe) -> bool:
-    """True where a compared variant maps between the same ends on the same data, and so is a rival."""
+    """True where a compared variant maps between the same hook points on the same data, and so is a rival."""
     return (asked.source, asked.target, asked.data) == (other.source, other.target, other.data)

@@ -45,6 +45,7 @@ def check_output_folder(folder: Path, recipe: Recipe) -> bool:
         )
     if not (folder / REPORT).is_file() or not (folder / WEIGHTS).is_file():
         return False
+    # The report is written last, but may be of a run before a change of recipe.yaml.
     return Report.load(folder / REPORT).fingerprint == recipe.fingerprint()
 
 

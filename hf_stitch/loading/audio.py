@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 SILENCE = 1e-4
-"""A sample whose every amplitude is below this (-80 dB of full scale, three steps of 16 bits) counts as silent."""
+"""A sample whose every amplitude is below this (-80 dB of full scale, three steps of 16 bits) is silent; by hand."""
 
 KAISER = {"lowpass_filter_width": 64, "rolloff": 0.9475937167399596, "beta": 14.769656459379492}
 """Of torchaudio's filter: the values that its documentation calls `kaiser_best`."""
@@ -63,6 +63,7 @@ def read_audio(
         if samples.shape[1] > 1:
             notes.append(f"{samples.shape[1]} channels averaged")
         samples = samples.mean(axis=1)
+    # Before resampling, which would spread a single NaN over the whole sound.
     _check(samples, name)
     if own_rate != rate:
         samples = resample(samples, own_rate, rate, device)
@@ -134,6 +135,7 @@ def _from_array(source: Mapping[str, Any], name: str) -> tuple[NDArray[Any], int
     if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
         samples = samples.T
     if samples.dtype.kind == "i":
+        # By the size of the lowest number: -32768 becomes -1, as soundfile has it.
         samples = samples / -float(np.iinfo(samples.dtype).min)
     return samples, int(rate)
 

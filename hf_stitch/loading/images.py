@@ -27,6 +27,7 @@ def read_picture(given: Any, name: str = "picture") -> Any:
             given = Image.open(given)
         elif not isinstance(given, Image.Image):
             given = Image.fromarray(_bytes_of(given))
+        # Image processors take three channels; files may be grey, or have a palette or transparency.
         return given.convert("RGB")
     except (OSError, UnidentifiedImageError, TypeError, ValueError, AttributeError):
         raise DataError(f"{name}: no picture that Pillow can read; expected a file such as PNG or JPEG") from None

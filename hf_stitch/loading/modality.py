@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 Modality = Literal["audio", "image", "text", "vector"]
+# By the main input's name in transformers; that of anything else is taken for numbers.
 _MODALITIES: dict[str, Modality] = {
     "input_features": "audio",
     "input_ids": "text",
@@ -26,6 +27,7 @@ def modality(model_or_config: PreTrainedModel | PretrainedConfig) -> Modality:
 def input_name(model_or_config: PreTrainedModel | PretrainedConfig) -> str:
     """Name of the forward's main input, such as `input_ids`."""
     config = getattr(model_or_config, "config", model_or_config)
+    # Of a composite the part that reads the input decides.
     for part in ("source", "encoder"):
         inner = getattr(config, part, None)
         if hasattr(inner, "model_type"):

@@ -31,6 +31,7 @@ def class_of(config: PretrainedConfig, name: str | None = None) -> Any:
 
     if name:
         return class_named(name)
+    # The first is what the checkpoint was saved from.
     for wanted in (config.architectures or [])[:1]:
         with suppress(RecipeError):
             return class_named(wanted)

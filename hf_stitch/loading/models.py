@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 TRAINING_ONLY = ("masked_spec_embed",)
-"""Ends of weight names that only training uses: many published speech checkpoints lack them."""
+"""Last parts of weight names that only training uses: many published speech checkpoints lack them."""
 
 
 def resolve(name: str) -> str:
@@ -54,6 +54,7 @@ def load_config(side: Side) -> PretrainedConfig:
 
     place = resolve(side.model)
     with _explained(side):
+        # Read as plain data first: AutoConfig refuses model types that are not registered yet.
         plain, _ = PretrainedConfig.get_config_dict(place, revision=side.revision)
         register_ours(plain)
         return AutoConfig.from_pretrained(place, revision=side.revision, trust_remote_code=False)
@@ -72,6 +73,7 @@ def load_model(side: Side, *, dtype: Any = None, device: str | torch.device | No
     """
     config = load_config(side)
     model_class = class_of(config, side.class_)
+    # Quiet: its warnings of missing weights are checked below, and are errors.
     with _explained(side), quiet(), as_published():
         model, info = model_class.from_pretrained(
             resolve(side.model), config=config, revision=side.revision, dtype=pick_dtype(dtype),
@@ -122,6 +124,7 @@ def _explained(side: Side) -> Iterator[None]:
 
 def _explain(what: str, side: Side, error: Exception) -> StitchError:
     text = str(error)
+    # transformers tells these errors apart by their words alone, so the words are what is looked at.
     first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
     local = Path(resolve(side.model)).is_dir()
     if "safetensors" in text:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SPECIAL, PADDING = -1, -2
 """First entry of a `target_spans` row that is no range of source tokens."""
 TARGET_FOLDER = "target_tokenizer"
-UNLIMITED = 10**6  # tokenizers without a limit give 1e30
+UNLIMITED = 10**6  # tokenizers without a limit give 1e30; by hand, far above any real limit
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class Preparer:
         if kind == "audio":
             made = dataclasses.replace(made, device=model.device)
             with suppress(ArtifactError):
+                # Of a recogniser; a sound model without one, such as a classifier, is as good.
                 return dataclasses.replace(made, tokenizer=_load_tool("text", place, side.revision))
         return made
 
@@ -254,6 +255,7 @@ def _minimum(config: Any) -> int:
     if not isinstance(kernels, list | tuple) or not isinstance(strides, list | tuple):
         return 1
     length = 1
+    # The least input of one output, from the last convolution back to the first.
     for kernel, stride in zip(reversed(kernels), reversed(strides)):
         length = (length - 1) * stride + kernel
     return int(length)
@@ -268,5 +270,6 @@ def _max_length(tokenizer: Any, config: Any) -> int | None:
     return min(known, default=None)
 
 
+# Those that number positions by `create_position_ids_from_input_ids` in transformers.
 OFFSET_POSITIONS = ("camembert", "data2vec-text", "longformer", "mpnet", "roberta", "xlm-roberta", "xlm-roberta-xl")
 """Model types whose positions start behind the padding id, so that they take fewer tokens than they have positions."""

@@ -19,6 +19,7 @@ def data_stamp(data: Data) -> dict[str, Any]:
 
     path = resolve_data(data.dataset) if is_shipped(data.dataset) else Path(data.dataset)
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else []
+    # Not the content: sound may take many gigabytes, and this is asked on every run.
     stamps = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files]
     return {"asked": data.model_dump(mode="json"), "files": stamps}
 
@@ -63,6 +64,7 @@ def _stamp(path: Path, folder: Path) -> list[Any]:
     with path.open("rb") as file:
         if status.st_size <= HASHED_WHOLE:
             return [*stamp, hashlib.file_digest(file, "sha256").hexdigest()]
+        # Names, dtypes and shapes of safetensors stand in the first MB; the time stands for the numbers.
         return [*stamp, hashlib.sha256(file.read(2**20)).hexdigest(), status.st_mtime_ns]
 
 

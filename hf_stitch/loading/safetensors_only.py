@@ -9,8 +9,8 @@ from pathlib import Path
 
 BOT = "SFconvertbot"  # of the Hub: offers a model's weights as safetensors in a pull request
 CONVERTER = "https://huggingface.co/spaces/safetensors/convert"
-SWITCH = "DISABLE_SAFETENSORS_CONVERSION"
-PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+SWITCH = "DISABLE_SAFETENSORS_CONVERSION"  # environment variable of transformers
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")  # names that transformers gives
 
 
 @contextmanager

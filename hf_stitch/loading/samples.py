@@ -227,6 +227,7 @@ def load_samples(data: Data, source: Preparer, target: Preparer, name: str, chec
     Raises:
         DataError: no rows, a missing column, ids that occur twice, labels that cannot be used.
     """
+    # `whole` keeps all rows: neighbours of the first n samples may be among the others.
     table = whole = open_table(data, name)
     remarks = []
     if data.samples is not None:

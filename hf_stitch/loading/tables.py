@@ -26,7 +26,7 @@ from hf_stitch.recipe.names import is_path, is_shipped
 if TYPE_CHECKING:
     from datasets import Dataset
 
-SOUND = (".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav")
+SOUND = (".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav")  # what soundfile reads
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ def open_table(data: Data, name: str) -> Table:
     rows = table.rows
     for column, feature in rows.features.items():
         if isinstance(feature, Audio):
+            # datasets decodes by torchcodec alone, which not every machine can load.
             rows = rows.cast_column(column, Audio(sampling_rate=feature.sampling_rate, decode=False))
     return Table(_sliced(rows, part, data), table.folder)
 
@@ -115,7 +116,7 @@ def _chosen(splits: dict[str, Path], split: str | None, folder: Path) -> Path:
 
 
 def _sounds(folder: Path) -> Dataset:
-    """A folder of sound files."""
+    """A folder of sound files; datasets' own `audiofolder` needs torchcodec."""
     from datasets import Dataset
 
     for metadata in (folder / "metadata.csv", folder / "metadata.jsonl"):
@@ -129,6 +130,7 @@ def _sounds(folder: Path) -> Dataset:
         raise DataError(f"{folder}: no sound files ({', '.join(SOUND)}) and no Parquet files; expected either")
     names = [path.relative_to(folder).as_posix() for path in files]
     columns = {"audio": names, "file_name": names}
+    # Only where every sound lies in a sub-folder: one beside them would have no label.
     if all("/" in file for file in names):
         columns["label"] = [file.split("/")[0] for file in names]
     return Dataset.from_dict(columns)
@@ -178,6 +180,7 @@ def _read_jsonl(path: Path) -> Dataset:
     return Dataset.from_list(rows)
 
 
+# Not load_dataset: it copies the table into its cache, and tells a counter on the network of it.
 READERS = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
 
 

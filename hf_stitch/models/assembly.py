@@ -26,7 +26,7 @@ from hf_stitch.stitching.lengths.length_rule import LengthRule
 
 @dataclass(frozen=True)
 class Halves:
-    """The two cut models and their plain descriptions; shared by all variants with the same ends."""
+    """The two cut models and their plain descriptions; shared by all variants between the same hook points."""
 
     prefix: PreTrainedModel
     suffix: PreTrainedModel
@@ -42,9 +42,11 @@ def cut(source: HookedModel, target: HookedModel, needs_head: bool) -> Halves:
     """
     points = [source.selected, *([source.head] if needs_head and source.head else [])]
     prefix_plan = plan_prefix(source.model, points, make_inputs_for(source.model))
+    # First as a prompt: a causal model hooked at its embedding keeps all layers, and can then generate.
     suffix_plan = plan_prompt(target.model, target.point)
     if suffix_plan is None:
         suffix_plan = plan_suffix(target.model, target.point, make_inputs_for(target.model))
+    # Copies: references and further variants still need the whole models.
     prefix, suffix = copy.deepcopy(source.model), copy.deepcopy(target.model)
     apply_prefix_plan(prefix, prefix_plan)
     apply_suffix_plan(suffix, suffix_plan)
@@ -71,6 +73,7 @@ def _described(end: HookedModel, point: HookPoint, plan: dict[str, Any]) -> dict
     return {
         "class": type(end.model).__name__,
         "model": end.side.model,
+        # The commit rather than the branch that was asked for, which will move on.
         "revision": commit_of(end.side) or end.side.revision,
         "point": point.to_dict(),
         "plan": plan,

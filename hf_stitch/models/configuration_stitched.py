@@ -30,7 +30,7 @@ class StitchedConfig(PretrainedConfig):
 
     Args:
         source, target: configs of the two models (or their dicts).
-        prefix, suffix: plain data of the two ends, held as `ends["prefix"]` and `ends["suffix"]` (pipelines take an
+        prefix, suffix: plain data of the two halves, held as `ends["prefix"]` and `ends["suffix"]` (pipelines take an
             attribute `prefix` for text): `class` (name in transformers), `model`, `revision`, `point` (the hook
             point), `plan` (which modules are left out); for the prefix `ctc_head` where the length rule needs one, for
             the suffix `generation` where the target generates, and `shares_tokens` where both have one vocabulary.
@@ -43,7 +43,7 @@ class StitchedConfig(PretrainedConfig):
 
     model_type = "hf_stitch"
     sub_configs = {"source": AutoConfig, "target": AutoConfig}  # noqa: RUF012 - transformers reads it
-    has_no_defaults_at_init = True
+    has_no_defaults_at_init = True  # else transformers writes only what differs from an empty configuration
 
     def __init__(
         self,
@@ -70,6 +70,7 @@ class StitchedConfig(PretrainedConfig):
         if self.target is not None:  # pipelines read labels at the top level
             for key in ("id2label", "label2id", "problem_type"):
                 kwargs.setdefault(key, getattr(self.target, key, None))
+        # Each half ties its own weights; the whole has none to tie.
         kwargs.setdefault("tie_word_embeddings", False)
         chosen = [(part, getattr(part, "_attn_implementation", None)) for part in (self.source, self.target)]
         super().__init__(**kwargs)
@@ -117,6 +118,7 @@ def check_config(config: StitchedConfig) -> None:
 def _config(value: Any) -> PretrainedConfig | None:
     if not isinstance(value, dict):
         return value
+    # A copy, of which `model_type` is taken: the caller's may be shared.
     content = dict(value)
     register_ours(content)
     return AutoConfig.for_model(content.pop("model_type"), **content)

@@ -17,7 +17,7 @@ from hf_stitch.loading.modality import modality
 from hf_stitch.models.modeling_stitched import StitchedModel
 
 POSITIONS = {"audio": 250}
-"""Source positions for which is counted, 32 where a kind is not named: 5 s of sound at the usual 50 frames a second."""
+"""Source positions for which is counted, by hand: 5 s of sound at the usual 50 frames a second; 32 of other kinds."""
 
 
 def counted(work: Callable[[], Any]) -> tuple[Any, int]:
@@ -26,6 +26,7 @@ def counted(work: Callable[[], Any]) -> tuple[Any, int]:
     These are matrix products, convolutions and attention; what works number by number (norms, activations, distances,
     look-ups) and fused recurrent layers are not among them.
     """
+    # MATH: attention then counts as its matrix products, whatever kernel the machine would take.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         found = work()
     return found, counter.get_total_flops() // 2

@@ -44,10 +44,12 @@ class StitchedModel(PreTrainedModel):
     config_class = StitchedConfig
     base_model_prefix = ""
     supports_gradient_checkpointing = True  # of the halves that do
+    # Of the halves; without it transformers refuses an explicit attn_implementation="sdpa" for the whole.
     _supports_sdpa = True
     accepts_loss_kwargs = False  # the target's loss is a mean over the batch that it sees
 
     def __new__(cls, config: StitchedConfig | None = None, *args: Any, **kwargs: Any) -> StitchedModel:
+        # transformers asks the class, not the model, whether it can generate.
         if cls is StitchedModel and config is not None and generates(config):
             return super().__new__(StitchedForGeneration)
         return super().__new__(cls)
@@ -106,6 +108,7 @@ class StitchedModel(PreTrainedModel):
         frames = found[0]
         mask = timestep_mask(self.prefix, inputs.get("attention_mask"), frames)
         path = found[1].argmax(-1) if self.ctc_point else None
+        # `where`, not a product: padded timesteps may hold NaN, which would spread through cumulative sums.
         return torch.where(mask.unsqueeze(-1), frames, 0), mask, path
 
     def plan(
@@ -222,6 +225,7 @@ class StitchedModel(PreTrainedModel):
             names = " nor ".join(type(half).__name__ for half in (self.prefix, self.suffix))
             raise ArtifactError(f"neither {names} supports gradient checkpointing; train without it")
         for half in able:
+            # Later versions of transformers have renamed it.
             newest = getattr(half, "activation_checkpointing_enable", half.gradient_checkpointing_enable)
             newest(gradient_checkpointing_kwargs)
             disable_checkpointing(half)
@@ -248,6 +252,7 @@ class StitchedModel(PreTrainedModel):
                 f"{where} holds no config.json: expected a folder written by `hf-stitch fit` or save_pretrained"
             )
         wants_info = kwargs.pop("output_loading_info", False)
+        # Pickles can run code when they are read.
         kwargs.setdefault("use_safetensors", True)
         try:
             model, info = super().from_pretrained(where, *args, output_loading_info=True, **kwargs)
@@ -259,6 +264,7 @@ class StitchedModel(PreTrainedModel):
             if not Path(where).is_dir():
                 raise
             raise ArtifactError(f"{where}: {str(error).splitlines()[0]}; copy or fit it again") from error
+        # transformers only warns of these and leaves missing weights random.
         if info["missing_keys"] or info["unexpected_keys"]:
             odd = sorted([*info["missing_keys"], *info["unexpected_keys"]])
             raise ArtifactError(

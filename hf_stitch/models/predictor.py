@@ -111,6 +111,7 @@ class Predictor:
                     if len(batch) == BATCH:
                         yield from self._predict(batch)
                         batch = []
+            # What came before is answered first, so that answers stay in the order of the inputs.
             except DataError as error:
                 yield from self._predict(batch)
                 batch = []
@@ -157,6 +158,7 @@ class Predictor:
         config = self.model.config
         answers = [
             {"input": name, **labelled(config, shares(config, row))}
+            # float64: softmax in half precision gives scores that do not sum to 1.
             for (name, _), row in zip(batch, logits.double().cpu())
         ]
         if not trusted:
@@ -171,6 +173,7 @@ class Predictor:
         told: dict[str, Any] = {"trust": trust, "trust_parts": parts}
         if self.abstain is None or trust >= self.abstain:
             return told
+        # The ingredient that by itself is the least usual says why.
         part = min(parts, key=lambda name: parts[name])
         why = f"trust {trust:.3g} is below {self.abstain:g}: {WHY[part]}"
         return {key: None for key in answer if key != "input"} | told | {"abstained": why}

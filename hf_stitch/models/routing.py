@@ -76,6 +76,7 @@ def right_padded(ids: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | Non
     """
     if mask is None or bool(mask[:, 0].all()):
         return ids, mask
+    # stable: real tokens keep their order.
     order = (~mask.bool()).long().argsort(dim=1, stable=True)
     rows = torch.arange(len(ids), device=ids.device)[:, None]
     return ids[rows, order], mask[rows, order]

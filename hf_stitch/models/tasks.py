@@ -17,6 +17,7 @@ from hf_stitch.stitching.lengths.length_rule import LengthRule
 
 Answer = Literal["labels", "text", "frames", "vector"]
 
+# Names of transformers' pipelines.
 BUILT_IN = {
     ("audio", "labels"): "audio-classification",
     ("image", "labels"): "image-classification",
@@ -25,6 +26,7 @@ BUILT_IN = {
     ("audio", "frames"): "automatic-speech-recognition",
     ("text", "text"): "text-generation",
 }
+# By hand; both texts and CTC frames end as texts.
 CUSTOM: dict[Answer, str] = {
     "labels": "stitched-classification",
     "text": "stitched-text",
@@ -87,6 +89,7 @@ def tasks_of(config: PretrainedConfig) -> list[str]:
     answer, kind = answer_of(config), modality(config)
     own = [CUSTOM[answer]]
     needs_both_tokenizers = facts_of(config.sequence).needs_target_spans
+    # Built-in pipelines make no spans, and put the prompt before what was generated.
     if needs_both_tokenizers or (answer == "text" and kind == "text" and not continues(config)):
         return own
     return [BUILT_IN[kind, answer], *own] if (kind, answer) in BUILT_IN else own
@@ -107,6 +110,7 @@ def check_task(config: PretrainedConfig, task: str | None) -> None:
         )
 
 
+# Names of the Hub's tasks.
 WRITING = {"audio": "automatic-speech-recognition", "image": "image-to-text"}
 
 

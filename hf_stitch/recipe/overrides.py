@@ -27,6 +27,7 @@ def apply_overrides(content: Mapping[str, Any], overrides: Iterable[str]) -> dic
         if not equals or not key.strip():
             raise RecipeError(f"override {word!r}: expected key=value, such as data.fit.samples=64")
         try:
+            # As in a recipe's file, so that 1, true, null and [a, b] mean the same in both.
             value = yaml.safe_load(text)
         except yaml.YAMLError:
             raise RecipeError(f"override {word!r}: the value is not YAML; quote it") from None

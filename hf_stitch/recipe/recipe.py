@@ -56,6 +56,7 @@ class Recipe(Part):
     )
     rehearse: Rehearse = Field(Rehearse(), description="for fit --rehearse")
 
+    # What no single part can know: faults that would else show only after hours of collecting.
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Recipe:
         if self.sequence.fill != "predict" and self.target.features == "all":

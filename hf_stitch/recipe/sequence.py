@@ -79,6 +79,7 @@ class SpansFacts(RuleFacts):
 RULES: dict[str, type[RuleFacts]] = {rule.name: rule for rule in RuleFacts.__subclasses__()}
 
 if TYPE_CHECKING:
+    # Type checkers take no computed Literal.
     LengthRuleName = str
 else:
     LengthRuleName = Literal[tuple(RULES)]
@@ -114,6 +115,7 @@ class Lengths(Part):
         "heard",
         description=f"where words are in the fit, {_for('align')}: as heard, or where the true text fits best",
     )
+    # By hand: neighbouring timesteps are alike, and long samples would outweigh the others.
     per_sample: PositiveInt | None = Field(64, description="at most this many rows of one sample in the fit")
     fill: Literal["predict", "mean", "zero", "reference"] = Field(
         "predict",
@@ -128,6 +130,7 @@ class Lengths(Part):
             known = f"takes {', '.join(lengths)}" if lengths else "finds the length itself: leave it out"
             raise ValueError(f"sequence.target_length: {self.target_length} with length: {self.length}, which {known}")
         for key in sorted({option for rule in RULES.values() for option in rule.options} - set(self.facts.options)):
+            # A value that is the default changes nothing, so it is let pass: recipes written by programs hold all keys.
             if getattr(self, key) != type(self).model_fields[key].default:
                 rules = " or ".join(_takers(key))
                 raise ValueError(f"sequence.{key}: {getattr(self, key)} needs length {rules}; got {self.length}")

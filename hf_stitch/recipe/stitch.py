@@ -196,6 +196,7 @@ class Orthogonal(Stitch):
 class RBF(Stitch):
     summary = "thin-plate spline"
     keeps_rows = True
+    # By hand: 0 would pass through every row, and through its noise.
     defaults: ClassVar = {"smoothing": 1.0}
 
     method: Literal["rbf"]

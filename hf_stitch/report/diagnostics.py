@@ -40,7 +40,7 @@ class Diagnostics:
     wrong: list[Any] | None = None
     """Names of the test samples that are answered otherwise."""
     written: dict[str, Any] | None = None
-    """`{samples, rows: {writer: texts}}`: what was written on some test samples."""
+    """`{samples, rows: {title: texts}}`: texts generated for some test samples."""
     risk_coverage: dict[str, Any] | None = None
     """`{coverage, risk}`: error of the most trusted share of the test."""
     error_by_distance: list[Any] | None = None

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from hf_stitch.recipe.side import Direction
 
-STRICT = ConfigDict(extra="forbid")
+STRICT = ConfigDict(extra="forbid")  # a field that nobody reads would be lost in silence
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -42,6 +42,7 @@ class Measure:
         """Numpy and torch scalars become Python floats, what is not finite becomes null."""
         if number is None or isinstance(number, str | bool):
             return number
+        # JSON has no NaN.
         return float(number) if math.isfinite(number) else None
 
     def write(self, value: float | None) -> str:
@@ -117,6 +118,7 @@ def number(value: float | None, significant: bool = True) -> str:
     if value is None:
         return "n/a"
     if not significant and abs(value) < 1e5:
+        # + 0.0: a difference that rounds to 0 has no minus.
         return f"{round(value, 3) + 0.0:.3f}"
     if value == 0 or 1e-3 <= abs(value) < 1e5:
         return "0" if value == 0 else f"{value:#.3g}".rstrip(".") if abs(value) < 1000 else f"{value:.0f}"

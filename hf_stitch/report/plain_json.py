@@ -29,6 +29,7 @@ def as_plain(value: Any, path: str, notes: list[str]) -> Any:
         return {str(key): as_plain(item, f"{path}.{key}", notes) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [as_plain(item, path, notes) for item in value]
+    # numpy and torch alike, without importing either.
     if hasattr(value, "tolist"):
         return as_plain(value.tolist(), path, notes)
     if isinstance(value, float) and not math.isfinite(value):

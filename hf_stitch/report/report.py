@@ -26,7 +26,7 @@ from hf_stitch.report.plain_json import as_plain, part
 from hf_stitch.report.verdict.verdict import Verdict
 from hf_stitch.runtime.files import write_text
 
-SCHEMA: Final = 1
+SCHEMA: Final = 1  # raised when a reader of before could no longer read a report
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -54,6 +54,7 @@ class Report:
     def __post_init__(self) -> None:
         notes = list(self.notes)
         for name in ("recipe", "environment", "timings", "parameters"):
+            # Past the frozen fields: what is held is what report.json will hold, from the first moment on.
             object.__setattr__(self, name, as_plain(getattr(self, name), name, notes))
         found = as_plain(self.diagnostics.to_plain(), "diagnostics", notes)
         object.__setattr__(self, "diagnostics", Diagnostics.from_plain(found))
@@ -134,6 +135,7 @@ class Report:
         return copy.deepcopy({"schema": fields.pop("schema"), **fields})
 
     def to_json(self) -> str:
+        # allow_nan: NaN is no JSON; none is left here, and one that were should fail.
         return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def save(self, path: str | Path) -> None:

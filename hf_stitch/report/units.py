@@ -20,6 +20,7 @@ def size(count: float, units: tuple[str, ...] = ("B", "kB", "MB", "GB", "TB"), s
 
 def seconds(value: float) -> str:
     """A duration in words."""
+    # By hand: below, minutes are no easier to read.
     if value >= 90:
         return f"{value / 60:.1f} min"
     return f"{value:.1f} s" if value >= 1 else f"{1000 * value:.0f} ms"

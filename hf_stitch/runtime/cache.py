@@ -53,6 +53,7 @@ def clear() -> list[Entry]:
 
 
 def _is_entry(path: Path) -> bool:
+    # The user may have set HF_STITCH_CACHE to a folder that holds other things too.
     return ENTRY.fullmatch(path.name) is not None and path.is_dir() and not path.is_symlink()
 
 

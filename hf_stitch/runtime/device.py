@@ -19,6 +19,7 @@ def pick_device(device: str | torch.device | None = None) -> torch.device:
         return found or torch.device("cpu")
     try:
         chosen = torch.device(device)
+        # torch.device takes any name; only a tensor tells whether the device is there.
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError):
         advice = "leave it out, or give cpu, cuda or cuda:0"

@@ -16,6 +16,7 @@ import torch
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.torchaudio_extra import torchaudio, trouble
 
+# Those whose version may change a number in the report, or whether a saved model loads.
 PACKAGES = ("hf_stitch", "torch", "transformers", "datasets", "accelerate", "evaluate", "numpy", "scipy", "safetensors")
 EXTRAS = ("datafold", "torchaudio")
 

@@ -26,6 +26,7 @@ class Arrival(MetaPathFinder):
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         if spec is None or spec.loader is None:
             return spec
+        # Replaced on this one loader, made for this one import: nothing else is touched.
         load = spec.loader.exec_module
 
         def loaded(module: ModuleType) -> None:

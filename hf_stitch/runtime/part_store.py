@@ -23,7 +23,7 @@ class PartStore:
         return self.folder / f"{name}.safetensors"
 
     def has(self, name: str) -> bool:
-        """True when the part is there and its header can be read."""
+        """True when the part is there and its header can be read, which is enough to tell a truncated file."""
         try:
             with safe_open(self.path(name), framework="pt"):
                 return True
@@ -41,6 +41,7 @@ class PartStore:
             "what was collected is kept"
         )
         with report_full_disk(full), replacing(self.path(name)) as scratch:
+            # safetensors refuses tensors that are not contiguous.
             save_file({key: value.contiguous() for key, value in tensors.items()}, scratch)
 
     def read(self, name: str) -> dict[str, Tensor]:

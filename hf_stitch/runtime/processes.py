@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hf_stitch.runtime.sharding import Rows
 
-DTYPES = (torch.float64, torch.int64, torch.int32, torch.uint8, torch.bool, torch.float32)
+DTYPES = (torch.float64, torch.int64, torch.int32, torch.uint8, torch.bool, torch.float32)  # by their place when sent
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class AcceleratedRows(Rows):
         assert self.accelerator is not None
         own = torch.tensor([len(part)], device=self.wire)
         sizes = self.accelerator.gather(own).tolist()
+        # Nothing to gather, and nothing that `split` below could take apart.
         if not max(sizes):
             return [part for _ in sizes]
         sent = part.to(self.wire).contiguous()
@@ -39,6 +40,7 @@ class AcceleratedRows(Rows):
         return [one[:size].to(part.device) for one, size in zip(whole.split(max(sizes)), sizes)]
 
     def from_first(self, tensor: Tensor | None) -> Tensor:
+        # Dtype, number of axes and up to six sizes: the receivers must know how much will come.
         head = torch.zeros(8, dtype=torch.int64)
         if tensor is not None:
             head[: 2 + tensor.ndim] = torch.tensor([DTYPES.index(tensor.dtype), tensor.ndim, *tensor.shape])

@@ -70,6 +70,7 @@ class Runtime:
 
     def mine(self, work: Sequence[Any]) -> list[Any]:
         """This process's share of a list."""
+        # In turns: buckets go from short to long, so every process gets some of each.
         return list(work[self.accelerator.process_index :: self.accelerator.num_processes])
 
     @contextmanager
@@ -83,6 +84,7 @@ class Runtime:
             yield
         except StitchError as error:
             refused = error
+        # As bytes in a tensor: that is all that NCCL can send.
         said = np.frombuffer(str(refused or "").encode(), dtype=np.uint8).copy()
         heard = self.rows.everyone(torch.from_numpy(said))
         if refused is not None:

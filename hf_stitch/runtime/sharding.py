@@ -53,6 +53,7 @@ class Rows:
     def span(self, n: int, index: int | None = None) -> tuple[int, int]:
         """The rows [begin, end) of n that are this process's, or another's; in order, nearly equally many."""
         at = self.index if index is None else index
+        # In whole numbers, so that the spans of all processes cover n exactly.
         return n * at // self.count, n * (at + 1) // self.count
 
     def join(self, part: np.ndarray) -> np.ndarray:
@@ -127,6 +128,7 @@ class Rows:
         def whole() -> Sequence[np.ndarray]:
             try:
                 return solve(asked)
+            # An empty array tells the others that there is nothing more to serve, after an error too.
             finally:
                 self.from_first(torch.empty(0, dtype=torch.float64))
 

@@ -32,6 +32,7 @@ def torchaudio() -> Found:
     if (NAME in sys.modules and sys.modules[NAME] is None) or importlib.util.find_spec(NAME) is None:
         return Found()
     try:
+        # Its compiled part is what fails; to find the package says nothing.
         importlib.import_module(f"{NAME}.functional")
     except Exception as error:  # a library of another torch fails in many ways
         _hide()
@@ -66,4 +67,5 @@ def _hide() -> None:
     sys.modules[NAME] = None  # type: ignore[assignment]
     known = sys.modules.get("transformers.utils.import_utils")
     if known is not None:
+        # transformers may have looked already, and remembers what it found.
         known.is_torchaudio_available.cache_clear()

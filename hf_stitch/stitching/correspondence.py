@@ -69,6 +69,7 @@ class Correspondence:
     def whole_rule(self) -> LengthRule:
         """The rule as a stitched model runs it: with the target's special tokens."""
         seen = self.observations
+        # Apart from `rule`: pairs need no special tokens, and their fit takes all samples.
         return fit_special(self.rule, seen.source, seen.frames["fit"], self.texts("fit"))
 
     @cached_property
@@ -97,6 +98,7 @@ class Correspondence:
                     self.recipe, role, hooked, seen.samples["fit"], seen.frames["fit"], windows, seen.runtime
                 )
 
+        # What a metric depends on: variants that differ in the method alone share one.
         asked = self.recipe.model_dump_json(include={"neighborhoods", "sequence", "seed"})
         return self.shared.get(("metric", role, asked), find)
 

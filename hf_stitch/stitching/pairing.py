@@ -91,6 +91,7 @@ def _single(frames: Frames, texts: TargetTexts | None) -> bool:
 def _capped(pairs: Pairs, most: int | None, seed: int, key: str) -> Pairs:
     if most is None or len(pairs.position) <= most:
         return pairs
+    # By the sample's name, not its number: other samples or another order leave this one's rows as they were.
     name = int.from_bytes(hashlib.sha256(f"{seed}\0{key}".encode()).digest()[:8], "little")
     kept = np.sort(np.random.default_rng(name).choice(len(pairs.position), most, replace=False))
     return Pairs(pairs.source[kept], pairs.target[kept], pairs.position[kept], pairs.dropped)
@@ -98,6 +99,7 @@ def _capped(pairs: Pairs, most: int | None, seed: int, key: str) -> Pairs:
 
 def rows_of(frames: Any, windows: Sequence[np.ndarray]) -> Tensor:
     """Rows (n, K * m) of all samples from their windows (r, K, 2)."""
+    # Without timesteps all samples are one batch: no loop over them.
     flat = all(w is windows[0] for w in windows) and windows[0].tolist() == [[[0, 1]]]
     if flat and isinstance(frames, Ragged) and len(frames.values) == len(frames):
         return frames.values
@@ -124,6 +126,7 @@ def activation_sets(
         values = full if columns is None else full[:, list(columns)]
         sides.append(ActivationSet(values, pairing.keys, metric, None if columns is None else full, columns))
     first, second = sides
+    # A map reads the source's selected features only; the rest would double the memory.
     return replace(first, full=None, selected=None), second
 
 

@@ -68,6 +68,7 @@ class Classes(AnswerKind):
 
 def agreement_measures(method: str, given: np.ndarray, own: np.ndarray, scope: Scope) -> list[Measure]:
     """Agreement of labels `given` (n,) with the target's `own` (n,): agreement, balanced accuracy, kappa."""
+    # Here, since importing it takes some 4 s, which commands that measure nothing should not wait for.
     import evaluate
 
     metric = evaluate.load(metric_path("stitch_agreement"))

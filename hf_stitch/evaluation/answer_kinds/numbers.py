@@ -73,6 +73,7 @@ def truth_measures(method: str, given: np.ndarray, truth: np.ndarray, scope: Sco
         scope.measure("answer_mse", method, split, intervals.mean(square[rows], seed=scope.seed), "lower")
         for split, rows in scope.parts(len(truth))
     ]
+    # R2 is a share of the truth's variance: there is none of a constant.
     if (truth == truth[0]).all():
         return found
     return [

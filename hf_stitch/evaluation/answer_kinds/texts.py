@@ -25,12 +25,12 @@ from hf_stitch.evaluation.statistics.intervals import Interval
 from hf_stitch.loading.samples import Samples
 from hf_stitch.report.measure import Measure
 
-CANDIDATES, COMPARED = 64, 32  # sequences tried as the constant answer, and those that each is compared with
+CANDIDATES, COMPARED = 64, 32  # sequences tried as the constant answer, and those each is compared with; by hand
 
 
 @dataclass(frozen=True)
 class GeneratedTexts:
-    """What was written on n samples: token sequences, and the texts that they spell."""
+    """Texts generated for n samples: token sequences, and what they spell."""
 
     tokens: list[tuple[int, ...]]
     texts: list[str]
@@ -100,7 +100,7 @@ class Texts(AnswerKind):
 
 
 def same(given: GeneratedTexts, own: GeneratedTexts) -> np.ndarray:
-    """(n,) bool, where both wrote the same tokens."""
+    """(n,) bool, where both have the same tokens."""
     return np.array([a == b for a, b in zip(given.tokens, own.tokens)])
 
 
@@ -129,12 +129,13 @@ def others(own: GeneratedTexts, seed: int) -> GeneratedTexts:
     """To each sample the answer to another one: what agreement comes of texts being alike at all."""
     order = np.random.default_rng(seed).permutation(len(own))
     place = np.empty(len(own), dtype=np.int64)
+    # One step along a random cycle: nobody gets the own answer, as a mere permutation would give to some.
     place[order] = np.roll(order, 1)
     return own.take(place.tolist())
 
 
 def text_measures(method: str, given: GeneratedTexts, own: GeneratedTexts, scope: Scope) -> list[Measure]:
-    """Of what was written against what the target itself writes: exact matches, token agreement, word errors."""
+    """Of generated texts against the target's own: exact matches, token agreement, word errors."""
     equal, alike = same(given, own), likeness(given, own)
     measures = []
     for split, rows in scope.parts(len(own)):
@@ -145,7 +146,8 @@ def text_measures(method: str, given: GeneratedTexts, own: GeneratedTexts, scope
 
 
 def truth_text_measures(method: str, given: GeneratedTexts, truth: Sequence[str], scope: Scope) -> list[Measure]:
-    """Of what was written against the reference texts in the data."""
+    """Of generated texts against the reference texts in the data."""
+    # Word by word: blanks are no part of what a reference says.
     equal = np.array([a.split() == b.split() for a, b in zip(given.texts, truth)])
     measures = [
         scope.measure("answer_exact_match", method, split, intervals.wilson(int(equal[rows].sum()), len(rows)))
@@ -176,6 +178,7 @@ def _error_rates(prefix: str, method: str, given: Sequence[str], true: Sequence[
     measures = []
     for name, cut in parts.items():
         pairs = [(cut(a), cut(b)) for a, b in zip(given, true)]
+        # Most texts of a stitch that holds are equal: no table of distances for those.
         errors = np.array([0 if a == b else Levenshtein.distance(a, b) for a, b in pairs], float)
         lengths = np.array([len(b) for _, b in pairs], float)
         better: Better = "lower"

@@ -7,7 +7,7 @@ from typing import Any
 from hf_stitch.evaluation.answers import text_answers
 from hf_stitch.evaluation.controls.context import ControlContext
 
-ORDER = 20
+ORDER = 20  # orders stand ten apart, so that others fit between
 
 
 def answers(context: ControlContext) -> dict[str, Any]:

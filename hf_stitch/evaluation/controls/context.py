@@ -41,6 +41,7 @@ class Control(Protocol):
 
 def controls() -> list[Control]:
     """All controls of this folder, in their order."""
+    # Found, not listed: a new control is a new file.
     package = import_module(__package__)
     modules = [import_module(f"{__package__}.{one.name}") for one in pkgutil.iter_modules(package.__path__)]
     return sorted((one for one in modules if hasattr(one, "ORDER")), key=lambda one: one.ORDER)

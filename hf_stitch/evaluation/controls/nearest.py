@@ -31,6 +31,7 @@ def answers(context: ControlContext) -> dict[str, Any]:
     found, pairs = {}, context.recipe.stitch.get("pairs")
     for name, count in (("nearest", None), ("nearest-pair", pairs)):
         if name == "nearest" or count is not None:
+            # The same rows as the map's pairs: the control must know no more than the map.
             rows = evenly_spaced(len(fit), count).tolist()
             near = nearest_rows(torch.from_numpy(asked), torch.from_numpy(np.stack(fit.batch(rows, 0))))
             found[name] = known[np.array(rows)[near.numpy()]]

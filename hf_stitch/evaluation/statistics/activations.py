@@ -25,6 +25,7 @@ def r_squared(
         raise DataError(
             f"expected at least two different reference rows, received {len(y)} alike; R2 does not exist there"
         )
+    # Both sums are resampled, since the variance to explain is an estimate too.
     missed = ratio(*_grouped(groups, ((y - x) ** 2).sum(axis=1), power), seed=seed)
     low, high = (None if limit is None else 1.0 - limit for limit in (missed.high, missed.low))
     return Interval(1.0 - missed.value, low, high, missed.n)

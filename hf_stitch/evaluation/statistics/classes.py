@@ -112,6 +112,7 @@ class _Confusion:
 
     def marginals(self, counts: Array) -> tuple[Array, Array, Array]:
         """Of draws (b, cells): reference counts, prediction counts and hits, each (b, classes)."""
+        # Matrix products over the cells: all resamples at once, without a loop over them.
         one_hot = np.eye(self.classes)
         hits = np.where((self.rows == self.columns)[:, None], one_hot[self.rows], 0.0)
         return counts @ one_hot[self.rows], counts @ one_hot[self.columns], counts @ hits
@@ -137,6 +138,7 @@ class _Confusion:
 
 def _balanced(row: Array, column: Array, hits: Array) -> Array:
     present = row > 0
+    # A resample may miss a class: the mean is over those that are there.
     recall = np.divide(hits, row, out=np.zeros_like(hits), where=present)
     result: Array = recall.sum(axis=-1) / present.sum(axis=-1)
     return result
@@ -146,4 +148,5 @@ def _kappa(row: Array, column: Array, hits: Array) -> Array:
     n = row.sum(axis=-1)
     observed, expected = hits.sum(axis=-1) / n, (row * column).sum(axis=-1) / n**2
     room = 1.0 - expected
+    # A resample may hold one class only, where kappa is 0/0: it counts as 0, nothing beyond chance.
     return np.divide(observed - expected, room, out=np.zeros_like(observed), where=room > 1e-12)

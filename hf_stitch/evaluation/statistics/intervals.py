@@ -14,9 +14,9 @@ from scipy import stats
 
 from hf_stitch.errors import DataError
 
-RESAMPLES = 2000
-LEVEL = 0.95
-_BATCH = 4_000_000  # numbers of one bootstrap batch held in memory at once
+RESAMPLES = 2000  # by hand; percentile intervals want at least 1,000 (Efron & Tibshirani 1993)
+LEVEL = 0.95  # the convention
+_BATCH = 4_000_000  # numbers of one bootstrap batch held in memory at once: 32 MB; by hand
 
 Array = NDArray[Any]
 Labels = Sequence[Hashable] | NDArray[Any]
@@ -61,6 +61,8 @@ def bootstrap(
     if n == 1:
         low, high = bounds
     else:
+        # `random_state`: later versions of SciPy call it `rng`, but take the old name too. Only the draws are taken:
+        # SciPy's own limits are NaN where the statistic does not exist on a single resample.
         drawn = stats.bootstrap(
             arrays, statistic, paired=True, vectorized=True, axis=-1, n_resamples=RESAMPLES, confidence_level=LEVEL,
             method="percentile", batch=max(1, _BATCH // n), random_state=np.random.default_rng(seed),

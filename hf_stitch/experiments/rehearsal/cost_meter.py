@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import psutil
 
-EVERY = 0.005  # seconds between two looks at the memory
+EVERY = 0.005  # seconds between two looks at the memory; by hand
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from hf_stitch.experiments.rehearsal.small_run import Rehearsed
 from hf_stitch.loading.models import resolve
 from hf_stitch.recipe.side import SIDES, Side
 
-FLAC = 0.55  # bytes of a FLAC file of speech over those of its 16-bit samples, about
-STEEPEST = {"seconds": 3.0, "memory": 2.0}  # no fit grows faster with its rows; above this is noise
+FLAC = 0.55  # bytes of a FLAC file of speech over those of its 16-bit samples, about; by hand
+STEEPEST = {"seconds": 3.0, "memory": 2.0}  # exponents of the rows: dense solve, dense matrix; above is noise
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ def _power_law(seen: Rehearsed, what: str) -> tuple[float, float]:
     (few, more), low, high = seen.rows, getattr(first, what), getattr(second, what)
     if few == more or high <= 0 or "fit.second" not in seen.watch:
         return float(low), 1.0
+    # At least 1: no fit gets cheaper with more rows, and short stages are measured badly.
     power = min(STEEPEST[what], max(1.0, math.log(high / low) / math.log(more / few))) if low > 0 else 2.0
     return float(high * (seen.real_rows / more) ** power), power
 

@@ -17,6 +17,7 @@ from hf_stitch.recipe.side import Side
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+# Sizes from each model's config.json on the Hub; what is absent is the default of its class in transformers.
 _WAV2VEC2 = {
     "model_type": "wav2vec2", "architectures": ["Wav2Vec2ForCTC"], "hidden_size": 768, "num_hidden_layers": 12,
     "num_attention_heads": 12, "intermediate_size": 3072, "vocab_size": 32, "pad_token_id": 0,

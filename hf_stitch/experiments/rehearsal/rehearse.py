@@ -27,7 +27,7 @@ from hf_stitch.runtime.environment import environment
 from hf_stitch.runtime.progress import Progress
 from hf_stitch.runtime.runtime import Runtime
 
-FORMAT = 1
+FORMAT = 1  # of the file NAME.rehearsal.json
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ def rehearse(
         StitchError: what the fit would refuse too, or a model whose configuration is not at hand.
     """
     asked = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe, overrides)
+    # Before the cache is moved to a scratch folder: what is free where the real run will write.
     begin, free = time.perf_counter(), shutil.disk_usage(_existing(cache_folder())).free
     torch.manual_seed(asked.seed)
     with tempfile.TemporaryDirectory(prefix="hf-stitch-rehearsal-") as folder:

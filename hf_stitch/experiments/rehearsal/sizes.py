@@ -18,7 +18,7 @@ from hf_stitch.recipe.recipe import Recipe
 
 SPLITS = ("fit", "validation", "test")
 SECONDS, TEXT, FIT, TESTED, VECTORS, NEIGHBOURS = 2.0, 40, 4, 2, 64, 3
-"""At most so many seconds of sound, words of a text, samples to fit, to test, neighbours; VECTORS: if of numbers."""
+"""At most so many seconds of sound, words, samples to fit, to test, neighbours; VECTORS: if of numbers. By hand."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class Sizes:
         mapped = recipe.stitch.needs_metric and recipe.neighborhoods.kind != "none"
         size = recipe.neighborhoods.size if mapped else 0
         rank = recipe.neighborhoods.rank
+        # k neighbours show at most k directions.
         needed = max(NEIGHBOURS, rank + 1 if isinstance(rank, int) else 0)
         bucket = min(real["fit"], *(batch_size(end) for end in ends))
         return cls(

@@ -35,8 +35,8 @@ from hf_stitch.stitching.correspondence import Correspondence, Shared
 from hf_stitch.stitching.layers.fit_layer import fit_layer
 from hf_stitch.stitching.layers.layer import StitchingLayer
 
-ROWS = 512  # the smaller of the two fits from whose costs that of the real one follows
-SPREAD = 1.0  # standard deviation of the rows that stand for those not rehearsed, in that of the rehearsed ones
+ROWS = 512  # the smaller of the two fits from whose costs that of the real one follows; by hand
+SPREAD = 1.0  # standard deviation of rows that stand for those not rehearsed, in that of the rehearsed; by hand
 
 
 @dataclass
@@ -82,6 +82,7 @@ def run_small(recipe: Recipe, runtime: Runtime, scratch: Path) -> Rehearsed:
         found = [configuration(side, one) for side, one in zip((recipe.source, recipe.target), given)]
         back = recipe.generation if recipe.directions == "both" else None
         source = stand_in(recipe.source, found[0][0], runtime, recipe.seed, scratch, back)
+        # Another seed: two stand-ins of one configuration must not be one model.
         target = stand_in(recipe.target, found[1][0], runtime, recipe.seed + 1, scratch, recipe.generation)
         check_generation(recipe, target)
     hooked = (source, target)
@@ -146,6 +147,7 @@ def _compare(seen: Rehearsed, comparison: Comparison, halves: SharedHalves, shar
         if (variant.source, variant.target, variant.data) != (seen.recipe.source, seen.recipe.target, seen.recipe.data):
             seen.notes.append(f"the comparison {label} has models or data of its own and was not rehearsed")
             continue
+        # model_copy checks nothing anew: sizes of a rehearsal need not suit a real fit.
         around = variant.neighborhoods.model_copy(update={"size": seen.small.neighborhoods.size})
         small = variant.model_copy(update={"data": seen.small.data, "neighborhoods": around})
         try:
@@ -220,7 +222,7 @@ def _fewest(recipe: Recipe, source: ActivationSet) -> int:
     """Rows that a method needs at least, and no fewer than are worth timing."""
     asked = recipe.stitch
     needed = (
-        (asked.get("coordinates") or 0) + 16,
+        (asked.get("coordinates") or 0) + 16,  # some more than coordinates, for eigensolvers; by hand
         asked.get("pairs") or 0,
         asked.get("landmarks") or 0,
         source.values.shape[1] + 1,
@@ -263,6 +265,7 @@ def sealed(scratch: Path) -> Iterator[None]:
     """No network, and a cache of its own, inside."""
     from huggingface_hub import constants
 
+    # The constant, since huggingface_hub reads its environment variable only when it is imported.
     kept, offline = os.environ.get("HF_STITCH_CACHE"), constants.HF_HUB_OFFLINE
     os.environ["HF_STITCH_CACHE"], constants.HF_HUB_OFFLINE = str(scratch), True
     try:

@@ -25,16 +25,16 @@ from hf_stitch.recipe.generation import Generation
 from hf_stitch.recipe.side import Side
 from hf_stitch.runtime.runtime import Runtime
 
-PIECE = 5  # letters of a token: English words then have 1.3 tokens, as with common tokenizers
+PIECE = 5  # letters of a token, by hand: English words then have 1.3 tokens, as with common tokenizers
 FRAMES = {"xlnet": (0, 2, "left"), "t5": (0, 1, "right"), "gpt2": (0, 0, "left"), "llama": (0, 0, "left")}
-"""Special tokens before and after a text, and the padding side; (1, 1, right) for the others."""
+"""Special tokens before and after a text, and the padding side, as of the families' tokenizers; else (1, 1, right)."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def stand_in(
     side: Side, config: PretrainedConfig, runtime: Runtime, seed: int, scratch: Path, generation: Generation | None
 ) -> HookedModel:
-    """The end of a model of this configuration with random weights.
+    """A hooked model of this configuration with random weights.
 
     Args:
         scratch: folder for what tokenizers read. generation: as `open_hooked_model`.
@@ -44,6 +44,7 @@ def stand_in(
     Raises:
         RecipeError: the configuration makes no model. HookError: no usable hook point there.
     """
+    # Before the model is made, which draws its weights.
     torch.manual_seed(seed)
     model_class = class_of(config, side.class_)
     try:
@@ -72,7 +73,7 @@ def _preparer(side: Side, model: PreTrainedModel, scratch: Path) -> Preparer:
     made = Preparer.of(kind, config, input_name(model), tool, model.dtype)
     if type(model).__name__.endswith("ForCTC"):
         return dataclasses.replace(made, tokenizer=letters_tool(config, scratch))
-    if kind != "text" and model.can_generate():  # for the texts that it writes
+    if kind != "text" and model.can_generate():  # for the texts that it generates
         return dataclasses.replace(made, tokenizer=text_tool(getattr(config, "decoder", config)))
     return made
 
@@ -111,6 +112,7 @@ def text_tool(config: PretrainedConfig) -> Any:
         vocabulary[name] = wanted if isinstance(wanted, int) and 0 <= wanted < size and wanted not in taken else free
     for piece in sorted({word[i : i + PIECE] for word in WORDS for i in range(0, len(word), PIECE)}):
         if len(vocabulary) < size:
+            # From the top: low ids are special tokens in most vocabularies.
             vocabulary[piece] = next(i for i in range(size - 1, -1, -1) if i not in set(vocabulary.values()))
     made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     pieces = pre_tokenizers.Split(Regex(f"\\w{{1,{PIECE}}}"), "isolated")

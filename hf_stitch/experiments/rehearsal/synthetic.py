@@ -34,6 +34,7 @@ def write_samples(
 
     draw = np.random.default_rng(0)
     columns = data.columns
+    # Unequal lengths, so that padding and masks are tried out too.
     near = 1 + 0.1 * np.linspace(-1, 1, count)
     texts = [" ".join(draw.choice(WORDS, max(1, round(words * k)))) for k in near]
     table: dict[str, list[Any]] = {}
@@ -42,6 +43,7 @@ def write_samples(
             table[column] = [_sample(end, text, seconds * k, draw) for text, k in zip(texts, near)]
     classes: list[Any] = list(ends[1].preparer.label2id or (0, 1))
     given: dict[str | None, list[Any]] = {
+        # In turns: every class occurs, as far as the samples reach.
         columns.label: [classes[i % len(classes)] for i in range(count)],
         columns.text: texts,
         columns.times: [_times(text, seconds * k) for text, k in zip(texts, near)],
@@ -79,6 +81,7 @@ def _sound(rate: int, seconds: float, draw: np.random.Generator) -> bytes:
     import soundfile
 
     file = io.BytesIO()
+    # Noise at 0.1 of full scale, by hand: loud enough not to be taken for silence.
     soundfile.write(file, 0.1 * draw.standard_normal(round(rate * seconds)).clip(-5, 5), rate, format="WAV")
     return file.getvalue()
 

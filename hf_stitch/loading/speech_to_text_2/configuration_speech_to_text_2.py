@@ -25,6 +25,7 @@ class Speech2Text2Config(PretrainedConfig):
 
     def __init__(
         self,
+        # Defaults as of transformers 4, which checkpoints that leave a key out rely on.
         vocab_size: int = 10000,
         decoder_layers: int = 6,
         decoder_ffn_dim: int = 2048,

@@ -48,6 +48,7 @@ class Speech2Text2Positions(nn.Module):
         """(b, t, width): sines, then cosines, of angles that fall geometrically to 1/10000; padding gives zeros."""
         half = self.width // 2
         steps = torch.arange(half, device=real.device, dtype=torch.float32)
+        # `half - 1`, and sines before cosines: as tensor2tensor and fairseq have it, not as the paper does.
         rates = torch.exp(steps * -(math.log(10000) / max(half - 1, 1)))
         angles = self.numbers(real, past).float()[..., None] * rates
         found = torch.cat([angles.sin(), angles.cos()], -1)
@@ -93,6 +94,7 @@ class Speech2Text2Attention(nn.Module):
 
     def _keys_and_values(self, states: Tensor, cache: Cache | None) -> tuple[Tensor, Tensor]:
         pair = cache if isinstance(cache, EncoderDecoderCache) else None
+        # The encoder's states are the same at every step: their keys and values are computed once.
         if self.crossed and pair is not None and pair.is_updated.get(self.layer_idx):
             known = pair.cross_attention_cache.layers[self.layer_idx]
             return known.keys, known.values

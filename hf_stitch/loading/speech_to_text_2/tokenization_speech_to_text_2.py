@@ -32,6 +32,7 @@ class Speech2Text2Tokenizer(PreTrainedTokenizer):
         self.do_lower_case = do_lower_case
         self.encoder: dict[str, int] = json.loads(Path(vocab_file).read_text(encoding="utf-8"))
         self.decoder = {number: piece for piece, number in self.encoder.items()}
+        # Published checkpoints without merges are for decoding alone, as the model writes and never reads.
         self.ranks: dict[tuple[str, str], int] | None = None
         if merges_file is not None:
             lines = Path(merges_file).read_text(encoding="utf-8").split("\n")

@@ -42,7 +42,9 @@ def register() -> None:
     for name, model_class in CLASSES.items():
         getattr(transformers, name).register(StitchedConfig, model_class, exist_ok=True)
     for table, known in KNOWN_BY_NAME.items():
+        # These tables have no `register`; pipelines warn of, or refuse, a class that is not in them.
         getattr(modeling_auto, table).setdefault(StitchedConfig.model_type, known)
+    # Not imported here: that takes seconds, and an import hook calls when somebody else does.
     if pipelines := sys.modules.get("transformers.pipelines"):
         register_pipelines(pipelines)
 

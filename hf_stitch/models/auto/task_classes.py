@@ -21,6 +21,7 @@ class TaskClass(StitchedModel):
         Raises:
             ArtifactError: the model answers something else than the task's pipeline would read.
         """
+        # Not `cls`: the model must be of the class that its own configuration asks for.
         found = StitchedModel.from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         cls.check((found[0] if isinstance(found, tuple) else found).config)
         return found

@@ -49,8 +49,10 @@ def map_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def digest_of(half: nn.Module) -> str:
     """Hex digest of the names, dtypes, shapes and bytes of a module's weights."""
     found = hashlib.sha256()
+    # By name: the order of a state dict is that in which modules were made, which may change between versions.
     for name, tensor in sorted(half.state_dict().items()):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        # As bytes: NumPy knows no bfloat16.
         found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return found.hexdigest()
 
@@ -101,6 +103,7 @@ def load_half(config: StitchedConfig, name: str, dtype: torch.dtype | None = Non
             f"{end['model']} has other weights now than when the map was fitted between them: fit again, or get the "
             "full form of this model"
         )
+    # Cast after the digest, which is of the weights as they were fitted with.
     return with_settings(half if dtype is None else half.to(dtype), end)
 
 

@@ -15,7 +15,7 @@ from hf_stitch.models.hub.map_only import MAP_ONLY, portable
 from hf_stitch.models.hub.repository import KEPT, WEIGHTS, explained, local
 from hf_stitch.models.hub.shim import FILE
 
-NEEDED = ("config.json", "recipe.yaml", "report.json", "README.md")
+NEEDED = ("config.json", "recipe.yaml", "report.json", "README.md")  # what `fit` writes, beside weights
 
 
 def push_model(
@@ -52,6 +52,7 @@ def push_model(
     beside = local(origin, getattr(model.config, "_commit_hash", None), weights=False)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        # First, so that what the model itself writes replaces its older form.
         copy_companions(beside, folder)
         model.save_pretrained(folder, max_shard_size=max_shard_size)
         return push_folder(
@@ -97,6 +98,7 @@ def push_folder(
 
 def check_folder(folder: Path) -> None:
     """ArtifactError unless the folder holds a finished stitched model that others can load."""
+    # Here: the model's own file imports this one.
     from hf_stitch.models.configuration_stitched import StitchedConfig
 
     missing = [name for name in NEEDED if not (folder / name).is_file()]

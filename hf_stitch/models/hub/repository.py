@@ -34,11 +34,13 @@ def local(name: str | Path, revision: str | None = None, *, weights: bool = True
     if folder.is_dir():
         return folder
     text = str(name)
+    # What was pushed has an owner in its id: a single word is a folder that is not there.
     if folder.exists() or is_path(text) or "/" not in text:
         raise ArtifactError(f"{text}: no such folder; expected one that `hf-stitch fit` wrote, or a Hub id")
     from huggingface_hub import snapshot_download
 
     with explained(text, revision):
+        # Reports and processors can be had without gigabytes of weights.
         ignored = None if weights else list(WEIGHTS)
         found = Path(snapshot_download(text, revision=revision, allow_patterns=list(KEPT), ignore_patterns=ignored))
     if not (found / "config.json").is_file():

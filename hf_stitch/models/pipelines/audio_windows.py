@@ -62,6 +62,7 @@ def _count(length: int, rate: int, chunk: float, stride: float) -> int:
 def _quietest(samples: NDArray[np.float32], first: int, last: int, near: int) -> int:
     """The place in [first, last] with the least energy round it."""
     low, high = max(0, first - near), min(len(samples), last + near)
+    # float64: differences of a float32 sum over minutes would be rounding where it is quiet.
     energy = np.concatenate([[0.0], np.cumsum(samples[low:high].astype(np.float64) ** 2)])
     places = np.arange(first, last + 1)
     before, behind = np.maximum(places - near, low) - low, np.minimum(places + near, high) - low

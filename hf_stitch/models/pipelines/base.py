@@ -41,12 +41,14 @@ class StitchedPipeline(ChunkPipeline):
             windows overlap by strides, whose positions are dropped.
     """
 
+    # Nothing is loaded by transformers: `Preparer` loads what the fit used, and only that.
     _load_processor = False
     _load_image_processor = False
     _load_feature_extractor = False
     _load_tokenizer = False
 
     def __init__(self, model: Any, **kwargs: Any) -> None:
+        # Before anything is loaded: a task that does not fit would misread the answer.
         check_task(model.config, kwargs.get("task") or CUSTOM[answer_of(model.config)])
         if not model.name_or_path:
             raise RecipeError(
@@ -58,6 +60,7 @@ class StitchedPipeline(ChunkPipeline):
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
         """Answer one input, a list of them, or as they come those of a generator, Dataset or column."""
+        # A column of a Dataset is a sequence, but transformers would take it for one input.
         column = isinstance(inputs, Sequence) and not isinstance(inputs, str | bytes | list | tuple)
         return super().__call__((one for one in inputs) if column else inputs, **kwargs)
 
@@ -81,6 +84,7 @@ class StitchedPipeline(ChunkPipeline):
         if not chunk_length_s:
             yield samples, None
             return
+        # As transformers' own pipeline for speech recognition has it.
         stride = chunk_length_s / 6 if stride_length_s is None else stride_length_s
         for window in self._windows(samples, chunk_length_s, stride):
             yield samples[window.start : window.stop], window

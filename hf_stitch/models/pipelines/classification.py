@@ -20,6 +20,7 @@ class StitchedClassificationPipeline(StitchedPipeline):
         output = self._run(model_inputs["inputs"])
         if output.logits.ndim != 2:
             raise DataError(f"expected one row of logits an input; the target gives {tuple(output.logits.shape)}")
+        # float64: shares of several windows are averaged, and must still sum to 1.
         rows = shares(self.model.config, output.logits.double())
         return {"answers": [(row, self._trust(output, i)) for i, row in enumerate(rows)]}
 

@@ -65,6 +65,7 @@ class StitchedTextPipeline(StitchedPipeline):
         for row, real, window in zip(found, plan.mask, windows):
             row = row[: int(real.sum())] if len(row) == len(real) else row
             if window is not None:
+                # By share, not by a fixed rate: convolutions lose a frame or two at the edges of a window.
                 scale = len(row) / (window.stop - window.start)
                 row = row[round(window.left * scale) : len(row) - round(window.right * scale)]
             kept.append(row)

@@ -25,10 +25,12 @@ class Scale:
         if kind == "share":
             return cls(0.0, 1.0)
         if kind == "signed":
+            # By hand: tiny differences must not look large for want of larger ones.
             widest = max([0.05, *(abs(end) for end in ends)]) * 1.1
             differences = all("_minus_" in m.name for m in measures)
             return cls(-widest, widest) if differences else cls(min([-0.1, *ends]), 1.0)
         positive = [end for end in ends if end > 0]
+        # By hand: on a linear scale the smaller ones would all lie at 0.
         if positive and max(positive) > 30 * min(positive):
             return cls(10 ** math.floor(math.log10(min(positive))), 10 ** math.ceil(math.log10(max(positive))), True)
         return cls(0.0, max([*ends, 1e-12]) * 1.1)
@@ -36,6 +38,7 @@ class Scale:
     def at(self, value: float) -> float:
         """Position of a value, held within the bar."""
         if self.logarithmic:
+            # An interval may reach 0, which has no place on a logarithmic scale.
             value = max(value, self.low)
             share = math.log(value / self.low) / math.log(self.high / self.low)
         else:

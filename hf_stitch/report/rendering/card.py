@@ -24,8 +24,11 @@ from hf_stitch.report.report import Report
 
 TEMPLATES = Path(__file__).parent / "templates"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+# by hand, for reports that name no task
 _SPEECH = re.compile(r"wav2vec|hubert|wavlm|whisper|speech|ctc|audio", re.IGNORECASE)
+# lists with an entry for each sample or grid point
 _POINTS = ("coordinates", "inputs", "colour", "axes", "condition", "singular")
+# What class names of transformers end with, and the Hub's names of their tasks.
 _HEADS = {
     "SequenceClassification": "text-classification",
     "AudioClassification": "audio-classification",
@@ -66,6 +69,7 @@ def card_for(report: Report) -> str:
         ranges=any(m.range for m in _tested(report)),
         shipped=any(is_shipped(_model(report, side)) for side in SIDES),
         recipe=recipe,
+        # Longer than any run of backticks in the recipe, which would else close it.
         fence="`" * max(3, 1 + max(map(len, re.findall("`+", recipe)), default=0)),
         folder=units.folder_of(report.name),
     )
@@ -76,6 +80,7 @@ def card_data(report: Report) -> ModelCardData:
     results = eval_results(report)
     licences = sorted(set(_licences(report).values()))
     optional: dict[str, Any] = {
+        # `other` with a name, as the Hub asks where no single licence covers it all.
         "license": licences[0] if len(licences) == 1 else "other" if licences else "unknown",
         "license_name": "see-base-models" if len(licences) > 1 else None,
         "pipeline_tag": pipeline_tag(report),
@@ -107,6 +112,7 @@ def eval_results(report: Report) -> list[EvalResult]:
             dataset_revision=test.get("revision"),
             metric_type="mse" if m.name == catalogue.DECIDING["numbers"] else m.name,
             metric_name=catalogue.title_of(m.name),
+            # float: the Hub's YAML would hold a NumPy scalar as a Python object.
             metric_value=float(m.value),
         )
         for m in _tested(report)

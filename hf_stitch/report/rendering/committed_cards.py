@@ -19,6 +19,7 @@ from hf_stitch.report.report import Report
 
 PAGES = ("README.md", "model_cards/README.md")  # with tables of results
 METHODS_PAGE = "recipes/README.md"  # with the table of methods
+# Markers are HTML comments, which pages do not show.
 METHODS = re.compile(r"(?P<head><!-- methods -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 TABLE = re.compile(
     r"(?P<head><!-- table: (?P<name>[\w/]+)(?:, rows: (?P<rows>.+?))? -->\n).*?(?P<end><!-- end -->)", re.DOTALL

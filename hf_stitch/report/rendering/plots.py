@@ -22,6 +22,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+# Colours that matplotlib draws with, and that nothing else has, for the CSS variables that replace them in the SVG.
 _VARIABLES = {
     "#010101": "var(--ink)",
     "#020202": "var(--muted)",
@@ -32,10 +33,11 @@ _VARIABLES = {
 INK, MUTED, LINE, SOURCE, TARGET = _VARIABLES
 SIDES = {"source": SOURCE, "target": TARGET}
 RAMP = LinearSegmentedColormap.from_list("ramp", ["#4a6fd0", "#b5559f", "#e2893b"])
-_BINS = 12
-_DRAWN = 800  # points of a cloud that are drawn
+_BINS = 12  # colours of a cloud; by hand: a path for each
+_DRAWN = 800  # points of a cloud that are drawn; by hand
+# By hand, but for what is said beside it.
 _STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
+    "svg.fonttype": "none",  # text stays text: searched, read aloud, in the page's font
     "font.family": "sans-serif",
     "font.size": 9.0,
     "axes.edgecolor": LINE,
@@ -47,7 +49,7 @@ _STYLE: dict[Any, Any] = {
     "xtick.labelcolor": MUTED,
     "ytick.labelcolor": MUTED,
     "text.color": INK,
-    "text.parse_math": False,
+    "text.parse_math": False,  # names of the data may hold dollars
     "axes.unicode_minus": True,
 }
 
@@ -69,6 +71,7 @@ def cloud(
     names = names if array.shape[1] > 1 else ("sample", names[0])
 
     def draw(axes: Axes) -> None:
+        # Colours by rank, so that each has as many points however uneven the numbers are.
         rank = np.argsort(np.argsort(colour, kind="stable"), kind="stable") * _BINS // len(colour)
         for index in range(_BINS):
             dots = np.flatnonzero(rank == index)
@@ -84,6 +87,7 @@ def cloud(
 
 def spectra(values: Mapping[str, Sequence[float]], ylabel: str, title: str) -> str:
     """Numbers per coordinate of both models, e.g. eigenvalues, as two lines."""
+    # 40 by hand.
     drawn = {side: [v for v in numbers if v is not None][:40] for side, numbers in values.items() if numbers}
     drawn = {side: numbers for side, numbers in drawn.items() if numbers}
     if not drawn:

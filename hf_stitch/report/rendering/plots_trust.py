@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from hf_stitch.report.rendering.plots import INK, LINE, MUTED, RAMP, SOURCE, TARGET, draw_svg
 
 Range = tuple[float, float]
-STEPS = (1, 2, 5, 10, 30, 100, 1e9)  # colours of condition numbers
+STEPS = (1, 2, 5, 10, 30, 100, 1e9)  # colours of condition numbers; by hand, above 100 they count as singular
 
 
 def risk_coverage(coverage: Sequence[float], risk: Sequence[float], ylabel: str, title: str) -> str:
@@ -46,6 +46,7 @@ def error_by_distance(bins: Sequence[Mapping[str, Any]], ylabel: str, title: str
     spread = bool(place.min() > 0 and place.max() > 10 * place.min())
 
     def draw(axes: Axes) -> None:
+        # An interval may reach 0, which has no place on a logarithmic axis.
         floor = value.min() / 3 if wide else -np.inf
         axes.vlines(place, np.maximum(low, floor), high, color=LINE, lw=3.0)
         axes.plot(place[~odd], value[~odd], color=TARGET, marker="o", ms=4.0, lw=1.2, label="test")

@@ -61,6 +61,7 @@ def fact(value: Any) -> str:
         return f"{value[0]:.3g} [{value[1]:.3g}, {value[2]:.3g}]"
     if isinstance(value, float):
         return f"{value:.4g}"
+    # By hand: longer lists are no longer read.
     if isinstance(value, list) and len(value) > 12:
         return f"{len(value)} values"
     return str(value)
@@ -71,6 +72,7 @@ def flat(value: Any, path: str = "") -> list[tuple[str, str]]:
     if isinstance(value, dict) and value:
         return [row for key, item in value.items() for row in flat(item, f"{path}.{key}" if path else str(key))]
     if isinstance(value, int) and not isinstance(value, bool):
+        # A narrow blank, which never breaks: commas part thousands in some countries and decimals in others.
         return [(path, f"{value:,}".replace(",", "\u202f"))] if path else []
     if isinstance(value, dict):
         return []

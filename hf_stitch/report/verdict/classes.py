@@ -33,6 +33,7 @@ def judge_classes(agreement: Measure, get: Lookup, asked: Mapping[str, Any]) -> 
     if kappa is None and majority is None:
         text = f"{_found(agreement, get)}; that alone shows nothing: neither kappa nor the majority was measured."
         return Verdict("unscaled", text, "Measure kappa and the majority on the same samples.")
+    # The lower limit: kappa must surely be above chance, not by luck on these samples.
     chance = kappa is not None and low(kappa) <= 0.0
     common = majority is not None and middle(agreement) <= middle(majority)
     if chance or common:

@@ -67,6 +67,7 @@ def faults_beside(behind: Measure | None, lost: float | None, most: float, words
         words: of what it costs, with `{}` for the points.
     """
     faults = []
+    # Only where the whole interval lies below 0: chance alone must not make a fault.
     if behind is not None and behind.high is not None and behind.high < 0:
         faults.append(f"the cascade is better on the same samples by {points(-middle(behind))} points")
     if lost is not None and lost > most:

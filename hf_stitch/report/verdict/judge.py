@@ -81,6 +81,7 @@ def _rival(own: Measure, measures: list[Measure]) -> Measure | None:
         and m.range is None  # of several methods
         and "@oracle" not in m.method
     ]
+    # Intervals wholly apart: of many compared methods the best looks better by chance.
     if _share(own):
         return max((m for m in same if low(m) > high(own)), key=middle, default=None)
     return min((m for m in same if high(m) < low(own)), key=middle, default=None)

@@ -26,6 +26,7 @@ def judge_numbers(error: Measure, get: Lookup, asked: Mapping[str, Any]) -> Verd
     if constant is None or middle(constant) <= 0.0:
         text = f"{found}; nothing was measured to compare this with."
         return Verdict("unscaled", text, "Measure the error of a constant answer on the same samples.")
+    # The error of a constant is the output's variance, so their ratio is the share that is missed.
     missed, most = middle(error) / middle(constant), high(error) / middle(constant)
     found += f"; a constant answer has {number(constant.value)}"
     more = "Try more `coordinates`, more neighbours, more pairs, or the other `inverse`."

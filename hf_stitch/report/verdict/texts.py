@@ -43,6 +43,7 @@ def judge_texts(agreement: Measure, get: Lookup, asked: Mapping[str, Any]) -> Ve
     if not known:
         text = f"{_found(agreement, get)}; nothing was measured to compare this with."
         return Verdict("unscaled", text, "Measure what a constant text and those of other samples agree.")
+    # The better of the two: a stitch must beat whatever comes without listening.
     chance = max(middle(m) for m in known)
     if chance >= 1:
         text = f"{_found(agreement, get)}, but the target writes the same to all samples, so that this shows nothing."

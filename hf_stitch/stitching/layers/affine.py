@@ -51,6 +51,7 @@ def chosen_rows(source: ActivationSet, target: ActivationSet, pairs: int | None)
 
 def linear_tensors(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
     """Weight and bias in the wider of the two sides' dtypes, at least float32."""
+    # Solved in float64, kept in what the models compute in; but half precision is not enough for sums over features.
     dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
     return {"weight": weight.to(dtype).contiguous(), "bias": bias.to(dtype)}
 

@@ -28,7 +28,7 @@ from hf_stitch.runtime.timings import Timings
 from hf_stitch.stitching.layers.diffusion_alignment import Aligned, align
 from hf_stitch.stitching.layers.layer import StitchingLayer, outputs, under
 
-COORDINATES = 256  # default, where there are at least twice as many rows
+COORDINATES = 256  # default, where there are at least twice as many rows; by hand
 
 
 class DiffusionLayer(StitchingLayer):
@@ -121,6 +121,7 @@ class DiffusionLayer(StitchingLayer):
 
     def coordinates(self, x: Tensor) -> Tensor:
         """Source coordinates (..., l) of activations (..., m), rotated into the target's where there are two maps."""
+        # float64: kernels of near points are differences of large squares.
         found = self.get_submodule("extension")(x.reshape(-1, x.shape[-1]).double())
         rotation = self._parameters.get("rotation")
         if rotation is not None:

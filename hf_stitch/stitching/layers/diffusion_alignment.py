@@ -14,8 +14,8 @@ from hf_stitch.geometry.diffusion.diffusion_map import DiffusionMap
 from hf_stitch.geometry.diffusion.engine import Engine
 
 Kind = Literal["procrustes", "sign", "kabsch", "blocks", "closest_points"]
-FEW = 4  # pairs a coordinate below which the coordinates are aligned block by block
-DECIDES = 1.05  # margin of closest points below which the clouds alone do not say which map it is
+FEW = 4  # pairs a coordinate below which the coordinates are aligned block by block; by hand
+DECIDES = 1.05  # margin of closest points below which the clouds alone do not say which map it is; by hand
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ def align(
         )
     count = min(widths)
     a, b = source.coordinates[:, :count], target.coordinates[:, :count]
+    # Relative to the first: the two maps may differ in scale, and only the gaps between eigenvalues count here.
     spectrum = (source.laplace[:count] / source.laplace[0] + target.laplace[:count] / target.laplace[0]) / 2
     used = kind or ("blocks" if few and len(chosen) < FEW * count else "procrustes")
     found = _found(used, a, b, chosen, spectrum, source.engine)

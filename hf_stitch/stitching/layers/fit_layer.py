@@ -59,6 +59,7 @@ def fit_layer(
         source, target = paired(source, target)
     _check_numbers("source", source.values)
     _check_numbers("target", outputs(target))
+    # Without `full` a layer predicts the selected features alone, which is what is then filled up.
     chosen = target if fill == "predict" else replace(target, full=None, selected=None)
     layer = kind.fit(source, chosen, stitch, *([rows] if kind.shared else []))
     _finish(layer, target, chosen, landing, fill)
@@ -94,11 +95,13 @@ def _check_numbers(side: str, values: Tensor) -> None:
 
 def _finish(layer: StitchingLayer, target: ActivationSet, chosen: ActivationSet, landing: Landing, fill: Fill) -> None:
     if landing == "nearest":
+        # Sorted and without repeats: the same points in any order of the samples, and no more than are needed.
         points = torch.unique(outputs(chosen).detach(), dim=0)
         layer.register_buffer("landing_points", points)
     if fill != "predict" and target.full is not None:
         if target.selected is None:
             raise FitError(f"fill: {fill} needs to know which features were selected; got `full` without `selected`")
+        # Persistent: from_pretrained fills no other buffers.
         layer.register_buffer("selected", torch.tensor(target.selected, device=target.values.device))
         layer.features_out = target.full.shape[1]
         layer.fill = fill

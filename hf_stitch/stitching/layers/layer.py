@@ -62,6 +62,7 @@ class StitchingLayer(nn.Module):
         """Register the tensors; a subclass whose state lies in submodules hands those their part first."""
         for name, tensor in tensors.items():
             if name in self.learned:
+                # A parameter, so that `StitchedModel.trainable` can set it free for a trainer.
                 self.register_parameter(name, nn.Parameter(tensor, requires_grad=False))
             else:
                 self.register_buffer(name, tensor)
@@ -97,6 +98,7 @@ class StitchingLayer(nn.Module):
         """Map activations; ActivationError when the last dimension is not `features_in`."""
         if x.shape[-1] != self.features_in:
             raise ActivationError(f"the {self.method} layer takes {self.features_in} features, got {x.shape[-1]}")
+        # Distances and cumulated products lose their digits in bfloat16, so autocast of the halves ends here.
         with torch.autocast(x.device.type, enabled=False):
             rows = x.reshape(-1, self.features_in).to(self._computing(x.dtype))
             found = self._filled(self._landed(self.predict(rows)))
@@ -114,7 +116,7 @@ class StitchingLayer(nn.Module):
             return found
         points = self.get_buffer("landing_points")
         landed = points[nearest_rows(found.detach().to(points.dtype), points)].to(found.dtype)
-        # Straight through: the value is the landing point exactly, the gradient that of the prediction.
+        # Straight through (Bengio et al. 2013): the value is the landing point exactly, the gradient the prediction's.
         return landed + (found - found.detach()) if found.requires_grad else landed
 
     def _filled(self, found: Tensor) -> Tensor:
@@ -126,6 +128,7 @@ class StitchingLayer(nn.Module):
             by_step = found.unflatten(1, (self.steps, found.shape[1] // self.steps)).mean(2, keepdim=True)
             filler = by_step if self.fill == "mean" else torch.zeros_like(by_step)
             filler = filler.expand(-1, -1, self.features_out // self.steps).flatten(1)
+        # Not in place: `filler` is an expanded view, and gradients flow through `found`.
         return filler.index_copy(1, self.get_buffer("selected"), found)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> StitchingLayer:
@@ -166,6 +169,7 @@ class StitchingLayer(nn.Module):
             sizes = int(spec["features_in"]), int(spec["features_out"])
             layer = layer_class(spec["method"])
             made = layer(tensors, *sizes, spec["options"], spec["landing"], spec["fill"])
+            # The first saved form has no `steps`.
             made.steps = int(spec.get("steps", 1))
             return made
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -186,6 +190,7 @@ def layer_class(method: str) -> type[StitchingLayer]:
     """The layer of a method; RecipeError names the nearest known one."""
     if method not in methods():
         raise RecipeError(f"unknown stitching method {method!r}; {nearest(str(method), methods())}")
+    # A method's file is loaded when it is asked for; its class then registers itself.
     import_module(f"{__package__}.{method}")
     return _METHODS[method]
 

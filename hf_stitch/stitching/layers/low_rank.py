@@ -41,6 +41,7 @@ class LowRankLayer(StitchingLayer):
         equations = NormalEquations.of(x, y)
         full, offset, ridge = equations.solve(settings["ridge"])
         variances, directions = _directions(equations.scatter(), full)
+        # tiny: a prediction without any variance has rank 1, not a division by 0.
         share = variances.cumsum(0) / variances.sum().clamp_min(torch.finfo(variances.dtype).tiny)
         rank = min(settings["rank"] or 1 + int((share < KEPT).sum()), len(share))
         weight = directions[:rank]

@@ -28,12 +28,14 @@ class OrthogonalLayer(StitchingLayer):
     def fit(cls, source: ActivationSet, target: ActivationSet, options: Orthogonal) -> OrthogonalLayer:
         """Fit on paired rows; FitError for fewer than two rows or constant features."""
         chosen = evenly_spaced(len(source), options.pairs).to(source.values.device)
+        # float64: what counts are small differences of activations that may be large.
         x, y = source.values[chosen].double(), outputs(target)[chosen].double()
         if len(x) < 2:
             raise FitError(f"an orthogonal map needs at least two rows; got {len(x)}: take more samples")
         centre_x, centre_y = x.mean(0), y.mean(0)
         x, y = x - centre_x, y - centre_y
         spread = x.square().sum()
+        # (1e-12)^2: what rounding of float64 leaves of features that are constant; `not >` also catches NaN.
         if not spread > 1e-24 * len(x) * centre_x.square().sum():
             raise FitError(f"all source features are constant over {len(x)} rows: take other features or more samples")
         left, sizes, right = torch.linalg.svd(x.T @ y, full_matrices=False)

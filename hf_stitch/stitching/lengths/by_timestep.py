@@ -66,6 +66,7 @@ class ByTimestep(Rule):
     def pairs(self, sample: SampleShape) -> Pairs:
         shared = self._mapped(sample)
         found = self._slices(shared)
+        # A slice that is filled up with repeats is for run time; in the fit it would teach that nothing moves.
         if shared < self.state.slice:
             found = found[:0]
         elif self.state.slicing == "windows":

@@ -1,6 +1,6 @@
 """The length rule `ctc`: the source's own CTC path says which of its timesteps are a word of the target.
 
-A position of the target is a word, a character or a token (`unit`). At run time only what was heard is known, so into
+A position of the target is a word, a character or a token (`unit`). At run time only the transcript is known, so into
 how many tokens a word falls is looked up among the words of the fit; a word that is not there is cut evenly, into as
 many tokens as words of its length have on average.
 """
@@ -59,7 +59,7 @@ class CtcState(RuleState):
 
 
 class Words(Rule):
-    """One position a word that was heard, `parts` averages of its frames joined."""
+    """One position a word of the transcript, `parts` averages of its frames joined."""
 
     State = CtcState
     state: CtcState
@@ -94,7 +94,9 @@ class Words(Rule):
     def pairs(self, sample: SampleShape) -> Pairs:
         heard = words_of(_path(sample), self._alphabet)
         matched = match_words([word.text for word in heard], sample.words)
+        # Words behind the tokenizer's limit have no tokens.
         matched = [(i, j) for i, j in matched if sample.word_tokens[j]]
+        # By target position: rows then stand in the order in which the target reads them.
         found = sorted(self._corresponding(heard, matched, sample), key=lambda pair: pair[1])
         return Pairs(
             self._windows([frames for frames, _ in found]),
@@ -107,7 +109,7 @@ class Words(Rule):
         path = _path(sample)
         found = list(self._cut(words_of(path, self._alphabet)))
         before, after = self.state.before, self.state.after
-        if not (found or before or after):  # nothing was heard, no special tokens: one position of silence
+        if not (found or before or after):  # no words and no special tokens: models take no sequence of length 0
             found = [(0, len(path))]
         kind = [SPECIAL] * len(before) + [MAPPED] * len(found) + [SPECIAL] * len(after)
         return Positions(self._windows(found), np.array(kind), np.array([*before, *range(len(found)), *after]))
@@ -135,13 +137,13 @@ class Words(Rule):
     def _corresponding(
         self, heard: Sequence[Word], matched: Sequence[Range], sample: SampleShape
     ) -> Iterator[tuple[Range, Range]]:
-        """Frames and the target positions that say the same, of the words (i heard, j true) that match."""
+        """Frames and the target positions that say the same, of the words (i of the transcript, j true) that match."""
         for i, j in matched:
             tokens = sample.word_tokens[j]
             yield (heard[i].start, heard[i].end), (min(tokens), max(tokens) + 1)
 
     def _cut(self, heard: Sequence[Word]) -> Iterator[Range]:
-        """Frames of each position of what was heard."""
+        """Frames of each position of the transcript."""
         for word in heard:
             yield word.start, word.end
 
@@ -153,6 +155,7 @@ class Tokens(Words):
         self, heard: Sequence[Word], matched: Sequence[Range], sample: SampleShape
     ) -> Iterator[tuple[Range, Range]]:
         for i, j in matched:
+            # A misheard word may be longer or shorter than the true one: its characters stand for shares of that.
             scale = len(heard[i].text) / len(sample.words[j])
             for place, (start, end) in zip(sample.word_tokens[j], sample.word_cuts[j]):
                 yield heard[i].within(scale * start, scale * end), (place, place + 1)
@@ -184,6 +187,7 @@ class Characters(Words):
                 if (b, b + 1) in places:
                     yield heard[i].within(a, a + 1), (places[b, b + 1], places[b, b + 1] + 1)
             blank = sample.blanks[j] if j < len(sample.blanks) else None
+            # Only between two words that both match is it known where the blank is said.
             if blank is not None and (i + 1, j + 1) in both:
                 yield heard[i].until(heard[i + 1]), (blank, blank + 1)
 
@@ -233,10 +237,12 @@ def learn_pieces(
     seen: dict[str, Counter] = {}
     tokens = characters = 0
     for word, own in ((word, own) for pair in zip(words, cuts) for word, own in zip(*pair)):
+        # Transcripts have no punctuation, so words with it teach nothing.
         if own and all(letter.isalnum() or letter == "'" for letter in word):
             borders = [start for start, _ in own] + [len(word)]
             way = tuple(b - a for a, b in itertools.pairwise([0, *borders[1:]]))
             seen.setdefault(word.casefold(), Counter())[way] += 1
             tokens, characters = tokens + len(own), characters + len(word)
+    # Sorted: the same texts in another order give the same saved config.
     table: dict[str, Any] = {word: list(ways.most_common(1)[0][0]) for word, ways in sorted(seen.items())}
     return table, tokens / max(characters, 1)

@@ -46,6 +46,7 @@ def fit_special(rule: LengthRule, source: HookedModel, frames: Frames, texts: Ta
         own: dict[int, list[Tensor]] = {}
         for place in texts.special(i):
             own.setdefault(texts.ids[i][place], []).append(frames.target[i][place])
+        # One mean a sample, so that a token that occurs twice in it does not count double.
         for token, rows in own.items():
             seen.setdefault(token, []).append(torch.stack(rows).mean(0))
     # Tokens outside words that only some texts have, such as a lone blank, do not frame the text.

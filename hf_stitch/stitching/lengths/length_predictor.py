@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from hf_stitch.stitching.keep_dtype import keep_dtype
 
 PENALTIES = torch.logspace(-3, 5, 33, dtype=torch.float64)
-"""Of the ridge on standardised features; the largest leave nothing of them but the lengths."""
+"""Of the ridge on standardised features, by hand; the largest leave nothing of them but the lengths."""
 REACH = 2.0
-"""A predicted length is at most so many times longer or shorter than any seen in the fit, or than the ratio gives."""
+"""A predicted length is at most so much longer or shorter than any in the fit, or than by the ratio. By hand."""
 
 
 class LengthPredictor(nn.Module):
@@ -44,6 +44,7 @@ class LengthPredictor(nn.Module):
         """
         x, y = lengths.double(), wanted.double()
         centre, spread = pooled.double().mean(0), pooled.double().std(0, correction=0)
+        # Features that never move are scaled to nothing, not to infinity.
         scale = spread.clamp(min=1e-12 * float(spread.max()) + 1e-300)
         z = (pooled.double() - centre) / scale
         base = torch.stack([torch.ones_like(x), x], 1)
@@ -58,6 +59,7 @@ class LengthPredictor(nn.Module):
             "error_of_ratio": float((ratio * x - y).square().mean().sqrt()),
         }
         made = cls(spec)
+        # gelsd allows a base of deficient rank: all samples may be of one length.
         made.line.copy_(torch.linalg.lstsq(base, (y - z @ weight)[:, None], driver="gelsd").solution[:, 0])
         made.slope.copy_(weight / scale)
         made.centre.copy_(centre)
@@ -87,6 +89,7 @@ def _ridge(base: Tensor, z: Tensor, y: Tensor) -> tuple[Tensor, float]:
     for penalty in PENALTIES:
         share = values.square() / (values.square() + penalty * n)
         leverage = own + left.square() @ share
+        # Leave-one-out residual: residual / (1 - leverage), so no fit is repeated.
         errors.append(((rest - left @ (share * along)) / (1 - leverage).clamp(min=1e-9)).square().mean().sqrt())
     best = int(torch.stack(errors).argmin())
     return right.T @ (values / (values.square() + PENALTIES[best] * n) * along), float(errors[best])

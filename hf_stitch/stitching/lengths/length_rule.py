@@ -49,6 +49,7 @@ class LengthRule(nn.Module):
         """
         made = rule_class(spec["length"]).State
         own = {one.name for one in fields(made)}
+        # Of the first form the other rules' fields are dropped; a field that nobody knows is still an error.
         return cls(made(**{key: value for key, value in spec.items() if key in own or key not in FIRST_FORM}))
 
     def spec(self) -> dict[str, Any]:
@@ -131,6 +132,7 @@ class LengthRule(nn.Module):
                 sample = replace(sample, path=path[i, start : start + length].cpu().numpy())
             found = self.rule.positions(sample)
             samples.append(found._replace(windows=found.windows + start) if self.rule.shifted else found)
+        # The target's own side: XLNet reads its last position, and RoBERTa counts positions from the first.
         plan = batch_plan(samples, "right" if self.rule.padded else self.state.padding_side)
         return Plan(plan.windows.to(mask.device), plan.kind.to(mask.device), plan.row.to(mask.device))
 
@@ -165,11 +167,13 @@ class LengthRule(nn.Module):
         b, r, joined = mapped.shape
         mapped = mapped.reshape(b, r * self.steps, joined // self.steps)
         index = torch.where(plan.kind == MAPPED, plan.row, 0)
+        # A batch without any mapped row has only special tokens; `gather` takes no empty source.
         if mapped.shape[1] == 0:
             out = mapped.new_zeros(*plan.kind.shape, mapped.shape[2])
         else:
             out = mapped.gather(1, index.unsqueeze(-1).expand(-1, -1, mapped.shape[2]))
         is_mapped = (plan.kind == MAPPED).unsqueeze(-1)
+        # Positions that are not mapped took row 0 above: cleared before the mean is taken.
         out = torch.where(is_mapped, out, 0)
         mean = out.sum(1, keepdim=True) / is_mapped.sum(1, keepdim=True).clamp(min=1)
         out = torch.where((plan.kind == MEAN).unsqueeze(-1), mean, out)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-PADDING, MAPPED, MEAN, SPECIAL = 0, 1, 2, 3
+PADDING, MAPPED, MEAN, SPECIAL = 0, 1, 2, 3  # kinds of positions, see `Plan`
 
 
 @dataclass(frozen=True)

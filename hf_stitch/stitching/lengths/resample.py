@@ -14,6 +14,7 @@ class Resample(ByTimestep):
 
     @property
     def rate(self) -> float | None:
+        # Only then is a position's place in the sound known without the other positions.
         return self.state.ratio if self.state.target_length == "ratio" and self.state.slice == 1 else None
 
     def _mapped(self, sample: SampleShape) -> int:

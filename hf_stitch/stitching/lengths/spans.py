@@ -117,6 +117,7 @@ def samples_per_frame(source: HookedModel) -> float:
         RecipeError: a hook point with as many timesteps for any sound, in a window of unknown length.
     """
     rate, preparer = source.preparer.rate, source.preparer
+    # Two lengths: what the convolutions lose at the edges cancels in the difference.
     noise = np.random.default_rng(0).standard_normal(10 * rate).astype(np.float32)
     frames, samples = [], []
     for seconds in (2, 10):

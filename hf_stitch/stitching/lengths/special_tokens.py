@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hf_stitch.errors import ActivationError
 
-RIDGE = 0.1  # of the mean variance of the pooled source: a small ridge, the constant carries nearly all
+RIDGE = 0.1  # of the pooled source's mean variance; by hand: small, the constant carries nearly all
 
 
 class SpecialTokens(nn.Module):
@@ -26,6 +26,7 @@ class SpecialTokens(nn.Module):
         super().__init__()
         self.spec = spec
         tokens, width, features = len(spec["ids"]), spec["width"], spec["features"]
+        # float32 whatever the models' dtype: `torch.empty` alone would follow the default dtype while a model loads.
         self.register_buffer("constant", torch.empty(tokens, width, dtype=torch.float32))
         self.slope: nn.Parameter | None = None
         if spec["varies"]:
@@ -44,6 +45,7 @@ class SpecialTokens(nn.Module):
         values, pooled = values.double(), pooled.double()
         constant, centre = values.mean(0), pooled.mean(0)
         spread = (values - constant).pow(2).mean()
+        # Relative, by hand: what float32 models leave of a constant is below, what depends on the sentence far above.
         varies = bool(spread > 1e-8 * values.pow(2).mean()) and len(values) > 1
         spec = {"ids": list(ids), "width": values.shape[2], "features": pooled.shape[1], "varies": varies}
         tokens = cls(spec)

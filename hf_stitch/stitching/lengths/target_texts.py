@@ -48,6 +48,7 @@ class TargetTexts:
             reads = f"needs a target that reads text; {target.side.model} does not"
             raise RecipeError(f"sequence.length: {asked.length} {reads}")
         raw = [str(samples.target(i)) for i in range(len(samples))]
+        # Cut as at run time: tokens behind the limit have no activations.
         longest = target.preparer.max_length
         ids = tokenizer(raw, truncation=longest is not None, max_length=longest)["input_ids"]
         places = offsets(tokenizer, raw, longest)
@@ -105,6 +106,7 @@ def _blanks(words: Sequence[tuple[int, int]], places: Offsets) -> list[int | Non
     found: list[int | None] = []
     for (_, end), (start, _) in itertools.pairwise(words):
         inside = [k for k, place in enumerate(places) if place is not None and end <= place[0] and place[1] <= start]
+        # Tokenizers that put the blank into the word's first token have none of it alone.
         found.append(inside[0] if len(inside) == 1 else None)
     return found
 

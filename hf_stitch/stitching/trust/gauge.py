@@ -46,9 +46,9 @@ NEEDS: dict[str, tuple[str, ...]] = {
 }
 """The tensors of each ingredient; see `TrustGauge`."""
 INGREDIENTS = tuple(NEEDS)
-ROWS = 1024  # fitted rows kept of either side
-ENTRIES = 1 << 21  # numbers kept for local metrics: they bound the rows where activations are wide
-CANDIDATES = 8  # nearest rows of which the local metrics are asked
+ROWS = 1024  # fitted rows kept of either side; by hand, some megabytes of a saved model
+ENTRIES = 1 << 21  # numbers kept for local metrics (8 MB in float32): they bound the rows where these are wide; by hand
+CANDIDATES = 8  # nearest rows of which the local metrics are asked; by hand
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ class TrustGauge(nn.Module):
         rows = source.values.detach()
         places = kept(rows, kept_rows if local is None else min(kept_rows, ENTRIES // max(local.factors[0].numel(), 1)))
         tensors = {"source_points": rows[places].clone(), **pooled(rows)}
+        # What `predict` gives: `image` compares before landing and fill, which would hide how far off a row is.
         wanted = (outputs(target) if layer.fill == "predict" else target.values).detach()
         tensors["target_points"], target_owners = distinct(wanted, target.keys[:, 0], kept_rows)
         ingredients = ["distance", "image"]
@@ -138,7 +139,9 @@ class TrustGauge(nn.Module):
             squares = torch.cat([self._rows(layer, *part) for part in self._blocks(chosen, owners)])
             found[used] = squares
         count = used.sum(1, keepdim=True)
+        # Root mean square over rows: a sample's score must not depend on how long it is.
         mean = found.sum(1) / count.clamp(min=1)
+        # A sample of which nothing was mapped was not understood at all: it gets the lowest score.
         return torch.where(count > 0, mean.sqrt(), torch.inf)
 
     def forward(self, layer: StitchingLayer, rows: Tensor, used: Tensor) -> Trust:
@@ -208,6 +211,7 @@ class TrustGauge(nn.Module):
 
     def _rows(self, layer: StitchingLayer, rows: Tensor, owners: Owners | None) -> Tensor:
         """(n, ingredients) squared distances of rows (n, m)."""
+        # Kept in the activations' dtype, which halves the gauge of float32 models; compared in float64.
         points = self.get_buffer("source_points").double()
         squared = self._between(rows, points)
         if owners is not None:
@@ -227,6 +231,7 @@ class TrustGauge(nn.Module):
         shift = points.mean(0)
         scale, factors = self.get_buffer("scale").double(), self.get_buffer("factors").double()
         rows, points = rows - shift, points - shift
+        # Of shifted rows: |a|^2 + |b|^2 - 2 a b loses its digits where both lie far from 0. Rounding may go below 0.
         plain = squared_euclidean(rows, points).clamp_min_(0)
         return (plain * scale - squared_euclidean(rows @ factors.T, points @ factors.T)).clamp_min_(0)
 
@@ -235,6 +240,7 @@ class TrustGauge(nn.Module):
         differences = points[near] - rows[:, None]
         n, k, m = differences.shape
         found = metric.distances(near.reshape(-1), differences.reshape(n * k, 1, m)).view(n, k)
+        # Rows of the sample itself were put infinitely far away, and stay there.
         return found.where(squared.isfinite(), torch.inf).amin(1)
 
     def _image(self, layer: StitchingLayer, rows: Tensor, owners: Owners | None) -> Tensor:

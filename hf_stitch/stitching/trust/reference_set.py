@@ -13,8 +13,8 @@ from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.geometry.ridge import NormalEquations
 from hf_stitch.geometry.subsets import evenly_spaced, farthest_points
 
-SKETCH_ROWS, DIRECTIONS = 4096, 64  # of the pooled covariance
-ETA = 0.1  # its regularisation, as a share of the mean variance
+SKETCH_ROWS, DIRECTIONS = 4096, 64  # of the pooled covariance; by hand
+ETA = 0.1  # its regularisation, as a share of the mean variance; as of local metrics, where 0.1 was best on MiniLM
 SHARED = -1  # owner of a row that several samples have: it is never left out
 
 
@@ -44,6 +44,7 @@ def kept(rows: Tensor, most: int) -> Tensor:
     """Numbers of at most so many rows (n, m) that are spread over all of them."""
     if len(rows) <= most:
         return torch.arange(len(rows), device=rows.device)
+    # Spread over the cloud, not drawn by density: a rare but fitted input must find a neighbour too.
     return farthest_points(rows, max(1, most))
 
 
@@ -94,4 +95,5 @@ def p_value(found: Tensor, known: Tensor) -> Tensor:
     """(b,) share of the known (c,) and of the sample itself that are at least as large."""
     order = known.sort().values
     below = torch.searchsorted(order, found.contiguous(), right=False)
+    # +1 on both sides: the sample itself counts, without which the share is no p-value (Vovk et al. 2005).
     return (len(order) - below + 1).double() / (len(order) + 1)

@@ -65,6 +65,7 @@ class StitchAgreement(evaluate.Metric):
             description=_DESCRIPTION,
             citation=_CITATION,
             inputs_description=_KWARGS_DESCRIPTION,
+            # Two forms, of which evaluate takes the one that fits the first batch: numbers or names of classes.
             features=[
                 datasets.Features({"predictions": datasets.Value(kind), "references": datasets.Value(kind)})
                 for kind in ("int64", "string")

@@ -13,6 +13,7 @@ from hf_stitch.report.report import Report
 
 ORDER = 150
 READS: tuple[str, ...] = ()
+# facts of fits that other sections show
 _DRAWN = {"coordinates", "eigenvalues", "inputs", "laplace", "residuals", "warnings", "whitney"}
 
 

@@ -37,6 +37,7 @@ def _figures(sides: dict[str, dict[str, Any]], colour: Any = None) -> list[Figur
     found = {side: facts.get("coordinates") or [] for side, facts in sides.items()}
     found = {side: points if isinstance(points, list) else [] for side, points in found.items()}
     paired = len(found["source"]) == len(found["target"]) and found["source"]
+    # Both clouds by the source's coordinate: points of one colour belong together.
     hue = [point[0] for point in found["source"]] if paired else None
     given = isinstance(colour, list) and None not in colour
     drawn = []

@@ -19,7 +19,7 @@ from hf_stitch.report.report import Report
 
 ORDER = 100
 READS = ("fits",)
-_VALUES = 5  # eigenvalues after the constant
+_VALUES = 5  # eigenvalues after the constant; by hand
 Sides = dict[str, dict[str, Any]]
 
 
@@ -87,6 +87,7 @@ def _over_inputs(label: str, sides: Sides) -> list[Figure]:
         return []
     count = min(places.shape[1], source.shape[1], target.shape[1])
     source, target = source[:, :count], target[:, :count]
+    # Procrustes: each map has its coordinates up to signs, and those of equal eigenvalues up to a rotation.
     u, _, v = np.linalg.svd(source.T @ target)
     maps = {"source": source @ u @ v, "target": target}
     return _graph(label, places, maps) if places.shape[1] == 1 else _colours(label, places, maps)

@@ -1,4 +1,4 @@
-"""Answers that are texts: what was written on some held-out samples."""
+"""Answers that are texts: those generated for some held-out samples."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def build(report: Report) -> Section | None:
 
 
 def written_tables(report: Report) -> list[Table]:
-    """A row a sample, a column a writer."""
+    """A row a sample, a column a model or reference."""
     found = part(report.diagnostics.written)
     rows = part(found, "rows")
     names = [name for name in TITLES if name in rows]
