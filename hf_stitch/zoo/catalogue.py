@@ -6,35 +6,31 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from hf_stitch.errors import ZooError, nearest
 from hf_stitch.recipe.names import without_zoo
 from hf_stitch.runtime.cache import cache_folder
-from hf_stitch.zoo.cameras import cameras
-from hf_stitch.zoo.functions.paper import network_names
-from hf_stitch.zoo.speech import translations
+from hf_stitch.zoo.families import families, family_of
 
 ROOT = Path(__file__).parent
-SENTIMENT_MODELS = ("xlnet-sentiment", "xlnet-sentiment-weak", "roberta-sentiment")
-PARABOLA_PAIRS = 5  # by hand
-_MODELS = ("wav2vec2-speech", *SENTIMENT_MODELS, "bart-german",
-           *(f"parabola-{side}-{pair}" for pair in range(PARABOLA_PAIRS) for side in "ab"),
-           *network_names(), *cameras.network_names())  # fmt: skip
-# made in the user's cache when they are first opened: they would be as large as all else together
-RENDERED = ("cameras", "opinions-german")
-_DATA = ("opinions", "sentences", "parabola", "fold", "square", "warped", *RENDERED)
 
 
 def model_names() -> list[str]:
     """Return the names of all models, without the `zoo:`."""
-    return list(_MODELS)
+    return [name for family in families() for name in family.MODELS]
 
 
 def data_names() -> list[str]:
     """Return the names of all data sets, without the `zoo:`."""
-    return list(_DATA)
+    return shipped_data() + [name for family in families() for name in family.RENDERED]
+
+
+def shipped_data() -> list[str]:
+    """Those that ship; the others are rendered when they are first opened."""
+    return [name for family in families() for name in family.DATA]
 
 
 def resolve_model(name: str) -> Path:
@@ -42,31 +38,31 @@ def resolve_model(name: str) -> Path:
 
     Loading a small network, such as `parabola-a-0`, by an Auto class also needs `hf_stitch.register()`.
     """
-    return _resolve(name, _MODELS, "model", ROOT / "models")
+    return _resolve(name, model_names(), "model", ROOT / "models")
 
 
 def resolve_data(name: str) -> Path:
     """Return the folder of a data set, one parquet file per split; `name` may carry the `zoo:`."""
     bare = without_zoo(name)
-    if bare in RENDERED:
+    if bare in data_names() and bare not in shipped_data():
         return _rendered(bare)
-    return _resolve(name, _DATA, "data set", ROOT / "data")
+    return _resolve(name, data_names(), "data set", ROOT / "data")
 
 
 def _rendered(name: str) -> Path:
-    maker = cameras if name == "cameras" else translations
-    folder = cache_folder() / f"{maker.stamp()}-zoo-{name}"
+    maker = family_of(name)
+    folder = cache_folder() / f"{maker.stamp(name)}-zoo-{name}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as scratch:
             made = Path(scratch) / name
-            maker.write_data(made)
+            maker.write_data(name, made, lambda message: None)
             with suppress(OSError):  # another process was quicker
                 made.rename(folder)
     return folder
 
 
-def _resolve(name: str, known: tuple[str, ...], kind: str, parent: Path) -> Path:
+def _resolve(name: str, known: Sequence[str], kind: str, parent: Path) -> Path:
     bare = without_zoo(name)
     if bare not in known:
         raise ZooError(f"the zoo has no {kind} {bare!r}: {nearest(bare, known)}")

@@ -14,9 +14,10 @@ from counts import ZOO_MODELS
 from hf_stitch.errors import ZooError
 from hf_stitch.zoo import build as build_module
 from hf_stitch.zoo import cards, catalogue, parquet, training_loop
+from hf_stitch.zoo.families import families, family_of
 from hf_stitch.zoo.functions import paper, parabola
 from hf_stitch.zoo.networks import registry, tanh
-from hf_stitch.zoo.speech import classifiers, figures, grammar, recognizer, synthesis
+from hf_stitch.zoo.speech import classifiers, family, figures, grammar, recognizer, synthesis
 
 PARABOLAS = [name for name in catalogue.model_names() if name.startswith("parabola")]
 PARTS = ("fit", "validation", "test")
@@ -39,8 +40,8 @@ def splits() -> dict[str, list[grammar.Sentence]]:
 # --- names and files ---
 def test_every_name_resolves_to_a_complete_folder() -> None:
     assert len(catalogue.model_names()) == ZOO_MODELS
-    assert catalogue.data_names() == ["opinions", "sentences", "parabola", "fold", "square", "warped", "cameras",
-                                "opinions-german"]  # fmt: skip
+    shipped = ["opinions", "sentences", "parabola", "fold", "square", "warped"]
+    assert catalogue.data_names() == [*shipped, "opinions-german", "cameras"]
     for name in catalogue.model_names():
         folder = catalogue.resolve_model(f"zoo:{name}")
         assert {"config.json", "model.safetensors", "training.json", "README.md"} <= {p.name for p in folder.iterdir()}
@@ -183,7 +184,7 @@ def test_the_pipelines_answer_on_arrays_and_texts(opinions: dict[str, list[dict[
     waves = [synthesis.decode(row["audio"]["bytes"]) for row in opinions["test"][:8]]
     together = [answer["text"] for answer in listen(waves, batch_size=8)]
     assert together == [listen(wave)["text"] for wave in waves]  # blanks in the padding
-    for name in catalogue.SENTIMENT_MODELS:
+    for name in family.SENTIMENT:
         judge = pipeline("text-classification", model=str(catalogue.resolve_model(name)), device="cpu")
         labels = [answer["label"] for answer in judge(["the film was wonderful", "the film was awful"])]
         assert labels == ["positive", "negative"]
@@ -333,7 +334,7 @@ def test_a_miniature_build_is_deterministic(
     from safetensors.torch import load_file
 
     monkeypatch.setattr(build_module, "ROOT", tmp_path / "nowhere")  # nothing shipped to be measured on
-    monkeypatch.setattr(build_module, "splits", lambda: {name: part[:200] for name, part in splits.items()})
+    monkeypatch.setattr(family, "sentences", lambda: {name: part[:200] for name, part in splits.items()})
     monkeypatch.setitem(classifiers.COURSES, "xlnet-sentiment", classifiers.Course("xlnet", 5, 200, 1))
     messages: list[str] = []
     before = torch.get_rng_state()
@@ -370,3 +371,16 @@ def test_synthesis_is_reproducible() -> None:
         assert a.voice == b.voice
         assert (a.wave == b.wave).all()
         assert len(synthesis.decode(synthesis.encode_mp3(a.wave))) == len(a.wave)
+
+
+def test_families_are_found_in_their_folders_and_share_no_name() -> None:
+    found = families()
+    folder = Path(catalogue.__file__).parent
+    assert [one.__name__.split(".")[-2] for one in found] == ["speech", "functions", "cameras"]
+    assert len(found) == len(list(folder.glob("*/family.py"))) == len({one.ORDER for one in found})
+    named = [name for one in found for name in (*one.MODELS, *one.DATA)]
+    assert sorted(named) == sorted([*catalogue.model_names(), *catalogue.shipped_data()])
+    assert len(set(catalogue.model_names())) == len(catalogue.model_names())
+    for name in catalogue.model_names():
+        known = family_of(name).CARDS
+        assert name in known or name.split("-")[0] in known, name
