@@ -22,6 +22,7 @@ from hf_stitch.hooks.masks import timestep_mask
 from hf_stitch.hooks.placeholders import disable_checkpointing
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.hooks.suffix import run_suffix
+from hf_stitch.loading.safetensors_only import check_weights
 from hf_stitch.models.configuration_stitched import StitchedConfig, check_config
 from hf_stitch.models.hub.map_only import HALVES, MAP_ONLY, check_unchanged, empty_half, load_half, map_weights
 from hf_stitch.models.hub.publishing import push_model
@@ -252,8 +253,9 @@ class StitchedModel(PreTrainedModel):
                 f"{where} holds no config.json: expected a folder written by `hf-stitch fit` or save_pretrained"
             )
         wants_info = kwargs.pop("output_loading_info", False)
-        # Pickles can run code when they are read.
-        kwargs.setdefault("use_safetensors", True)
+        if not kwargs.setdefault("use_safetensors", True):
+            raise ArtifactError(f"{where}: use_safetensors=False: pickles are never loaded; leave it out")
+        check_weights(where, kwargs.get("config"), **{k: v for k, v in kwargs.items() if k not in ("config", "name")})
         try:
             model, info = super().from_pretrained(where, *args, output_loading_info=True, **kwargs)
         except SafetensorError as error:
