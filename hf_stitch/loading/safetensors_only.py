@@ -70,11 +70,11 @@ def without_safetensors(name: str, revision: str | None) -> str:
     )
 
 
-def check_weights(name: str, config: Any, variant: str | None = None, **where: Any) -> None:
-    """Refuse a checkpoint whose index or config.json names anything but safetensors, before any weights are read.
+def weight_files(name: str, config: Any = None, variant: str | None = None, **where: Any) -> list[str]:
+    """The files that transformers loads the weights from: one, or an index and what it names; all in safetensors.
 
-    transformers asks for safetensors by the name of the first file alone: what an index names is loaded by its own
-    ending, and of a pickle that is `torch.load`.
+    transformers itself asks for safetensors by the name of the first file alone: what an index names is loaded by its
+    own ending, and of a pickle that is `torch.load`.
 
     Args:
         name: folder, or Hub id, whose index alone is fetched.
@@ -82,7 +82,7 @@ def check_weights(name: str, config: Any, variant: str | None = None, **where: A
         where: further arguments of `from_pretrained`; those in `WHERE` are heeded.
 
     Raises:
-        ArtifactError: such an index, or one that cannot be read.
+        ArtifactError: an index or config.json that names anything but safetensors, or an index that cannot be read.
     """
     if Path(name).is_file() and not name.endswith(WEIGHTS):
         raise ArtifactError(f"{name}: expected weights in safetensors, and pickles are never loaded; give a folder")
@@ -97,16 +97,16 @@ def check_weights(name: str, config: Any, variant: str | None = None, **where: A
     single, index = f"model{infix}{WEIGHTS}", f"model{WEIGHTS}.index{infix}.json"
     if chosen is not None:
         single, index = str(chosen), str(chosen)
-    found = _file(name, index, **known) if index.endswith(".json") else None
-    if found is None:
-        return
-    for named in _named_by(found, f"{name}: {index}"):
-        path = PurePosixPath(named.replace("\\", "/"))
-        if (path.suffix != WEIGHTS or path.is_absolute() or ".." in path.parts) and not (
-            # An index beside a single file is not read.
-            chosen is None and _file(name, single, **known)
-        ):
-            raise ArtifactError(f"{name}: {index} names {named!r}, {_advice()}")
+    found = repository_file(name, index, **known) if index.endswith(".json") else None
+    # An index beside a single file is not read.
+    if found is None or (chosen is None and repository_file(name, single, **known) is not None):
+        return [single]
+    shards = _named_by(found, f"{name}: {index}")
+    for shard in shards:
+        path = PurePosixPath(shard.replace("\\", "/"))
+        if path.suffix != WEIGHTS or path.is_absolute() or ".." in path.parts:
+            raise ArtifactError(f"{name}: {index} names {shard!r}, {_advice()}")
+    return [index, *shards]
 
 
 def _advice() -> str:
@@ -118,7 +118,7 @@ def _advice() -> str:
 
 def _chosen(name: str, **where: Any) -> Any:
     """The file of weights that a repository's config.json chooses, which hardly any does."""
-    found = _file(name, "config.json", **where)
+    found = repository_file(name, "config.json", **where)
     try:
         plain = json.loads(found.read_text(encoding="utf-8")) if found is not None else {}
         return plain.get("transformers_weights")
@@ -140,7 +140,7 @@ def _named_by(index: Path, what: str) -> list[str]:
     )
 
 
-def _file(name: str, file: str, **where: Any) -> Path | None:
+def repository_file(name: str, file: str, **where: Any) -> Path | None:
     """One file of a folder or repository; None where it is not there, or the Hub cannot be asked."""
     from transformers.utils.hub import cached_file
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -180,6 +181,16 @@ def test_an_interrupted_run_resumes_where_parts_are_missing(text: dict) -> None:
     assert parts[1].stat().st_mtime_ns == kept
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_damaged_part_is_collected_again(text: dict, seed: int) -> None:
+    draw, whole = random.Random(seed), frames(observations(text))
+    for part in sorted((cache_folder() / whole.key).iterdir()):
+        content = bytearray(part.read_bytes())
+        content[-1 - draw.randrange(200)] ^= 1 << draw.randrange(8)
+        part.write_bytes(content)
+    same(frames(observations(text)), whole)
+
+
 KILLED = """
 import os, sys, time
 from hf_stitch.recipe.recipe import Recipe
@@ -254,11 +265,11 @@ def test_a_full_disk_keeps_what_was_collected(text: dict, monkeypatch: pytest.Mo
     written = []
     once = part_store.save_file
 
-    def full(tensors: dict, path: Path) -> None:
+    def full(tensors: dict, path: Path, metadata: dict) -> None:
         if len(written) == 2:
             raise OSError(28, "No space left on device")
         written.append(path)
-        once(tensors, path)
+        once(tensors, path, metadata)
 
     with monkeypatch.context() as patch:
         patch.setattr(part_store, "save_file", full)

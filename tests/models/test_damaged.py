@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from hf_stitch import StitchedModel
@@ -65,3 +66,68 @@ def test_what_an_index_names_is_never_unpickled(folder: Path, spoil: Any, loader
     with pytest.raises(ArtifactError, match="pickles are never loaded") as caught:
         loader.from_pretrained(folder, **more)
     assert "\n" not in str(caught.value)
+
+
+def saved(folder: Path, form: str) -> Path:
+    """The model saved anew, in one file or in shards."""
+    model, place = StitchedModel.from_pretrained(folder), folder.parent / form
+    model.save_pretrained(place, **({"max_shard_size": "10KB"} if form == "shards" else {}))
+    return place
+
+
+@pytest.mark.parametrize("form", ["whole", "shards"])
+@pytest.mark.parametrize("seed", range(2))
+def test_damaged_weights_are_refused(folder: Path, form: str, seed: int) -> None:
+    """Flipped bits and cuts anywhere in the weights and their index."""
+    draw, place = random.Random(seed), saved(folder, form)
+    files = sorted([*place.glob("*.safetensors"), *place.glob("*.index.json")])
+    assert len(files) == 1 if form == "whole" else len(files) > 3
+    for attempt in range(25):
+        path = draw.choice(files)
+        whole = path.read_bytes()
+        content, byte = bytearray(whole), draw.randrange(len(whole))
+        if draw.random() < 0.2:
+            del content[byte:]
+        else:
+            content[byte] ^= 1 << draw.randrange(8)
+        path.write_bytes(content)
+        with pytest.raises(ArtifactError) as caught:
+            StitchedModel.from_pretrained(place)
+        assert "\n" not in str(caught.value), f"seed {seed}, attempt {attempt}, {path.name}, byte {byte}"
+        path.write_bytes(whole)
+    StitchedModel.from_pretrained(place)
+
+
+def test_other_weights_of_the_same_shapes_are_refused(folder: Path) -> None:
+    place = saved(folder, "whole")
+    weights = load_file(place / "model.safetensors")
+    save_file({key: one + 1 for key, one in weights.items()}, place / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ArtifactError, match=r"model.safetensors is not what was saved .* copy or fit it again"):
+        StitchedModel.from_pretrained(place)
+    config = json.loads((place / "config.json").read_text(encoding="utf-8"))
+    config.pop("weights_digest")
+    (place / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    StitchedModel.from_pretrained(place)
+
+
+def test_a_trained_model_is_saved_with_its_own_digest(folder: Path) -> None:
+    """Over the model that it came from, in shards, and again in one file: never an older state is loaded."""
+    model = StitchedModel.from_pretrained(saved(folder, "whole")).trainable("layer")
+    place = folder.parent / "whole"
+    for more in ({"max_shard_size": "10KB"}, {}, {"variant": "small"}):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.5)
+        model.save_pretrained(place, **more)
+        found = StitchedModel.from_pretrained(place, **({"variant": "small"} if "variant" in more else {}))
+        assert all(one.equal(two) for one, two in zip(found.parameters(), model.parameters()))
+
+
+def test_a_configuration_taken_elsewhere_speaks_of_no_weights(folder: Path) -> None:
+    model = StitchedModel.from_pretrained(saved(folder, "whole"))
+    assert "weights_digest" not in model.config.to_dict()
+    other = folder.parent / "by_hand"
+    model.config.save_pretrained(other)
+    save_file({key: one + 1 for key, one in model.state_dict().items()}, other / "model.safetensors", {"format": "pt"})
+    StitchedModel.from_pretrained(other)
+    StitchedModel.from_pretrained(other, config=model.config)
