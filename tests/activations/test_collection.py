@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,6 +165,21 @@ def test_changed_data_under_the_same_name_is_collected_anew(text: dict, tmp_path
     second = frames(observations(text))
     assert first.key != second.key
     assert first.target.lengths[0] != second.target.lengths[0]
+
+
+def test_sounds_recorded_anew_are_collected_anew(speech: dict, spoken: Path, tmp_path: Path) -> None:
+    import soundfile
+
+    folder = shutil.copytree(spoken, tmp_path / "spoken")
+    speech["data"]["fit"] |= {"dataset": str(folder / "fit.jsonl"), "samples": 6}
+    first = frames(observations(speech))
+    sound, rate = soundfile.read(folder / "fit-0.wav", dtype="float32")
+    times = os.stat(folder / "fit-0.wav").st_mtime_ns
+    soundfile.write(folder / "fit-0.wav", sound[::-1], rate)
+    os.utime(folder / "fit-0.wav", ns=(times, times))
+    second = frames(observations(speech))
+    assert first.key != second.key
+    assert not torch.equal(first.source.values, second.source.values)
 
 
 def test_an_interrupted_run_resumes_where_parts_are_missing(text: dict) -> None:
