@@ -17,6 +17,7 @@ from hf_stitch.experiments.comparison import Comparison
 from hf_stitch.experiments.diagnose import diagnose, pictures_of
 from hf_stitch.experiments.make_report import make_report
 from hf_stitch.experiments.output_folder import check_output_folder, open_folder, save_model
+from hf_stitch.experiments.stamps import stamps_of
 from hf_stitch.geometry.diffusion.engine import engine
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.models.modeling_stitched import StitchedModel
@@ -36,6 +37,7 @@ def fit(
     *,
     device: str | None = None,
     dtype: str | None = None,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> tuple[StitchedModel, Report]:
     """Fit a recipe.
@@ -45,6 +47,8 @@ def fit(
         out: folder to write; nothing is written when absent. The same fingerprint resumes there or is returned at once.
         overrides: `key=value` words for a recipe given by path or name.
         device, dtype: where and in what the two models run; and blocks of the diffusion maps.
+        overwrite: fit anew whatever result `out` holds; without it one of other data, models, dtype or (where it is
+            given) device is an error.
 
     Returns:
         The stitched model in eval mode, and the report.
@@ -54,7 +58,10 @@ def fit(
     """
     asked = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe, overrides)
     folder = None if out is None else Path(out)
-    if folder is not None and check_output_folder(folder, asked):
+    stamps = None if folder is None else stamps_of(asked, device, dtype)
+    if folder is not None and check_output_folder(folder, asked, stamps, overwrite):
+        if progress is not None:
+            progress.note(f"{folder}: finished before, nothing done (--overwrite fits it again)")
         return StitchedModel.from_pretrained(folder).eval(), Report.load(folder / "report.json")
     for _, variant in asked.variants():
         engine(variant.stitch.get("engine") or "torch")  # a missing package is told before any work
@@ -68,7 +75,7 @@ def fit(
         if asked.directions == "both":
             seen.swapped()  # refuses models that cannot be swapped now, not after the fit
         main, measures, diagnostics = _fit_all(asked, Comparison(asked, seen), folder)
-    report = make_report(asked, main, measures, diagnostics)
+    report = make_report(asked, main, measures, diagnostics, stamps and {**stamps, "device": runtime.device.type})
     if folder is not None and runtime.is_main:
         from hf_stitch.report.rendering.write_report import write_report
 

@@ -11,6 +11,7 @@ import yaml
 
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.errors import ArtifactError, StitchError
+from hf_stitch.experiments.stamps import Stamps, changed_stamps
 from hf_stitch.loading.processors import TARGET_FOLDER, Preparer
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.models.tasks import spells
@@ -21,11 +22,15 @@ from hf_stitch.runtime.files import report_full_disk
 RECIPE, REPORT, WEIGHTS = "recipe.yaml", "report.json", "model.safetensors"
 
 
-def check_output_folder(folder: Path, recipe: Recipe) -> bool:
+def check_output_folder(folder: Path, recipe: Recipe, stamps: Stamps | None = None, overwrite: bool = False) -> bool:
     """Make sure that the folder may be written; True when it already holds this recipe's finished result.
 
+    Args:
+        stamps: of what the result is to be made, see `stamps_of`; reports of 0.1.0 have none and are taken as they are.
+        overwrite: a result that is there, of whatever recipe, is to be replaced.
+
     Raises:
-        ArtifactError: the folder holds something else.
+        ArtifactError: the folder holds something else, or a result of another recipe, data, models, device or dtype.
     """
     if folder.is_file():
         raise ArtifactError(f"{folder} is a file; give --out a folder")
@@ -38,21 +43,33 @@ def check_output_folder(folder: Path, recipe: Recipe) -> bool:
         known = Recipe.parse(yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8")))
     except (StitchError, yaml.YAMLError, TypeError, ValueError):  # not YAML, no mapping, or not even text
         raise ArtifactError(f"{folder / RECIPE} is no recipe of this version; give another --out") from None
+    if overwrite:
+        return False
     if known.fingerprint() != recipe.fingerprint():
         raise ArtifactError(
             f"{folder} holds the result of another recipe (fingerprint {known.fingerprint()}, asked "
-            f"{recipe.fingerprint()}); give another --out, or delete the folder"
+            f"{recipe.fingerprint()}); give another --out, or --overwrite"
         )
     if not (folder / REPORT).is_file() or not (folder / WEIGHTS).is_file():
         return False
     # The report is written last, but may be of a run before a change of recipe.yaml.
-    return Report.load(folder / REPORT).fingerprint == recipe.fingerprint()
+    report = Report.load(folder / REPORT)
+    if report.fingerprint != recipe.fingerprint():
+        return False
+    if changed := changed_stamps(report.environment.get("stamps"), stamps or {}):
+        raise ArtifactError(
+            f"{folder} holds the result of this recipe with another {', another '.join(changed)} than now; give "
+            "another --out, or --overwrite to fit it again"
+        )
+    return True
 
 
 def open_folder(folder: Path, recipe: Recipe) -> None:
     """Create the folder with its recipe, which marks it as ours should the run be interrupted."""
     with _full_disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        # Its presence says that all is there, and from now on that is not so.
+        (folder / REPORT).unlink(missing_ok=True)
         (folder / RECIPE).write_text(recipe.dump(), encoding="utf-8")
 
 
