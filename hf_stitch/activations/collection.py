@@ -7,6 +7,7 @@ process or in ten, in a first run or a resumed one; every process then reads all
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +66,13 @@ def collect(
     """
     size = min(batch_size(source), batch_size(target))
     ends = {"source": source.identity, "target": target.identity}
-    # Only what differs from the plain case enters the key, so that collections of earlier versions are still found.
     more: dict[str, Any] = {"forced": True} if forced else {}
     if "audio" in (source.preparer.modality, target.preparer.modality) and torchaudio().module is not None:
         # Its filter differs from SciPy's by 0.2 %: activations of the one must not be taken for those of the other.
         more["resampled"] = "torchaudio"
-    key = digest({**ends, "data": data, "n": len(samples), "bucket": size, **more})
+    # Another version may compute other activations of the same inputs.
+    made_by = {name: version(name) for name in ("hf_stitch", "torch", "transformers")}
+    key = digest({**ends, "data": data, "n": len(samples), "bucket": size, "versions": made_by, **more})
     letters = alphabet_of(source) if forced else None
     store = PartStore(cache_folder() / key)
     vectors = source.preparer.modality == "vector"

@@ -94,9 +94,10 @@ class Observations:
         return replace(self, frames=frames, remarks=remarks)
 
     def _collected(self, split: str) -> Frames:
-        stamp = data_stamp(getattr(self.data, split))
+        samples = self.samples[split]
+        stamp = data_stamp(getattr(self.data, split), split, (samples.whole or samples).table)
         forced = self.forced and split == "fit"
-        return collect(self.source, self.target, self.samples[split], split, self.runtime, stamp, forced)
+        return collect(self.source, self.target, samples, split, self.runtime, stamp, forced)
 
     def _hears(self) -> bool:
         return "audio" in (self.source.preparer.modality, self.target.preparer.modality)

@@ -19,6 +19,7 @@ def run(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write; stitched/NAME, if absent.")] = None,
     device: Device = None,
     dtype: Dtype = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Fit anew whatever result DIR holds.")] = False,
     rehearse: Annotated[
         bool, typer.Option("--rehearse", help="Only try it out: random weights, synthetic data, no download.")
     ] = False,
@@ -40,7 +41,7 @@ def run(
     from hf_stitch.experiments.fit import fit
 
     silence_libraries()
-    _, report = fit(asked, folder, device=device, dtype=dtype, progress=progress())
+    _, report = fit(asked, folder, device=device, dtype=dtype, overwrite=overwrite, progress=progress())
     tell(report)
     console().print(f"\n{folder}: {files_in(folder)}", markup=False)
     if report.verdict.code != "comparison-only":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ import torch
 from hf_stitch.activations.observations import Observations
 from hf_stitch.errors import StitchError
 from hf_stitch.evaluation.group_medians import group_measures
+from hf_stitch.experiments.claim import claimed
 from hf_stitch.experiments.comparison import Comparison
 from hf_stitch.experiments.diagnose import diagnose, pictures_of
 from hf_stitch.experiments.make_report import make_report
 from hf_stitch.experiments.output_folder import check_output_folder, open_folder, save_model
+from hf_stitch.experiments.stamps import Stamps, stamps_of
 from hf_stitch.geometry.diffusion.engine import engine
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.models.modeling_stitched import StitchedModel
@@ -36,6 +38,7 @@ def fit(
     *,
     device: str | None = None,
     dtype: str | None = None,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> tuple[StitchedModel, Report]:
     """Fit a recipe.
@@ -45,6 +48,8 @@ def fit(
         out: folder to write; nothing is written when absent. The same fingerprint resumes there or is returned at once.
         overrides: `key=value` words for a recipe given by path or name.
         device, dtype: where and in what the two models run; and blocks of the diffusion maps.
+        overwrite: fit anew whatever result `out` holds; without it one of other data, models, dtype or (where it is
+            given) device is an error.
 
     Returns:
         The stitched model in eval mode, and the report.
@@ -54,29 +59,44 @@ def fit(
     """
     asked = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe, overrides)
     folder = None if out is None else Path(out)
-    if folder is not None and check_output_folder(folder, asked):
+    stamps = None if folder is None else stamps_of(asked, device, dtype)
+    if folder is not None and check_output_folder(folder, asked, stamps, overwrite):
+        if progress is not None:
+            progress.note(f"{folder}: finished before, nothing done (--overwrite fits it again)")
         return StitchedModel.from_pretrained(folder).eval(), Report.load(folder / "report.json")
     for _, variant in asked.variants():
         engine(variant.stitch.get("engine") or "torch")  # a missing package is told before any work
     torch.manual_seed(asked.seed)
     runtime, timings = Runtime.start(device, dtype, progress), Timings()
-    with timings.stage("total"):
-        opened = Observations.open(asked, runtime, timings)
+    with ExitStack() as held:
+        with timings.stage("total"):
+            opened = Observations.open(asked, runtime, timings)
+            if folder is not None:
+                with runtime.together():
+                    if runtime.is_main:
+                        held.enter_context(_own(folder, asked, stamps, overwrite))
+            seen = opened.collect()
+            if asked.directions == "both":
+                seen.swapped()  # refuses models that cannot be swapped now, not after the fit
+            main, measures, diagnostics = _fit_all(asked, Comparison(asked, seen), folder)
+        made_of = stamps and {**stamps, "device": runtime.device.type}
+        report = make_report(asked, main, measures, diagnostics, made_of)
         if folder is not None and runtime.is_main:
-            open_folder(folder, asked)
-        seen = opened.collect()
-        if asked.directions == "both":
-            seen.swapped()  # refuses models that cannot be swapped now, not after the fit
-        main, measures, diagnostics = _fit_all(asked, Comparison(asked, seen), folder)
-    report = make_report(asked, main, measures, diagnostics)
-    if folder is not None and runtime.is_main:
-        from hf_stitch.report.rendering.write_report import write_report
+            from hf_stitch.report.rendering.write_report import write_report
 
-        write_report(report, folder)
+            write_report(report, folder)
     runtime.wait()
     if folder is not None:
         main.model.name_or_path = main.model.config.name_or_path = str(folder)
     return main.model, report
+
+
+@contextmanager
+def _own(folder: Path, asked: Recipe, stamps: Stamps | None, overwrite: bool) -> Iterator[None]:
+    """Hold the folder, opened for this recipe; another fit may have written it since it was looked at."""
+    with claimed(folder, lambda interrupted: check_output_folder(folder, asked, stamps, overwrite, interrupted)):
+        open_folder(folder, asked)
+        yield
 
 
 def _fit_all(asked: Recipe, comparison: Comparison, folder: Path | None) -> tuple[Fitted, list[Measure], Diagnostics]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hf_stitch.evaluation.examples import texts_cut_off
 from hf_stitch.experiments.comparison import choose
 from hf_stitch.models.cost import cost_of
@@ -14,8 +16,14 @@ from hf_stitch.report.verdict.judge import judge
 from hf_stitch.runtime.environment import environment, peak_memory
 
 
-def make_report(asked: Recipe, main: Fitted, measures: list[Measure], diagnostics: Diagnostics) -> Report:
-    """The report of a recipe whose own method is `main`."""
+def make_report(
+    asked: Recipe,
+    main: Fitted,
+    measures: list[Measure],
+    diagnostics: Diagnostics,
+    stamps: Mapping[str, str | None] | None = None,
+) -> Report:
+    """The report of a recipe whose own method is `main`; `stamps` says of what it was made, where that is kept."""
     seen = main.observations
     rivals = [label for label, recipe in asked.variants() if _same_question(asked, recipe)]
     comparable = [label for label in rivals if "@oracle" not in label]  # nobody has the true length at run time
@@ -31,7 +39,7 @@ def make_report(asked: Recipe, main: Fitted, measures: list[Measure], diagnostic
     return Report(
         recipe={"name": asked.name, **asked.plain()},
         fingerprint=asked.fingerprint(),
-        environment=environment(seen.runtime),
+        environment=environment(seen.runtime) | ({"stamps": dict(stamps)} if stamps else {}),
         timings=dict(seen.timings),
         memory_peak_bytes=peak_memory(),
         parameters=cost_of(main.model, seen.source, seen.target),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hf_stitch.errors import ArtifactError, RecipeError, StitchError
 from hf_stitch.loading.model_classes import class_of, register_ours
 from hf_stitch.loading.quiet import quiet
-from hf_stitch.loading.safetensors_only import as_published, without_safetensors
+from hf_stitch.loading.safetensors_only import as_published, weight_files, without_safetensors
 from hf_stitch.recipe.names import is_path, is_shipped
 from hf_stitch.recipe.side import Side
 from hf_stitch.runtime.device import pick_device, pick_dtype
@@ -75,6 +75,8 @@ def load_model(side: Side, *, dtype: Any = None, device: str | torch.device | No
     model_class = class_of(config, side.class_)
     # Quiet: its warnings of missing weights are checked below, and are errors.
     with _explained(side), quiet(), as_published():
+        # Called for what it refuses.
+        weight_files(resolve(side.model), config, revision=side.revision)
         model, info = model_class.from_pretrained(
             resolve(side.model), config=config, revision=side.revision, dtype=pick_dtype(dtype),
             use_safetensors=True, trust_remote_code=False, output_loading_info=True,

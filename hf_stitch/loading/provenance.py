@@ -4,28 +4,55 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from hf_stitch.loading.models import resolve
+from hf_stitch.loading.tables import Table, named_files, open_table, table_place
 from hf_stitch.recipe.data import Data
 from hf_stitch.recipe.names import is_shipped
 from hf_stitch.recipe.side import Side
 
 
-def data_stamp(data: Data) -> dict[str, Any]:
-    """What a collection's cache key must know of its data: the request, and the files' sizes and times."""
-    from hf_stitch.zoo.catalogue import resolve_data
+def data_stamp(data: Data, name: str, table: Table | None = None) -> dict[str, Any]:
+    """What a collection's cache key must know of its data: the request, where it is, and the content of all its files.
 
-    path = resolve_data(data.dataset) if is_shipped(data.dataset) else Path(data.dataset)
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else []
-    # Not the content: sound may take many gigabytes, and this is asked on every run.
-    stamps = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files]
-    return {"asked": data.model_dump(mode="json"), "files": stamps}
+    Args:
+        name: fit, validation or test. table: its rows, where they are open already.
+    """
+    stamp: dict[str, Any] = {"asked": data.model_dump(mode="json"), "files": data_files(data, name, table)}
+    if not is_shipped(data.dataset) and Path(data.dataset).expanduser().exists():
+        stamp["place"] = str(Path(data.dataset).expanduser().resolve())
+    return stamp
+
+
+def data_files(data: Data, name: str, table: Table | None = None) -> list[list[Any]]:
+    """Name, size and content of the table's files and of those that its cells name, such as sounds and pictures.
+
+    Names are relative, so that a project may be moved. Of a Hub dataset the files are those of its local copy, which
+    lie in a folder named by the commit.
+    """
+    if table is None:
+        table = open_table(data, name)
+        if data.samples is not None and data.columns.neighbours is None:
+            table = Table(table.rows.select(range(min(data.samples, len(table.rows)))), table.folder)
+    place = table_place(data)
+    if place is None:
+        own = [Path(one["filename"]) for one in table.rows.cache_files]
+    else:
+        own = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
+    inputs = [one for one in (data.columns.source, data.columns.target) if one and one in table.rows.column_names]
+    base = table.folder or (own[0].parent.parent if own else Path())
+    known = {os.path.abspath(path) for path in (*own, *named_files(table, inputs))}
+    return sorted(_stamp(Path(path), base, DATA_HASHED_WHOLE) for path in known)
 
 
 HASHED_WHOLE = 16 * 2**20
 """Files up to this many bytes are hashed whole for a fingerprint; of larger ones the header, size and time. By hand."""
+
+DATA_HASHED_WHOLE = 2**30
+"""The same for data, which an edit may leave as long as it was. By hand: a second or two on every run."""
 
 
 def commit_of(side: Side) -> str | None:
@@ -52,17 +79,17 @@ def fingerprint_of(side: Side) -> str:
     """
     place = resolve(side.model)
     if Path(place).is_dir():
-        stamps = [_stamp(path, Path(place)) for path in sorted(Path(place).rglob("*")) if path.is_file()]
+        stamps = [_stamp(path, Path(place), HASHED_WHOLE) for path in sorted(Path(place).rglob("*")) if path.is_file()]
     else:
         stamps = [[place, commit_of(side) or side.revision]]
     return hashlib.sha256(json.dumps([side.class_, stamps]).encode()).hexdigest()[:24]
 
 
-def _stamp(path: Path, folder: Path) -> list[Any]:
+def _stamp(path: Path, folder: Path, whole: int) -> list[Any]:
     status = path.stat()
-    stamp: list[Any] = [path.relative_to(folder).as_posix(), status.st_size]
+    stamp: list[Any] = [Path(os.path.relpath(path, folder)).as_posix(), status.st_size]
     with path.open("rb") as file:
-        if status.st_size <= HASHED_WHOLE:
+        if status.st_size <= whole:
             return [*stamp, hashlib.file_digest(file, "sha256").hexdigest()]
         # Names, dtypes and shapes of safetensors stand in the first MB; the time stands for the numbers.
         return [*stamp, hashlib.sha256(file.read(2**20)).hexdigest(), status.st_mtime_ns]

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from hf_stitch.loading.audio import read_audio
 from hf_stitch.loading.columns import check_classes, labels_of, text_of, vector_of
 from hf_stitch.loading.images import read_picture
 from hf_stitch.loading.processors import Preparer
-from hf_stitch.loading.tables import Table, open_table
+from hf_stitch.loading.tables import Table, located, open_table
 from hf_stitch.loading.token_offsets import Said
 from hf_stitch.recipe.data import Data
 
@@ -206,7 +205,7 @@ class Samples:
         if value is None:
             raise DataError(f"{name}: column {column!r} is empty; fill it or leave the row out")
         if preparer.modality == "audio":
-            sound, least, where = _located(value, self.table.folder), preparer.minimum, preparer.device
+            sound, least, where = located(value, self.table.folder), preparer.minimum, preparer.device
             audio = read_audio(sound, preparer.rate, name=name, minimum=least, device=where)
             for note in audio.notes:
                 self.changed.setdefault(note, set()).add(self.keys[i])
@@ -214,7 +213,7 @@ class Samples:
         if preparer.modality == "text":
             return text_of(value, name, column)
         if preparer.modality == "image":
-            return read_picture(_located(value, self.table.folder), name)
+            return read_picture(located(value, self.table.folder), name)
         return vector_of(value, name, column)
 
 
@@ -282,12 +281,3 @@ def _keys(table: Table, column: str | None, name: str) -> list[str]:
     if count > 1:
         raise DataError(f"data.{name}.columns.id: {key!r} occurs {count} times in {column!r}; ids must be unique")
     return keys
-
-
-def _located(value: Any, folder: Path | None) -> Any:
-    """The sound with its path made absolute: paths in a table are relative to it."""
-    if isinstance(value, str):
-        return (folder or Path()) / Path(value).expanduser()
-    if isinstance(value, Mapping) and not value.get("bytes") and isinstance(value.get("path"), str):
-        return _located(value["path"], folder)
-    return value

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +51,37 @@ class Table:
         return self._columns[column]
 
 
+def located(value: Any, folder: Path | None) -> Any:
+    """A sound or picture with its path made absolute: paths in a table are relative to its folder."""
+    if isinstance(value, str):
+        return (folder or Path()) / Path(value).expanduser()
+    if isinstance(value, Mapping) and not value.get("bytes") and isinstance(value.get("path"), str):
+        return located(value["path"], folder)
+    return value
+
+
+def named_files(table: Table, columns: Sequence[str]) -> list[Path]:
+    """The files that cells of these columns name: sounds and pictures. Those that are not there are not among them."""
+    import pyarrow as pa
+
+    whole, found = table.rows.with_format("arrow")[:], set()
+    for cells in (whole.column(name) for name in columns):
+        if pa.types.is_struct(cells.type) and {"path", "bytes"} <= {one.name for one in cells.type}:
+            # The bytes themselves are not read: they may be gigabytes.
+            paths, inside = (pa.compute.struct_field(cells, name) for name in ("path", "bytes"))
+            found |= set(paths.filter(inside.is_null()).to_pylist())
+        elif pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
+            found |= set(cells.to_pylist())
+    return sorted(path for path in (located(one, table.folder) for one in found if one) if _is_file(path))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a text, too long for a name
+        return False
+
+
 def open_table(data: Data, name: str) -> Table:
     """The rows of one set of samples; `name` (fit, validation, test) says which, for errors and as the zoo's split.
 
@@ -69,14 +100,20 @@ def open_table(data: Data, name: str) -> Table:
     return Table(_sliced(rows, part, data), table.folder)
 
 
-def _open(data: Data, split: str | None, name: str) -> Table:
+def table_place(data: Data) -> Path | None:
+    """The file or folder of a dataset; None for one of the Hub."""
     if is_shipped(data.dataset):
         from hf_stitch.zoo.catalogue import resolve_data
 
-        return _from_folder(resolve_data(data.dataset), split or name)
+        return resolve_data(data.dataset)
     path = Path(data.dataset).expanduser()
+    return path if path.exists() else None
+
+
+def _open(data: Data, split: str | None, name: str) -> Table:
+    path = table_place(data) or Path(data.dataset).expanduser()
     if path.is_dir():
-        return _from_folder(path, split)
+        return _from_folder(path, (split or name) if is_shipped(data.dataset) else split)
     if path.is_file():
         if split not in (None, "train"):
             raise DataError(f"data.{name}: {path} is one file and has no split {split!r}; leave it out, or train[:80%]")

@@ -66,6 +66,7 @@ class StitchedConfig(PretrainedConfig):
         self.layer, self.sequence, self.trust = layer or {}, sequence or {}, trust or {}
         self.recipe, self.fingerprint, self.stitch_format = recipe or {}, fingerprint, stitch_format
         self.save = save
+        kwargs.pop("weights_digest", None)  # of the weights beside the file, see `hf_stitch.models.weights_digest`
         kwargs["auto_map"] = auto_map(AUTO_CLASSES)  # anew: loading from the Hub puts the repository into it
         if self.target is not None:  # pipelines read labels at the top level
             for key in ("id2label", "label2id", "problem_type"):

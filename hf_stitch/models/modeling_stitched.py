@@ -22,12 +22,14 @@ from hf_stitch.hooks.masks import timestep_mask
 from hf_stitch.hooks.placeholders import disable_checkpointing
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.hooks.suffix import run_suffix
+from hf_stitch.loading.safetensors_only import WHERE, weight_files
 from hf_stitch.models.configuration_stitched import StitchedConfig, check_config
 from hf_stitch.models.hub.map_only import HALVES, MAP_ONLY, check_unchanged, empty_half, load_half, map_weights
 from hf_stitch.models.hub.publishing import push_model
 from hf_stitch.models.hub.shim import write_shim
 from hf_stitch.models.routing import MAIN, as_states, for_target, right_padded, split
 from hf_stitch.models.tasks import continues, generates
+from hf_stitch.models.weights_digest import changed_file, write_digests
 from hf_stitch.stitching.layers.layer import StitchingLayer
 from hf_stitch.stitching.lengths.length_rule import LengthRule
 from hf_stitch.stitching.lengths.position_plan import Plan
@@ -252,8 +254,14 @@ class StitchedModel(PreTrainedModel):
                 f"{where} holds no config.json: expected a folder written by `hf-stitch fit` or save_pretrained"
             )
         wants_info = kwargs.pop("output_loading_info", False)
-        # Pickles can run code when they are read.
-        kwargs.setdefault("use_safetensors", True)
+        if not kwargs.setdefault("use_safetensors", True):
+            raise ArtifactError(f"{where}: use_safetensors=False: pickles are never loaded; leave it out")
+        given = {key: value for key, value in kwargs.items() if key in (*WHERE, "config", "variant")}
+        changed = changed_file(where, weight_files(where, **given), **given)
+        damaged = ArtifactError(
+            f"{where}: {changed} is not what was saved (its digest is another): it was damaged or edited; copy or fit "
+            "it again, or take `weights_digest` out of config.json if it was you"
+        )
         try:
             model, info = super().from_pretrained(where, *args, output_loading_info=True, **kwargs)
         except SafetensorError as error:
@@ -261,6 +269,8 @@ class StitchedModel(PreTrainedModel):
                 f"{where}: the weights cannot be read ({error}); the file is truncated, copy or fit it again"
             ) from None
         except (TypeError, AttributeError, LookupError, ValueError, RuntimeError) as error:
+            if changed is not None:
+                raise damaged from error
             if (damage := _damage(cls, where, kwargs, error)) is not None:
                 raise ArtifactError(f"{where}: {damage}; copy or fit it again") from None
             raise
@@ -274,6 +284,8 @@ class StitchedModel(PreTrainedModel):
             raise ArtifactError(
                 f"{where}: weights and config disagree on {len(odd)} tensors ({odd[0]}, ...); fit it again"
             )
+        if changed is not None:
+            raise damaged
         if model.config.save == MAP_ONLY:
             model.complete(kwargs.get("dtype", kwargs.get("torch_dtype")))
         model.trainable("none")  # loading makes parameters anew
@@ -301,6 +313,7 @@ class StitchedModel(PreTrainedModel):
         super().save_pretrained(save_directory, **kwargs)
         if kwargs.get("is_main_process", True):
             write_shim(Path(save_directory))
+            write_digests(Path(save_directory), kwargs.get("variant"))
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
         """Upload the model with what makes it usable: see `hf_stitch.models.hub.publishing.push_model`."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -165,6 +167,21 @@ def test_changed_data_under_the_same_name_is_collected_anew(text: dict, tmp_path
     assert first.target.lengths[0] != second.target.lengths[0]
 
 
+def test_sounds_recorded_anew_are_collected_anew(speech: dict, spoken: Path, tmp_path: Path) -> None:
+    import soundfile
+
+    folder = shutil.copytree(spoken, tmp_path / "spoken")
+    speech["data"]["fit"] |= {"dataset": str(folder / "fit.jsonl"), "samples": 6}
+    first = frames(observations(speech))
+    sound, rate = soundfile.read(folder / "fit-0.wav", dtype="float32")
+    times = os.stat(folder / "fit-0.wav").st_mtime_ns
+    soundfile.write(folder / "fit-0.wav", sound[::-1], rate)
+    os.utime(folder / "fit-0.wav", ns=(times, times))
+    second = frames(observations(speech))
+    assert first.key != second.key
+    assert not torch.equal(first.source.values, second.source.values)
+
+
 def test_an_interrupted_run_resumes_where_parts_are_missing(text: dict) -> None:
     whole = frames(observations(text))
     parts = sorted((cache_folder() / whole.key).iterdir())
@@ -178,6 +195,16 @@ def test_an_interrupted_run_resumes_where_parts_are_missing(text: dict) -> None:
     missing = [again.source.preparer.batch(samples.batch(whole.buckets[i], 0))["input_ids"] for i in (0, 2)]
     assert [run["input_ids"].tolist() for run in runs] == [ids.tolist() for ids in missing]
     assert parts[1].stat().st_mtime_ns == kept
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_damaged_part_is_collected_again(text: dict, seed: int) -> None:
+    draw, whole = random.Random(seed), frames(observations(text))
+    for part in sorted((cache_folder() / whole.key).iterdir()):
+        content = bytearray(part.read_bytes())
+        content[-1 - draw.randrange(200)] ^= 1 << draw.randrange(8)
+        part.write_bytes(content)
+    same(frames(observations(text)), whole)
 
 
 KILLED = """
@@ -254,11 +281,11 @@ def test_a_full_disk_keeps_what_was_collected(text: dict, monkeypatch: pytest.Mo
     written = []
     once = part_store.save_file
 
-    def full(tensors: dict, path: Path) -> None:
+    def full(tensors: dict, path: Path, metadata: dict) -> None:
         if len(written) == 2:
             raise OSError(28, "No space left on device")
         written.append(path)
-        once(tensors, path)
+        once(tensors, path, metadata)
 
     with monkeypatch.context() as patch:
         patch.setattr(part_store, "save_file", full)

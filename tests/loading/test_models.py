@@ -177,3 +177,84 @@ def test_hub_ids_are_stamped_by_commit(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def test_folders_have_no_commit(pico_roberta: Path) -> None:
     assert commit_of(side(pico_roberta)) is None
+
+
+def names_pickle(index: str = "model.safetensors.index.json", shard: str = "x.bin", single: bool = False, **config):
+    """A folder whose index names a pickle that could be loaded, so that only a refusal before keeps it from that."""
+
+    def apply(folder: Path) -> None:
+        from safetensors.torch import load_file
+
+        weights = load_file(folder / "model.safetensors")
+        if not single:
+            without_weights(folder)
+        (folder / shard).resolve().parent.mkdir(parents=True, exist_ok=True)
+        torch.save(weights, folder / shard)
+        (folder / index).write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(weights, shard)}))
+        set_config(**config)(folder)
+
+    return apply
+
+
+def names_one_pickle(folder: Path) -> None:
+    names_pickle()(folder)
+    path = folder / "model.safetensors.index.json"
+    index = json.loads(path.read_text())
+    index["weight_map"] = dict.fromkeys(index["weight_map"], "a.safetensors") | {"last": "x.bin"}
+    path.write_text(json.dumps(index))
+
+
+def odd_index(content: str):
+    def apply(folder: Path) -> None:
+        without_weights(folder)
+        (folder / "model.safetensors.index.json").write_text(content)
+
+    return apply
+
+
+PICKLED = {
+    "index": (names_pickle(), "never loaded"),
+    "one of many": (names_one_pickle, "never loaded"),
+    "another ending": (names_pickle(shard="x.safetensors.pt"), "never loaded"),
+    "no ending": (names_pickle(shard="weights"), "never loaded"),
+    "capitals": (names_pickle(shard="x.SAFETENSORS"), "never loaded"),
+    "below": (names_pickle(shard="deep/x.bin"), "never loaded"),
+    "elsewhere": (names_pickle(shard="../x.safetensors"), "other folders"),
+    "chosen by config.json": (
+        names_pickle("my.safetensors.index.json", single=True, transformers_weights="my.safetensors.index.json"),
+        "never loaded",
+    ),
+    "chosen adapter": (
+        names_pickle("adapter", "adapter_model.bin", single=True, transformers_weights="adapter_model.bin"),
+        "never loaded",
+    ),
+    "index of pickles": (names_pickle("pytorch_model.bin.index.json"), "never loaded"),
+    "index of pickles that are not": (names_pickle("pytorch_model.bin.index.json", "x.safetensors"), "never loaded"),
+    "no JSON": (odd_index("{"), "damaged"),
+    "a list": (odd_index("[]"), "damaged"),
+    "numbers": (odd_index('{"metadata": {}, "weight_map": {"a": 1}}'), "damaged"),
+    "no metadata": (odd_index('{"weight_map": {"a": "a.safetensors"}}'), "damaged"),
+    "a text": (odd_index('{"metadata": {}, "weight_map": "x.bin"}'), "damaged"),
+}
+
+
+@pytest.mark.parametrize("case", PICKLED)
+def test_what_an_index_names_is_never_unpickled(copied: Path, case: str) -> None:
+    spoil, message = PICKLED[case]
+    spoil(copied)
+    with pytest.raises(ArtifactError, match=message) as caught:
+        load_model(side(copied))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_index_beside_whole_weights_is_not_read(copied: Path) -> None:
+    names_pickle(single=True)(copied)
+    assert type(load_model(side(copied))).__name__ == "RobertaForSequenceClassification"
+
+
+def test_shards_in_safetensors_load(copied: Path) -> None:
+    model = load_model(side(copied))
+    without_weights(copied)
+    model.save_pretrained(copied, max_shard_size="4KB")
+    assert (copied / "model.safetensors.index.json").is_file()
+    assert all(one.equal(two) for one, two in zip(load_model(side(copied)).parameters(), model.parameters()))

@@ -330,7 +330,7 @@ def told(name, revision=None):
         return type(load_model(Side(model=name, hook="", revision=revision))).__name__
     except ArtifactError as error:
         return str(error)
-print(told("me/pickled"), told("me/pickled", "refs/pr/4"), told("me/forgotten"), sep="\\n")
+print(told("me/pickled"), told("me/pickled", "refs/pr/4"), told("me/forgotten"), told("me/indexed"), sep="\\n")
 """
 
 
@@ -345,8 +345,12 @@ def test_a_model_of_pickles_alone_is_not_loaded_but_its_conversion_is(tmp_path: 
         offered.requests = {2: "a-stranger", 4: "SFconvertbot"}
         offered.commit("refs/pr/2", files, b"theirs")
         offered.commit("refs/pr/4", files | pickled, b"converted")
-        first, second, third = python(serving, tmp_path, PICKLED).splitlines()
+        serving.repositories["me/indexed"] = Repository("me/indexed", private=False)
+        index = json.dumps({"metadata": {}, "weight_map": {"a": "pytorch_model.bin"}}).encode()
+        serving.repositories["me/indexed"].commit("main", pickled | {"model.safetensors.index.json": index}, b"index")
+        first, second, third, fourth = python(serving, tmp_path, PICKLED).splitlines()
     assert "pickles are never loaded; the Hub's converter offers them: set `revision: refs/pr/4`" in first
     assert second == "RobertaForSequenceClassification"
     assert "spaces/safetensors/convert and set `revision: refs/pr/NUMBER`" in third
+    assert "index.json names 'pytorch_model.bin', and pickles are never loaded" in fourth
     assert not any("pytorch_model.bin" in line and "GET" in line for line in serving.log), "nobody fetched the pickle"

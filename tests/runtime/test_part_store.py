@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import random
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from hf_stitch.errors import ActivationError
 from hf_stitch.runtime import part_store as module
@@ -46,6 +48,35 @@ def test_absent_truncated_and_foreign_parts_are_not_there(store: PartStore) -> N
     assert not store.has("foreign")
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_damaged_part_is_not_there(store: PartStore, seed: int) -> None:
+    """Flipped bits and cuts, in the header and in the numbers: none gives other values."""
+    draw = random.Random(seed)
+    values = {"a": torch.randn(3, 4), "b": torch.arange(5), "c": torch.randn(6).bfloat16(), "d": torch.tensor([True])}
+    store.write("part", values)
+    whole = store.path("part").read_bytes()
+    for attempt in range(50):
+        content, place = bytearray(whole), draw.randrange(len(whole))
+        if draw.random() < 0.2:
+            del content[place:]
+        else:
+            content[place] ^= 1 << draw.randrange(8)
+        store.path("part").write_bytes(content)
+        # Blanks that fill the header up mean nothing.
+        same = content.replace(b" ", b"") == whole.replace(b" ", b"")
+        assert store.has("part") == same, f"seed {seed}, attempt {attempt}, byte {place}"
+        if not same:
+            with pytest.raises(ActivationError, match="run again"):
+                store.read("part")
+    store.path("part").write_bytes(whole)
+    assert all(torch.equal(one, values[key]) for key, one in store.read("part").items())
+
+
+def test_a_part_without_a_digest_is_made_again(store: PartStore) -> None:
+    save_file({"a": torch.zeros(2)}, store.path("old"))
+    assert not store.has("old")
+
+
 FULL = [
     OSError(errno.ENOSPC, "No space left on device"),
     SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
@@ -58,7 +89,7 @@ def test_a_full_disk_says_what_to_do_and_keeps_what_was_written(
 ) -> None:
     store.write("first", {"a": torch.zeros(2)})
 
-    def full(tensors: dict, path: Path) -> None:
+    def full(tensors: dict, path: Path, metadata: dict) -> None:
         Path(path).write_bytes(b"half a part")
         raise error
 
@@ -71,7 +102,7 @@ def test_a_full_disk_says_what_to_do_and_keeps_what_was_written(
 
 
 def test_other_faults_of_the_disk_are_not_called_full(store: PartStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(tensors: dict, path: Path) -> None:
+    def fails(tensors: dict, path: Path, metadata: dict) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(module, "save_file", fails)

@@ -6,7 +6,6 @@ for bit those of the fit: a digest of their weights is kept.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from hf_stitch.loading.model_classes import class_of
 from hf_stitch.loading.models import load_model, resolve, uniform
 from hf_stitch.recipe.names import is_shipped
 from hf_stitch.recipe.side import Side
+from hf_stitch.runtime.tensor_digest import digest_of_tensors
 
 if TYPE_CHECKING:
     from hf_stitch.models.configuration_stitched import StitchedConfig
@@ -48,13 +48,8 @@ def map_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def digest_of(half: nn.Module) -> str:
     """Hex digest of the names, dtypes, shapes and bytes of a module's weights."""
-    found = hashlib.sha256()
     # By name: the order of a state dict is that in which modules were made, which may change between versions.
-    for name, tensor in sorted(half.state_dict().items()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        # As bytes: NumPy knows no bfloat16.
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return found.hexdigest()
+    return digest_of_tensors(half.state_dict())
 
 
 def pin_revisions(config: StitchedConfig, prefix: nn.Module, suffix: nn.Module) -> None:
