@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 from hf_stitch.errors import HookError, nearest
 from hf_stitch.hooks import symbolic_shapes
 from hf_stitch.hooks.points import HookPoint, canonical, resolve, select_features, split_call, uncompiled
+from hf_stitch.hooks.thread_hooks import add_hook
 
 MakeInputs = Callable[[int, int], Mapping[str, Any]]
 # (batch, length) of the probing runs: both differ, and no common size of a model is a formula of both
@@ -77,8 +78,8 @@ def trace(model: nn.Module, inputs: Mapping[str, Any]) -> Trace:
             log.left.setdefault(name, []).append(next(clock))
             log.outputs.setdefault(name, []).append(symbolic_shapes.record(output, {**dict(enumerate(args)), **kwargs}))
 
-        handles.append(module.register_forward_pre_hook(enter))
-        handles.append(module.register_forward_hook(leave, with_kwargs=True))
+        handles.append(add_hook(module.register_forward_pre_hook, enter))
+        handles.append(add_hook(module.register_forward_hook, leave, with_kwargs=True))
 
     try:
         # named_modules gives a shared module once, so that its calls are counted under one name
