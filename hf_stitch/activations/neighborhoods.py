@@ -169,7 +169,9 @@ class _Position:
             yield {**inputs, self.name: inputs[self.name] + shift}
             return
         turned = shift.transpose(0, 1) if self.layout == "time_first" else shift
-        handle = add_hook(self.module.register_forward_hook, lambda module, args, output: output + turned.to(output))
+        handle = add_hook(
+            self.module.register_forward_hook, lambda module, args, output: output + turned.to(output), prepend=True
+        )
         try:
             yield inputs
         finally:

@@ -115,9 +115,17 @@ def replaced(model: nn.Module, point: HookPoint, value: Tensor) -> Iterator[None
         done = True
         return overwritten(output, point, value)
 
+    def keep(_module: nn.Module, _args: Any, output: Any) -> Any:
+        return overwritten(output, point, value) if calls[0] == point.call + 1 else None
+
+    module = resolve(model, point.module)
     handles = [
         add_hook(model.register_forward_pre_hook, begin),
-        add_hook(resolve(model, point.module).register_forward_hook, leave),
+        # Before all others: transformers' own hooks keep what they see for `output_hidden_states`, which some models
+        # read instead of the output (LLaVA's `vision_feature_layer`). And behind all others: a hook of the user's that
+        # changes the output has done so already in what `capture` reads.
+        add_hook(module.register_forward_hook, leave, prepend=True),
+        add_hook(module.register_forward_hook, keep),
     ]
     try:
         yield

@@ -252,6 +252,11 @@ def _case(
 def _check_determined(point: HookPoint, main: str, kept: set[str], moved: set[str], trace: ModelTrace) -> None:
     if not moved:
         raise HookError(f"no output of the model depends on {point.module}; {trace.alternatives(point.module)}")
+    if main not in moved:
+        raise HookError(
+            f"the output {main!r} does not depend on {point.module}, which moves {', '.join(sorted(moved)[:3])} alone; "
+            f"{trace.alternatives(point.module)}"
+        )
     if main not in kept or not kept & moved:
         raise HookError(
             f"the activations at {point.module} do not determine the output {main!r}: the rest of the model also sees "
