@@ -24,6 +24,7 @@ from hf_stitch.hooks.placeholders import disable_checkpointing
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.hooks.suffix import run_suffix
 from hf_stitch.models.configuration_stitched import StitchedConfig, check_config
+from hf_stitch.models.freezing import freeze, is_frozen
 from hf_stitch.models.hub.map_only import HALVES, MAP_ONLY, check_unchanged, empty_half, load_half, map_weights
 from hf_stitch.models.hub.publishing import push_model
 from hf_stitch.models.hub.shim import write_shim
@@ -85,13 +86,24 @@ class StitchedModel(PreTrainedModel):
         """Nothing is drawn at random: every weight comes from a fit or a checkpoint."""
 
     def trainable(self, part: str) -> StitchedModel:
-        """Choose what a trainer may change: `none` (the default), `layer`, or `all`. Returns the model itself."""
+        """Choose what a trainer may change: `none` (the default), `layer`, or `all`. Returns the model itself.
+
+        With less than `all` both halves stay in evaluation mode, see `train`.
+        """
         allowed = {"none": (), "layer": (self.layer, self.rule), "all": (self,)}
         if part not in allowed:
             raise ArtifactError(f"trainable({part!r}): expected one of {', '.join(allowed)}")
         self.requires_grad_(False)
         for module in allowed[part]:
             module.requires_grad_(True)
+        return self.train(self.training)
+
+    def train(self, mode: bool = True) -> StitchedModel:
+        """Training mode of what is trained; a half of which nothing is stays as it was fitted, without dropout."""
+        super().train(mode)
+        for half in (self.prefix, self.suffix):
+            if mode and is_frozen(half):
+                freeze(half)
         return self
 
     def activations(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -233,6 +245,13 @@ class StitchedModel(PreTrainedModel):
             newest = getattr(half, "activation_checkpointing_enable", half.gradient_checkpointing_enable)
             newest(gradient_checkpointing_kwargs)
             disable_checkpointing(half)
+        self.train(self.training)
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep activations for the backward pass again, in both halves."""
+        for half in (self.prefix, self.suffix):
+            getattr(half, "activation_checkpointing_disable", half.gradient_checkpointing_disable)()
+        self.train(self.training)
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse: a target that generates makes this a `StitchedForGeneration`.
