@@ -32,7 +32,7 @@ from hf_stitch.hooks.placeholders import (
 from hf_stitch.hooks.points import HookPoint, canonical, resolve, uncompiled
 from hf_stitch.hooks.probe_inputs import describe_inputs, dummy_inputs, make_inputs_for
 from hf_stitch.hooks.pruning import PLAN_VERSION, check_plan, take_out
-from hf_stitch.hooks.trace import COMBOS, ModelTrace
+from hf_stitch.hooks.trace import COMBOS, ModelTrace, copied
 
 
 def apply_suffix_plan(model: nn.Module, plan: Mapping[str, Any]) -> nn.Module:
@@ -201,7 +201,7 @@ def whole_plan(
     model: nn.Module, point: HookPoint, trace: ModelTrace | None = None, stream: Stream | None = None
 ) -> dict[str, Any]:
     """The plan that takes nothing out of a model."""
-    model = uncompiled(model)
+    model = uncompiled(model) if trace else copied(model)
     stream = stream or streams(model, point, make_inputs_for(model))[0]
     trace = trace or ModelTrace(model, stream.make)
     name = canonical(model, point.name)
