@@ -27,6 +27,7 @@ from transformers import PreTrainedModel
 from hf_stitch.errors import HookError
 from hf_stitch.hooks.capture import capture
 from hf_stitch.hooks.points import HookPoint, resolve
+from hf_stitch.hooks.thread_hooks import add_hook
 
 Inputs = Mapping[str, Tensor]
 BLOCK, SMALL = 64, 256  # neighbours drawn together when a draw is at most so large; by hand, others give other draws
@@ -168,7 +169,9 @@ class _Position:
             yield {**inputs, self.name: inputs[self.name] + shift}
             return
         turned = shift.transpose(0, 1) if self.layout == "time_first" else shift
-        handle = self.module.register_forward_hook(lambda module, args, output: output + turned.to(output))
+        handle = add_hook(
+            self.module.register_forward_hook, lambda module, args, output: output + turned.to(output), prepend=True
+        )
         try:
             yield inputs
         finally:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hf_stitch.errors import HookError
 from hf_stitch.hooks.points import HookPoint, denormalise, normalise, pick, put, resolve, uncompiled
+from hf_stitch.hooks.thread_hooks import add_hook
 
 
 # Raising ends a pass in every family that was tried, and nothing else does: `output_hidden_states` runs all layers,
@@ -67,7 +68,7 @@ def capture(model: nn.Module, points: Sequence[HookPoint], inputs: Mapping[str, 
 
     try:
         for number, point in enumerate(points):
-            handles.append(resolve(model, point.module).register_forward_hook(watch(number, point)))
+            handles.append(add_hook(resolve(model, point.module).register_forward_hook, watch(number, point)))
         model(**inputs)
     except _Enough:
         return [seen[number] for number in range(len(points))]
@@ -114,7 +115,18 @@ def replaced(model: nn.Module, point: HookPoint, value: Tensor) -> Iterator[None
         done = True
         return overwritten(output, point, value)
 
-    handles = [model.register_forward_pre_hook(begin), resolve(model, point.module).register_forward_hook(leave)]
+    def keep(_module: nn.Module, _args: Any, output: Any) -> Any:
+        return overwritten(output, point, value) if calls[0] == point.call + 1 else None
+
+    module = resolve(model, point.module)
+    handles = [
+        add_hook(model.register_forward_pre_hook, begin),
+        # Before all others: transformers' own hooks keep what they see for `output_hidden_states`, which some models
+        # read instead of the output (LLaVA's `vision_feature_layer`). And behind all others: a hook of the user's that
+        # changes the output has done so already in what `capture` reads.
+        add_hook(module.register_forward_hook, leave, prepend=True),
+        add_hook(module.register_forward_hook, keep),
+    ]
     try:
         yield
     finally:
@@ -160,7 +172,7 @@ def observe(model: nn.Module, points: Sequence[HookPoint], inputs: Mapping[str, 
 
     try:
         for number, point in enumerate(points):
-            handles.append(resolve(model, point.module).register_forward_hook(watch(number, point)))
+            handles.append(add_hook(resolve(model, point.module).register_forward_hook, watch(number, point)))
         output = model(**inputs)
     finally:
         for handle in handles:

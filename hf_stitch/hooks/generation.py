@@ -18,7 +18,7 @@ from hf_stitch.errors import HookError
 from hf_stitch.hooks.points import HookPoint, canonical, uncompiled
 from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.hooks.suffix import run_suffix, starting, whole_plan
-from hf_stitch.hooks.trace import COMBOS, ModelTrace, quiet
+from hf_stitch.hooks.trace import COMBOS, ModelTrace, copied, quiet
 
 Way = Literal["encoder", "prompt"]
 
@@ -70,6 +70,7 @@ def plan_prompt(model: nn.Module, point: HookPoint) -> dict[str, Any] | None:
             return None
     except HookError:
         return None
+    model = copied(model)
     trace = ModelTrace(model, make_inputs_for(model))
     plan = whole_plan(model, trace.point(canonical(model, point.module), point.output), trace) | {"inject": "kept"}
     with quiet(model):

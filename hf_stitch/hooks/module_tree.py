@@ -6,9 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from hf_stitch.hooks.points import uncompiled
 from hf_stitch.hooks.probe_inputs import make_inputs_for
-from hf_stitch.hooks.trace import MakeInputs, ModelTrace
+from hf_stitch.hooks.trace import MakeInputs, ModelTrace, copied
 
 
 def module_tree(model: nn.Module, make_inputs: MakeInputs | None = None) -> list[dict[str, Any]]:
@@ -22,7 +21,7 @@ def module_tree(model: nn.Module, make_inputs: MakeInputs | None = None) -> list
     Raises:
         HookError: the model cannot run on the probe inputs.
     """
-    model = uncompiled(model)
+    model = copied(model)
     trace = ModelTrace(model, make_inputs or make_inputs_for(model))
     rows = []
     for name, module in trace.modules.items():

@@ -141,13 +141,19 @@ class Injection(Stub):
 class InjectionHook:
     """A forward hook that puts the activation in where the hook module itself has to stay (T5's first block)."""
 
-    def __init__(self, point: HookPoint) -> None:
-        self.point = point
+    def __init__(self, point: HookPoint, counts: bool = True) -> None:
+        self.point, self.counts = point, counts
 
     def __call__(self, _module: nn.Module, _args: Any, output: Any) -> Any:
         state = _now(self.point.module)
-        state.calls[0] += 1
+        state.calls[0] += self.counts
         return overwritten(output, self.point, state.values) if state.calls[0] == self.point.call + 1 else output
+
+
+def put_hooks(module: nn.Module, point: HookPoint) -> None:
+    """Put the activation in before all other hooks of the module and behind them, as `replaced` does."""
+    module.register_forward_hook(InjectionHook(point), prepend=True)
+    module.register_forward_hook(InjectionHook(point, counts=False))
 
 
 class Gate:

@@ -26,7 +26,7 @@ from hf_stitch.hooks.pruning import (
     same,
     take_out,
 )
-from hf_stitch.hooks.trace import COMBOS, MakeInputs, ModelTrace, quiet
+from hf_stitch.hooks.trace import COMBOS, MakeInputs, ModelTrace, copied, quiet, unmoved
 
 
 def plan_prefix(model: nn.Module, points: Sequence[HookPoint], make_inputs: MakeInputs | None = None) -> dict[str, Any]:
@@ -45,8 +45,10 @@ def plan_prefix(model: nn.Module, points: Sequence[HookPoint], make_inputs: Make
     """
     if not points:
         raise HookError("a prefix needs at least one hook point; got none")
-    model = uncompiled(model)
+    whole, model = uncompiled(model), copied(model)
     trace = ModelTrace(model, make_inputs or make_inputs_for(model))
+    # What a fresh model does at its first run (BigBird tells all its layers) has to work in the prefix, too.
+    steady = unmoved(whole, model)
     for point in points:
         trace.point(point.module, point.output)
     log = trace.traces[0]
@@ -59,9 +61,10 @@ def plan_prefix(model: nn.Module, points: Sequence[HookPoint], make_inputs: Make
 
         def works(absent: list[str], dropped: list[str]) -> bool:
             vacant = {name: Absent(name, trace.modules[name]) for name in absent}
-            with removed(model, vacant, dropped):
+            trial = model if steady else copied(whole).eval()
+            with removed(trial, vacant, dropped):
                 try:
-                    found = [capture(model, points, inputs) for inputs, _ in cases]
+                    found = [capture(trial, points, inputs) for inputs, _ in cases]
                 except Exception:  # whatever a trial raises, the part it took out is needed
                     return False
             return all(same(a, b) for f, (_, e) in zip(found, cases) for a, b in zip(f, e))

@@ -18,11 +18,21 @@ from hf_stitch.errors import HookError
 from hf_stitch.hooks import symbolic_shapes
 from hf_stitch.hooks.capture import replaced
 from hf_stitch.hooks.input_paths import Stream, streams
-from hf_stitch.hooks.placeholders import Absent, Gate, Injection, InjectionHook, Placeholder, Stub, gate, injecting
+from hf_stitch.hooks.placeholders import (
+    Absent,
+    Gate,
+    Injection,
+    InjectionHook,
+    Placeholder,
+    Stub,
+    gate,
+    injecting,
+    put_hooks,
+)
 from hf_stitch.hooks.points import HookPoint, canonical, resolve, uncompiled
 from hf_stitch.hooks.probe_inputs import describe_inputs, dummy_inputs, make_inputs_for
 from hf_stitch.hooks.pruning import PLAN_VERSION, check_plan, take_out
-from hf_stitch.hooks.trace import COMBOS, ModelTrace
+from hf_stitch.hooks.trace import COMBOS, ModelTrace, copied
 
 
 def apply_suffix_plan(model: nn.Module, plan: Mapping[str, Any]) -> nn.Module:
@@ -38,7 +48,7 @@ def apply_suffix_plan(model: nn.Module, plan: Mapping[str, Any]) -> nn.Module:
     if plan["inject"] == "gate":
         gate(resolve(model, point.name), point, plan["gated"])
     elif point.name not in vacant and plan["inject"] != "kept":
-        resolve(model, point.name).register_forward_hook(InjectionHook(point))
+        put_hooks(resolve(model, point.name), point)
     return model
 
 
@@ -191,7 +201,7 @@ def whole_plan(
     model: nn.Module, point: HookPoint, trace: ModelTrace | None = None, stream: Stream | None = None
 ) -> dict[str, Any]:
     """The plan that takes nothing out of a model."""
-    model = uncompiled(model)
+    model = uncompiled(model) if trace else copied(model)
     stream = stream or streams(model, point, make_inputs_for(model))[0]
     trace = trace or ModelTrace(model, stream.make)
     name = canonical(model, point.name)

@@ -6,7 +6,7 @@ model with the activation replaced, for several batches, padded ones too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,7 +32,7 @@ from hf_stitch.hooks.pruning import (
     values_for,
 )
 from hf_stitch.hooks.suffix import growing, input_length, input_mask, run_suffix, vacancies, whole_plan
-from hf_stitch.hooks.trace import COMBOS, UNSEEN, MakeInputs, ModelTrace, quiet, run_probe
+from hf_stitch.hooks.trace import COMBOS, UNSEEN, MakeInputs, ModelTrace, copied, quiet, run_probe, unmoved
 
 
 @dataclass
@@ -59,14 +59,16 @@ def plan_suffix(model: nn.Module, point: HookPoint, make_inputs: MakeInputs | No
         HookError: the point is not usable; the outputs do not depend on it; or they depend on the input by another way
             too, so that the activations alone do not determine them.
     """
-    model = uncompiled(model)
+    whole, model = uncompiled(model), copied(model)
     make = make_inputs or make_inputs_for(model)
     point = replace(ModelTrace(model, make).point(point.module, point.output), features=point.features)
+    # What a fresh model does at its first run (BigBird tells all its layers) has to work in the suffix, too.
+    fresh = (lambda: model) if unmoved(whole, model) else (lambda: copied(whole).eval())
     refusals: list[HookError] = []
     for stream in streams(model, point, make):
         try:
             with quiet(model):
-                return _plan(model, point, stream)
+                return _plan(model, point, stream, fresh)
         except HookError as error:
             refusals.append(error)
     if len(refusals) == 1:
@@ -77,13 +79,13 @@ def plan_suffix(model: nn.Module, point: HookPoint, make_inputs: MakeInputs | No
     )
 
 
-def _plan(model: nn.Module, point: HookPoint, stream: Stream) -> dict[str, Any]:
+def _plan(model: nn.Module, point: HookPoint, stream: Stream, fresh: Callable[[], nn.Module]) -> dict[str, Any]:
     trace = ModelTrace(model, stream.make)
     plan = whole_plan(model, point, trace, stream)
     cases = _cases(model, plan, replace(point, features=None), trace)
 
     def works(**change: Any) -> bool:
-        return _same_with(model, plan | change, cases)
+        return _same_with(fresh(), plan | change, cases)
 
     lean = "stub" if point.module == point.name or trace.calls(point.name) == 1 else "gate"
     everything: dict[str, Any] = {"inject": lean}
@@ -252,6 +254,11 @@ def _case(
 def _check_determined(point: HookPoint, main: str, kept: set[str], moved: set[str], trace: ModelTrace) -> None:
     if not moved:
         raise HookError(f"no output of the model depends on {point.module}; {trace.alternatives(point.module)}")
+    if main not in moved:
+        raise HookError(
+            f"the output {main!r} does not depend on {point.module}, which moves {', '.join(sorted(moved)[:3])} alone; "
+            f"{trace.alternatives(point.module)}"
+        )
     if main not in kept or not kept & moved:
         raise HookError(
             f"the activations at {point.module} do not determine the output {main!r}: the rest of the model also sees "

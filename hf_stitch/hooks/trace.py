@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import itertools
+import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from hf_stitch.errors import HookError, nearest
 from hf_stitch.hooks import symbolic_shapes
 from hf_stitch.hooks.points import HookPoint, canonical, resolve, select_features, split_call, uncompiled
+from hf_stitch.hooks.thread_hooks import add_hook
 
 MakeInputs = Callable[[int, int], Mapping[str, Any]]
 # (batch, length) of the probing runs: both differ, and no common size of a model is a formula of both
@@ -48,6 +51,37 @@ def quiet(model: nn.Module) -> Iterator[None]:
             module.training = flag
 
 
+def copied(model: nn.Module) -> nn.Module:
+    """A copy that may be probed: some models change when they run.
+
+    BigBird gives sparse attention up for good when it meets a short input, RWKV divides its weights in place.
+
+    Raises:
+        HookError: the model holds something that cannot be copied.
+    """
+    try:
+        return copy.deepcopy(uncompiled(model))
+    except (TypeError, RuntimeError, AttributeError, pickle.PicklingError) as error:
+        raise HookError(
+            f"{type(model).__name__} is probed on a copy, and cannot be copied ({type(error).__name__}: {error}); take "
+            "out of it what cannot be, such as locks, open files and tensors with a history of gradients"
+        ) from error
+
+
+def unmoved(model: nn.Module, other: nn.Module) -> bool:
+    """Whether a copy that has run is still as the model that has not: its parts, settings and weights."""
+    one, two = [*model.modules()], [*other.modules()]
+    if [(type(module), _plain(module)) for module in one] != [(type(module), _plain(module)) for module in two]:
+        return False
+    weights = other.state_dict()
+    return all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
+
+
+def _plain(module: nn.Module) -> dict[str, Any]:
+    held = vars(module).items()
+    return {k: v for k, v in held if isinstance(v, bool | int | float | str) and k != "training" and k[0] != "_"}
+
+
 def run_probe(model: nn.Module, inputs: Mapping[str, Any]) -> Any:
     """The model's output on probe inputs.
 
@@ -77,8 +111,8 @@ def trace(model: nn.Module, inputs: Mapping[str, Any]) -> Trace:
             log.left.setdefault(name, []).append(next(clock))
             log.outputs.setdefault(name, []).append(symbolic_shapes.record(output, {**dict(enumerate(args)), **kwargs}))
 
-        handles.append(module.register_forward_pre_hook(enter))
-        handles.append(module.register_forward_hook(leave, with_kwargs=True))
+        handles.append(add_hook(module.register_forward_pre_hook, enter))
+        handles.append(add_hook(module.register_forward_hook, leave, with_kwargs=True))
 
     try:
         # named_modules gives a shared module once, so that its calls are counted under one name
@@ -93,7 +127,7 @@ def trace(model: nn.Module, inputs: Mapping[str, Any]) -> Trace:
 
 
 class ModelTrace:
-    """What two runs at `COMBOS` showed of a model."""
+    """What two runs at `COMBOS` showed of a model, which may change by them: give it a copy."""
 
     def __init__(self, model: nn.Module, make_inputs: MakeInputs) -> None:
         self.model, self.make_inputs = model, make_inputs
@@ -238,6 +272,5 @@ def probe(
             (usable ones nearby are named); its output is not one vector per position; features out of range; the model
             cannot run on the inputs.
     """
-    model = uncompiled(model)
-    resolve(model, module)
-    return ModelTrace(model, make_inputs).point(module, output, features)
+    resolve(uncompiled(model), module)
+    return ModelTrace(copied(model), make_inputs).point(module, output, features)

@@ -19,7 +19,7 @@ from hf_stitch.loading.modality import Modality, input_name, modality
 from hf_stitch.loading.model_classes import class_named, own_labels
 from hf_stitch.loading.models import resolve
 from hf_stitch.loading.quiet import quiet
-from hf_stitch.loading.token_offsets import Said, offsets, said_spans, token_spans
+from hf_stitch.loading.token_offsets import Said, offsets, said_spans, token_spans, tokenized
 from hf_stitch.recipe.sequence import facts_of
 from hf_stitch.recipe.side import Side
 
@@ -118,7 +118,7 @@ class Preparer:
         """How long an input is, in audio samples or tokens, for batches of like lengths."""
         if self.modality == "audio":
             return len(raw)
-        return len(self.tool(raw)["input_ids"]) if self.modality == "text" else 1
+        return len(tokenized(self.tool, raw)["input_ids"]) if self.modality == "text" else 1
 
     def cut(self, raw: Any) -> str | None:
         """What is lost of a text that is longer than the model reads, in words; None where nothing is."""
@@ -174,8 +174,8 @@ class Preparer:
 
     @staticmethod
     def _encode(tokenizer: Any, texts: list[str], max_length: int | None) -> Any:
-        return tokenizer(
-            texts, padding=True, truncation=max_length is not None, max_length=max_length,
+        return tokenized(
+            tokenizer, texts, padding=True, truncation=max_length is not None, max_length=max_length,
             return_token_type_ids=False, return_attention_mask=True, return_tensors="pt",
         )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,17 @@ from hf_stitch.errors import RecipeError
 
 Offsets = list[tuple[int, int] | None]
 """Character range of each token of a text, outer blanks cut off; None for a special token."""
+
+
+# A fast tokenizer keeps the truncation and padding of its latest call: two threads would cut each other's texts, or end
+# in "Already borrowed". One lock for all: tokenizers are copied and pickled, which a lock of their own forbids.
+_tokenizing = Lock()
+
+
+def tokenized(tokenizer: Any, texts: str | Sequence[str], **options: Any) -> Any:
+    """What a tokenizer gives, one thread after the other."""
+    with _tokenizing:
+        return tokenizer(texts, **options)
 
 
 def offsets(tokenizer: Any, texts: Sequence[str], max_length: int | None = None) -> list[Offsets]:
@@ -24,8 +36,8 @@ def offsets(tokenizer: Any, texts: Sequence[str], max_length: int | None = None)
     if not getattr(tokenizer, "is_fast", False):
         kind = type(tokenizer).__name__
         raise RecipeError(f"{kind} knows no character offsets; expected a fast tokenizer (one with a tokenizer.json)")
-    encoded = tokenizer(
-        list(texts), return_offsets_mapping=True, return_special_tokens_mask=True,
+    encoded = tokenized(
+        tokenizer, list(texts), return_offsets_mapping=True, return_special_tokens_mask=True,
         truncation=max_length is not None, max_length=max_length,
     )  # fmt: skip
     both = zip(texts, encoded["offset_mapping"], encoded["special_tokens_mask"])
@@ -71,7 +83,7 @@ def said_spans(tokenizer: Any, said: Said, rate: int, max_length: int | None = N
     The time of a word is shared out among its tokens by their characters; a token for a blank has the time between.
     """
     [places] = offsets(tokenizer, [said.text], max_length)
-    ids = tokenizer(said.text, truncation=max_length is not None, max_length=max_length)["input_ids"]
+    ids = tokenized(tokenizer, said.text, truncation=max_length is not None, max_length=max_length)["input_ids"]
     characters = np.array(word_offsets(said.text)).ravel()
     samples = said.times.ravel() * rate
     rows = []

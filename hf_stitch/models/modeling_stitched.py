@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,11 @@ from hf_stitch.hooks.points import HookPoint
 from hf_stitch.hooks.suffix import run_suffix
 from hf_stitch.loading.safetensors_only import WHERE, weight_files
 from hf_stitch.models.configuration_stitched import StitchedConfig, check_config
+from hf_stitch.models.freezing import freeze, is_frozen
 from hf_stitch.models.hub.map_only import HALVES, MAP_ONLY, check_unchanged, empty_half, load_half, map_weights
 from hf_stitch.models.hub.publishing import push_model
 from hf_stitch.models.hub.shim import write_shim
-from hf_stitch.models.routing import MAIN, as_states, for_target, right_padded, split
+from hf_stitch.models.routing import MAIN, as_states, asked_of_source, for_target, right_padded, route, split
 from hf_stitch.models.tasks import continues, generates
 from hf_stitch.models.weights_digest import changed_file, write_digests
 from hf_stitch.stitching.layers.layer import StitchingLayer
@@ -86,13 +88,24 @@ class StitchedModel(PreTrainedModel):
         """Nothing is drawn at random: every weight comes from a fit or a checkpoint."""
 
     def trainable(self, part: str) -> StitchedModel:
-        """Choose what a trainer may change: `none` (the default), `layer`, or `all`. Returns the model itself."""
+        """Choose what a trainer may change: `none` (the default), `layer`, or `all`. Returns the model itself.
+
+        With less than `all` both halves stay in evaluation mode, see `train`.
+        """
         allowed = {"none": (), "layer": (self.layer, self.rule), "all": (self,)}
         if part not in allowed:
             raise ArtifactError(f"trainable({part!r}): expected one of {', '.join(allowed)}")
         self.requires_grad_(False)
         for module in allowed[part]:
             module.requires_grad_(True)
+        return self.train(self.training)
+
+    def train(self, mode: bool = True) -> StitchedModel:
+        """Training mode of what is trained; a half of which nothing is stays as it was fitted, without dropout."""
+        super().train(mode)
+        for half in (self.prefix, self.suffix):
+            if mode and is_frozen(half):
+                freeze(half)
         return self
 
     def activations(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -104,9 +117,7 @@ class StitchedModel(PreTrainedModel):
         points = [self.source_point] + ([self.ctc_point] if self.ctc_point else [])
         dtype = next((p.dtype for p in self.prefix.parameters() if p.is_floating_point()), torch.float32)
         # Feature extractors give float32 whatever the model's dtype is.
-        found = capture(
-            self.prefix, points, {k: v.to(dtype) if v.is_floating_point() else v for k, v in inputs.items()}
-        )
+        found = capture(self.prefix, points, {k: v.to(dtype) if _is_float(v) else v for k, v in inputs.items()})
         frames = found[0]
         mask = timestep_mask(self.prefix, inputs.get("attention_mask"), frames)
         path = found[1].argmax(-1) if self.ctc_point else None
@@ -184,6 +195,8 @@ class StitchedModel(PreTrainedModel):
             target_inputs: further inputs of the target by its own names, such as CLIP's `pixel_values` where the
                 source takes pictures too; where it does not, they may be given directly.
             return_trust: say how far each input lies from what the model was fitted on.
+            kwargs: further inputs of the source by its own names, such as `token_type_ids` or `bbox`; of the target
+                those that the source does not take.
 
         Returns:
             The target's output (a ModelOutput with `logits`, and `loss` where labels were given); with `return_trust`
@@ -196,6 +209,8 @@ class StitchedModel(PreTrainedModel):
             ArtifactError: `return_trust` of a model that was fitted with `trust: none`.
         """
         main = (input_values, input_features, input_ids, pixel_values, inputs)
+        known = inspect.signature(StitchedModel.forward).parameters if kwargs else ()
+        of_source, of_target = route(self.prefix, self.suffix, kwargs, known)
         source, others = split(self.prefix, self.config.ends["suffix"]["plan"], dict(zip(MAIN, main)))
         further = {
             "labels": labels,
@@ -204,7 +219,8 @@ class StitchedModel(PreTrainedModel):
             "decoder_input_ids": decoder_input_ids,
             "decoder_attention_mask": decoder_attention_mask,
         }
-        extra = for_target(self.suffix, further | others | dict(target_inputs or {}))
+        extra = for_target(self.suffix, further | others | of_target | dict(target_inputs or {}))
+        source |= of_source
         if attention_mask is not None:
             source["attention_mask"] = attention_mask
         frames, mask, path = self.activations(source)
@@ -231,6 +247,13 @@ class StitchedModel(PreTrainedModel):
             newest = getattr(half, "activation_checkpointing_enable", half.gradient_checkpointing_enable)
             newest(gradient_checkpointing_kwargs)
             disable_checkpointing(half)
+        self.train(self.training)
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep activations for the backward pass again, in both halves."""
+        for half in (self.prefix, self.suffix):
+            getattr(half, "activation_checkpointing_disable", half.gradient_checkpointing_disable)()
+        self.train(self.training)
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse: a target that generates makes this a `StitchedForGeneration`.
@@ -392,8 +415,8 @@ class StitchedForGeneration(StitchedModel):
         Args:
             inputs: the source's main input, which may also be given by its own name.
             attention_mask, target_spans, target_lengths: as in `forward`.
-            kwargs: for the target's own `generate`: `num_beams`, `max_new_tokens`, `generation_config`, ...; without
-                them its own generation settings hold.
+            kwargs: further inputs of the source by its own names; all others are for the target's own `generate`:
+                `num_beams`, `max_new_tokens`, `generation_config`, ...; without them its own generation settings hold.
 
         Returns:
             As the target's `generate`: tokens (b, t'). Of a causal model only the new ones, unless the source reads
@@ -402,12 +425,16 @@ class StitchedForGeneration(StitchedModel):
         Raises:
             HookError: the target does not generate from its hook point.
         """
-        given = {name: kwargs.pop(name) for name in MAIN if name in kwargs}
+        named = [*MAIN, *asked_of_source(self.prefix, self.generation_config, kwargs)]
+        given = {name: kwargs.pop(name) for name in named if name in kwargs}
         if inputs is not None:
             given[self.main_input_name] = inputs
         prompt = self.prompt(given)
         if target_spans is None and "input_ids" in given:
-            given["input_ids"], attention_mask = right_padded(given["input_ids"], attention_mask)
+            along = [k for k, v in given.items() if isinstance(v, Tensor) and v.shape[:2] == given["input_ids"].shape]
+            moved = {key: right_padded(given[key], attention_mask) for key in along}
+            attention_mask = moved["input_ids"][1]
+            given |= {key: value for key, (value, _) in moved.items()}
         if attention_mask is not None:
             given["attention_mask"] = attention_mask
         frames, mask, path = self.activations(given)
@@ -415,6 +442,10 @@ class StitchedForGeneration(StitchedModel):
         values = self.stitch(frames, mask, plan)
         found = generate_from(self.suffix, self.config.ends["suffix"]["plan"], values, plan.mask, **kwargs)
         return found if prompt is None else _after(prompt, found)
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def _after(prompt: Tensor, found: Any) -> Any:
