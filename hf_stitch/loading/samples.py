@@ -208,14 +208,20 @@ class Samples:
         if preparer.modality == "audio":
             sound, least, where = _located(value, self.table.folder), preparer.minimum, preparer.device
             audio = read_audio(sound, preparer.rate, name=name, minimum=least, device=where)
-            for note in audio.notes:
-                self.changed.setdefault(note, set()).add(self.keys[i])
+            self._tell(i, audio.notes)
             return audio.samples
         if preparer.modality == "text":
             return text_of(value, name, column)
         if preparer.modality == "image":
-            return read_picture(_located(value, self.table.folder), name)
+            notes: list[str] = []
+            picture = read_picture(_located(value, self.table.folder), name, notes)
+            self._tell(i, notes)
+            return picture
         return vector_of(value, name, column)
+
+    def _tell(self, i: int, notes: Sequence[str]) -> None:
+        for note in notes:
+            self.changed.setdefault(note, set()).add(self.keys[i])
 
 
 def load_samples(data: Data, source: Preparer, target: Preparer, name: str, check_labels: bool = True) -> Samples:

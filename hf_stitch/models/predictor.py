@@ -130,7 +130,10 @@ class Predictor:
             self.notes += [f"{name}: {note}" for note in sound.notes]
             yield name, sound.samples
         elif self.modality == "image":
-            yield str(given), read_picture(given, str(given) if not isinstance(given, bytes) else "stdin")
+            name, notes = "stdin" if isinstance(given, bytes) else str(given), list[str]()
+            picture = read_picture(given, name, notes)
+            self.notes += [f"{name}: {note}" for note in notes]
+            yield name, picture
         else:
             for line in _lines(given):
                 if self.modality == "text" and (cut := self.preparer.cut(line)):

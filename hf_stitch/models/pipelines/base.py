@@ -105,7 +105,11 @@ class StitchedPipeline(ChunkPipeline):
 
     def _read(self, given: Any) -> Any:
         if self.preparer.modality == "image":
-            return read_picture(given)
+            notes: list[str] = []
+            picture = read_picture(given, notes=notes)
+            for note in notes:
+                logger.warning("picture: %s", note)
+            return picture
         if self.preparer.modality != "text":
             return np.asarray(given)
         if not isinstance(given, str) or not given.strip():
