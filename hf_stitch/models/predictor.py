@@ -16,6 +16,7 @@ from hf_stitch.loading.audio import read_audio
 from hf_stitch.loading.images import read_picture
 from hf_stitch.loading.processors import Preparer, target_tokenizer
 from hf_stitch.loading.quiet import quiet
+from hf_stitch.loading.text_files import decoded, lines_of
 from hf_stitch.models.answering import text_output_of, write
 from hf_stitch.models.hub.repository import local
 from hf_stitch.models.labels import check_finite, labelled, shares
@@ -226,13 +227,10 @@ def _lines(given: Input) -> list[str]:
     else:
         try:
             content = given if isinstance(given, bytes) else given.read_bytes()
-            lines = content.decode("utf-8").splitlines()
+            lines = lines_of(decoded(content, "stdin" if isinstance(given, bytes) else str(given)))
         except OSError as error:
             why = (error.strerror or "cannot be read").lower()
             raise DataError(f"{given!s}: {why}; expected a text file") from None
-        except UnicodeDecodeError:
-            name = "stdin" if isinstance(given, bytes) else given
-            raise DataError(f"{name}: not text in UTF-8; expected one text a line") from None
     kept = [line.strip() for line in lines if line.strip()]
     if not kept:
         name = given if isinstance(given, Path) else "input"
