@@ -27,6 +27,13 @@ def check_output_folder(folder: Path, recipe: Recipe) -> bool:
     Raises:
         ArtifactError: the folder holds something else.
     """
+    try:
+        folder.exists()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ArtifactError(
+            f"{str(folder)[:80]}...: no folder can have this name ({why}); give another --out"
+        ) from None
     if folder.is_file():
         raise ArtifactError(f"{folder} is a file; give --out a folder")
     if not folder.exists() or not any(folder.iterdir()):

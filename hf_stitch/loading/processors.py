@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hf_stitch.errors import ArtifactError, DataError, RecipeError
+from hf_stitch.hooks.probe_inputs import vector_width
 from hf_stitch.loading.modality import Modality, input_name, modality
 from hf_stitch.loading.model_classes import class_named, own_labels
 from hf_stitch.loading.models import resolve
@@ -43,6 +44,7 @@ class Preparer:
         label2id: the model's own class names, None where it has only LABEL_0, LABEL_1, ...
         target_tokenizer: the target's, for a length rule that needs spans.
         device: where the model is; sound is resampled there.
+        width: how many numbers a model of vectors takes, None where that is not known.
     """
 
     modality: Modality
@@ -55,6 +57,7 @@ class Preparer:
     label2id: dict[str, int] | None = None
     target_tokenizer: Any = None
     device: torch.device | str = "cpu"
+    width: int | None = None
 
     @classmethod
     def for_model(cls, side: Side, model: PreTrainedModel, target_tokenizer: Any = None) -> Preparer:
@@ -67,6 +70,8 @@ class Preparer:
         place = resolve(side.model) if kind != "vector" else ""
         tool = _load_tool(kind, place, side.revision)
         made = cls.of(kind, model.config, input_name(model), tool, model.dtype, target_tokenizer)
+        if kind == "vector":
+            return made.for_width_of(model)
         if kind == "audio":
             made = dataclasses.replace(made, device=model.device)
             with suppress(ArtifactError):
@@ -101,6 +106,10 @@ class Preparer:
             label2id=own_labels(config),
             target_tokenizer=other,
         )
+
+    def for_width_of(self, model: nn.Module) -> Preparer:
+        """The same preparer, which refuses vectors of another width than the model takes."""
+        return dataclasses.replace(self, width=vector_width(model)) if self.modality == "vector" else self
 
     @property
     def rate(self) -> int:
@@ -170,6 +179,9 @@ class Preparer:
         widths = sorted({row.shape for row in rows})
         if len(widths) > 1 or len(widths[0]) != 1:
             raise DataError(f"expected vectors of one width; got shapes {', '.join(map(str, widths[:4]))}")
+        if self.width not in (None, widths[0][0]):
+            what = f"expected vectors of {self.width} numbers, as many as the model takes"
+            raise DataError(f"{what}; got {widths[0][0]}")
         return torch.as_tensor(np.stack(rows)).to(self.dtype)
 
     @staticmethod

@@ -20,6 +20,7 @@ from hf_stitch.loading.processors import Preparer
 from hf_stitch.loading.tables import Table, open_table
 from hf_stitch.loading.token_offsets import Said
 from hf_stitch.recipe.data import Data
+from hf_stitch.recipe.names import local_path
 
 
 @dataclass
@@ -78,8 +79,9 @@ class Samples:
         if self.preparers[side].modality == "vector":
             with suppress(TypeError, ValueError):  # told below, by sample
                 rows = np.asarray(self.table.values(self.columns[side], indices), dtype=np.float64)
-                if np.isfinite(rows).all():
-                    return list(rows.reshape(len(indices), -1) if rows.ndim == 1 else rows)
+                rows = rows.reshape(len(indices), -1) if rows.ndim == 1 else rows
+                if np.isfinite(rows).all() and self.preparers[side].width in (None, rows.shape[-1]):
+                    return list(rows)
         return [self._raw(i, side) for i in indices]
 
     def said(self, i: int) -> Said:
@@ -230,7 +232,11 @@ class Samples:
             picture = read_picture(_located(value, self.table.folder), name, notes)
             self._tell(i, notes)
             return picture
-        return vector_of(value, name, column)
+        vector = vector_of(value, name, column)
+        if preparer.width not in (None, vector.shape[-1]):
+            what = f"column {column!r} has {vector.shape[-1]} numbers, the model takes {preparer.width}"
+            raise DataError(f"{name}: {what}; leave the row out, or name another column")
+        return vector
 
     def _tell(self, i: int, notes: Sequence[str]) -> None:
         for note in notes:
@@ -308,7 +314,7 @@ def _keys(table: Table, column: str | None, name: str) -> list[str]:
 def _located(value: Any, folder: Path | None) -> Any:
     """The sound with its path made absolute: paths in a table are relative to it."""
     if isinstance(value, str):
-        return (folder or Path()) / Path(value).expanduser()
+        return (folder or Path()) / local_path(value)
     if isinstance(value, Mapping) and not value.get("bytes") and isinstance(value.get("path"), str):
         return _located(value["path"], folder)
     return value

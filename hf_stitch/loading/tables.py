@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from hf_stitch.errors import DataError, StitchError, nearest
 from hf_stitch.loading.text_files import decoded, lines_of
 from hf_stitch.recipe.data import Data
-from hf_stitch.recipe.names import is_path, is_shipped
+from hf_stitch.recipe.names import is_file, is_folder, is_path, is_shipped, local_path
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -77,10 +77,10 @@ def _open(data: Data, split: str | None, name: str) -> Table:
         from hf_stitch.zoo.catalogue import resolve_data
 
         return _from_folder(resolve_data(data.dataset), split or name)
-    path = Path(data.dataset).expanduser()
-    if path.is_dir():
+    path = local_path(data.dataset)
+    if is_folder(path):
         return _from_folder(path, split)
-    if path.is_file():
+    if is_file(path):
         if split not in (None, "train"):
             raise DataError(f"data.{name}: {path} is one file and has no split {split!r}; leave it out, or train[:80%]")
         return Table(_read_file(path), path.parent)

@@ -71,7 +71,8 @@ class Predictor:
                 "`hf-stitch evaluate` with columns.times, or Preparer.batch(sounds, said) and the model itself"
             )
         self.abstain = abstain
-        self.preparer = replace(Preparer.load(folder, self.model.config), device=self.device)
+        loaded = replace(Preparer.load(folder, self.model.config), device=self.device)
+        self.preparer = loaded.for_width_of(self.model.prefix)
         self.text_output = text_output_of(self.model)
         self.tokenizer = target_tokenizer(folder) if self.text_output is not None else None
         if self.text_output is not None and self.tokenizer is None:
@@ -154,7 +155,7 @@ class Predictor:
             for line in _lines(given):
                 if self.modality == "text" and (cut := self.preparer.cut(line)):
                     self.notes.append(f"{line[:40]!r}: {cut}")
-                yield line, line if self.modality == "text" else _numbers(line)
+                yield line, line if self.modality == "text" else _numbers(line, self.preparer.width)
 
     def _predict(self, batch: list[tuple[str, Any]]) -> list[dict[str, Any] | DataError]:
         if not batch:
@@ -238,11 +239,13 @@ def _lines(given: Input) -> list[str]:
     return kept
 
 
-def _numbers(line: str) -> np.ndarray:
+def _numbers(line: str, width: int | None) -> np.ndarray:
     try:
         numbers = np.array([float(word) for word in line.replace(",", " ").strip("[] ").split()])
     except ValueError:
         raise DataError(f"{line[:60]!r}: expected numbers with blanks or commas between them") from None
     if not len(numbers) or not np.isfinite(numbers).all():
         raise DataError(f"{line[:60]!r}: expected finite numbers")
+    if width not in (None, len(numbers)):
+        raise DataError(f"{line[:60]!r}: expected {width} numbers, as many as the model takes; got {len(numbers)}")
     return numbers

@@ -55,7 +55,8 @@ class StitchedPipeline(ChunkPipeline):
                 "this stitched model has no folder to take its processors from: save it, or load it by name"
             )
         folder = local(model.name_or_path, getattr(model.config, "_commit_hash", None), weights=False)
-        self.preparer, self.speller = Preparer.load(folder, model.config), target_tokenizer(folder)
+        self.preparer = Preparer.load(folder, model.config).for_width_of(model.prefix)
+        self.speller = target_tokenizer(folder)
         super().__init__(model, **kwargs)
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
