@@ -108,7 +108,7 @@ class Preparer:
         )
 
     def for_width_of(self, model: nn.Module) -> Preparer:
-        """The same preparer, which refuses vectors of another width than the model takes."""
+        """The same preparer, which knows how many numbers a model of vectors takes."""
         return dataclasses.replace(self, width=vector_width(model)) if self.modality == "vector" else self
 
     @property
@@ -179,9 +179,6 @@ class Preparer:
         widths = sorted({row.shape for row in rows})
         if len(widths) > 1 or len(widths[0]) != 1:
             raise DataError(f"expected vectors of one width; got shapes {', '.join(map(str, widths[:4]))}")
-        if self.width not in (None, widths[0][0]):
-            what = f"expected vectors of {self.width} numbers, as many as the model takes"
-            raise DataError(f"{what}; got {widths[0][0]}")
         return torch.as_tensor(np.stack(rows)).to(self.dtype)
 
     @staticmethod

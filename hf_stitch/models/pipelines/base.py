@@ -112,7 +112,11 @@ class StitchedPipeline(ChunkPipeline):
                 logger.warning("picture: %s", note)
             return picture
         if self.preparer.modality != "text":
-            return np.asarray(given)
+            vector = np.atleast_1d(np.asarray(given))
+            if self.preparer.width not in (None, vector.shape[-1]):
+                what = f"expected vectors of {self.preparer.width} numbers, as many as the model takes"
+                raise DataError(f"{what}; got {vector.shape[-1]}")
+            return vector
         if not isinstance(given, str) or not given.strip():
             raise DataError(f"expected a text that is not blank; got {type(given).__name__} {str(given)[:40]!r}")
         if cut := self.preparer.cut(given):
