@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hf_stitch.errors import ArtifactError, DataError, RecipeError
 from hf_stitch.hooks.probe_inputs import vector_width
+from hf_stitch.loading.input_limits import cropped, sound_limit
 from hf_stitch.loading.modality import Modality, input_name, modality
 from hf_stitch.loading.model_classes import class_named, own_labels
 from hf_stitch.loading.models import resolve
@@ -45,6 +46,7 @@ class Preparer:
         target_tokenizer: the target's, for a length rule that needs spans.
         device: where the model is; sound is resampled there.
         width: how many numbers a model of vectors takes, None where that is not known.
+        sound_limit: audio samples that the tool reads, None of one that reads all.
     """
 
     modality: Modality
@@ -58,6 +60,7 @@ class Preparer:
     target_tokenizer: Any = None
     device: torch.device | str = "cpu"
     width: int | None = None
+    sound_limit: int | None = None
 
     @classmethod
     def for_model(cls, side: Side, model: PreTrainedModel, target_tokenizer: Any = None) -> Preparer:
@@ -104,6 +107,7 @@ class Preparer:
             minimum=_minimum(config) if kind == "audio" else 1,
             max_length=_max_length(tool, config) if kind == "text" else None,
             label2id=own_labels(config),
+            sound_limit=sound_limit(tool) if kind == "audio" else None,
             target_tokenizer=other,
         )
 
@@ -129,11 +133,30 @@ class Preparer:
             return len(raw)
         return len(self.tool(raw)["input_ids"]) if self.modality == "text" else 1
 
+    @property
+    def cuts(self) -> bool:
+        """Whether there are inputs of which the model reads a part alone."""
+        return self.most is not None or (self.modality == "image" and bool(getattr(self.tool, "do_center_crop", False)))
+
+    @property
+    def most(self) -> str | None:
+        """The most that the model reads of one input, in words; None where it reads any."""
+        if self.modality == "text":
+            return None if self.max_length is None else f"{self.max_length} tokens"
+        return None if self.sound_limit is None else f"{self.sound_limit / self.rate:.3g} s"
+
     def cut(self, raw: Any) -> str | None:
-        """What is lost of a text that is longer than the model reads, in words; None where nothing is."""
-        if self.modality != "text" or self.max_length is None or (length := self.length(raw)) <= self.max_length:
+        """What is lost of an input that is more than the model reads, in words; None where nothing is."""
+        if self.modality == "text":
+            if self.max_length is None or (length := self.length(raw)) <= self.max_length:
+                return None
+            return f"{length} tokens, the model reads {self.max_length}, the rest is left out"
+        if self.modality == "image":
+            read = cropped(self.tool, *raw.size)
+            return None if read is None else f"the model reads {read}, the rest is left out"
+        if self.sound_limit is None or len(raw) <= self.sound_limit:
             return None
-        return f"{length} tokens, the model reads {self.max_length}, the rest is left out"
+        return f"{len(raw) / self.rate:.3g} s, the model reads {self.most}, the rest is left out"
 
     def batch(self, raws: Sequence[Any], said: Sequence[Said] | None = None) -> dict[str, Tensor]:
         """Keyword arguments of the forward.

@@ -144,12 +144,13 @@ class Predictor:
             sound = read_audio(
                 given, self.preparer.rate, name=name, minimum=self.preparer.minimum, device=self.preparer.device
             )
-            self.notes += [f"{name}: {note}" for note in sound.notes]
+            cut = self.preparer.cut(sound.samples)
+            self.notes += [f"{name}: {note}" for note in (*sound.notes, cut) if note]
             yield name, sound.samples
         elif self.modality == "image":
             name, notes = "stdin" if isinstance(given, bytes) else str(given), list[str]()
             picture = read_picture(given, name, notes)
-            self.notes += [f"{name}: {note}" for note in notes]
+            self.notes += [f"{name}: {note}" for note in (*notes, self.preparer.cut(picture)) if note]
             yield name, picture
         else:
             for line in _lines(given):

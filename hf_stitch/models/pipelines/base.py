@@ -83,12 +83,17 @@ class StitchedPipeline(ChunkPipeline):
             return
         samples = self._hear(given)
         if not chunk_length_s:
+            if cut := self.preparer.cut(samples):
+                logger.warning("sound: %s; or give chunk_length_s", cut)
             yield samples, None
             return
         # As transformers' own pipeline for speech recognition has it.
         stride = chunk_length_s / 6 if stride_length_s is None else stride_length_s
         for window in self._windows(samples, chunk_length_s, stride):
-            yield samples[window.start : window.stop], window
+            piece = samples[window.start : window.stop]
+            if cut := self.preparer.cut(piece):
+                logger.warning("a window of sound: %s; give a shorter chunk_length_s", cut)
+            yield piece, window
 
     def _windows(self, samples: np.ndarray, chunk: float, stride: float) -> list[Window]:
         rate = self.preparer.rate
@@ -108,8 +113,9 @@ class StitchedPipeline(ChunkPipeline):
         if self.preparer.modality == "image":
             notes: list[str] = []
             picture = read_picture(given, notes=notes)
-            for note in notes:
-                logger.warning("picture: %s", note)
+            for note in (*notes, self.preparer.cut(picture)):
+                if note:
+                    logger.warning("picture: %s", note)
             return picture
         if self.preparer.modality != "text":
             vector = np.atleast_1d(np.asarray(given))
