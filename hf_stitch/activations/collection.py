@@ -144,7 +144,7 @@ def _seen(
     return found, output_of(output, role, end.side.model)
 
 
-def output_of(output: Any, role: str, name: str) -> Tensor | None:
+def output_of(output: Any, role: str, name: str = "the stitched model") -> Tensor | None:
     """The answer of the model `name`, one row a sample: (b, k) logits.
 
     Raises:

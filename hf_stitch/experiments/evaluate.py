@@ -111,7 +111,7 @@ def _answers(model: StitchedModel, seen: Observations) -> Answers:
             if writes:
                 rows.update(zip(bucket, write(model, inputs)[0]))
                 continue
-            answer = output_of(model(**inputs), "target", model.name_or_path or "the stitched model")
+            answer = output_of(model(**inputs), "target")
             assert answer is not None
             rows.update(zip(bucket, answer.cpu()))
     return stacked(rows, writes)
