@@ -22,6 +22,7 @@ from hf_stitch.activations.hooked_model import HookedModel, alphabet_of
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.errors import ActivationError
 from hf_stitch.hooks.capture import capture, observe
+from hf_stitch.hooks.finite_logits import check_logits
 from hf_stitch.hooks.masks import timestep_mask
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.loading.samples import Samples
@@ -142,17 +143,19 @@ def _seen(
     if role == "source" and getattr(end.model.config, "is_encoder_decoder", False):
         return capture(end.model, points, inputs), None
     found, output = observe(end.model, points, inputs)
-    return found, output_of(output, role)
+    return found, output_of(output, role, end.side.model)
 
 
-def output_of(output: Any, role: str) -> Tensor | None:
-    """The model's answer, one row a sample: (b, k) logits.
+def output_of(output: Any, role: str, name: str = "the stitched model") -> Tensor | None:
+    """The answer of the model `name`, one row a sample: (b, k) logits.
 
     Raises:
-        ActivationError: the target answers with something else.
+        ActivationError: the target answers with something else, or with NaN or infinite numbers.
     """
     logits = getattr(output, "logits", None)
     if isinstance(logits, Tensor) and logits.ndim == 2:
+        if role == "target":
+            check_logits(logits, name)
         # NumPy has no bfloat16, and sums over samples need more digits than half precision has.
         return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
     if role == "source":

@@ -10,11 +10,12 @@ from transformers import PreTrainedModel
 
 from hf_stitch.activations.ctc import CtcAlphabet, alphabet
 from hf_stitch.activations.text_output import TextOutput, configure_generation, generation_settings_of
-from hf_stitch.errors import ArtifactError, HookError, RecipeError
+from hf_stitch.errors import HookError, RecipeError
 from hf_stitch.hooks.generation import generation_way
 from hf_stitch.hooks.points import HookPoint, select_features
 from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.hooks.trace import probe
+from hf_stitch.loading.finite_weights import check_weights
 from hf_stitch.loading.models import load_model
 from hf_stitch.loading.processors import Preparer
 from hf_stitch.loading.provenance import fingerprint_of
@@ -73,7 +74,7 @@ def open_hooked_model(
             writes, but not from there.
     """
     model = load_model(side, dtype=runtime.dtype, device=runtime.device)
-    _check_weights(side, model)
+    check_weights(model, side.model, "get the checkpoint again, or load it in --dtype float32")
     preparer = Preparer.for_model(side, model)
     return hooked_model_of(side, model, preparer, fingerprint_of(side), runtime, generation, hooks)
 
@@ -148,12 +149,3 @@ def alphabet_of(source: HookedModel) -> CtcAlphabet:
             f"sequence.length: ctc needs a source with a CTC head and its tokenizer; got {source.side.model}"
         )
     return alphabet(tokenizer)
-
-
-def _check_weights(side: Side, model: PreTrainedModel) -> None:
-    bad = [name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())]
-    if bad:
-        raise ArtifactError(
-            f"{side.model}: {len(bad)} weights hold NaN or infinite numbers (the first: {bad[0]}); "
-            "get the checkpoint again, or load it in --dtype float32"
-        )

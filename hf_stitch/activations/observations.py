@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from hf_stitch.activations.collection import collect
 from hf_stitch.activations.frames import Frames
 from hf_stitch.activations.hooked_model import HookedModel, open_hooked_model
-from hf_stitch.errors import RecipeError
+from hf_stitch.errors import DataError, RecipeError
 from hf_stitch.loading.provenance import data_stamp
 from hf_stitch.loading.samples import Samples, load_samples
 from hf_stitch.recipe.data import Splits
@@ -81,17 +81,27 @@ class Observations:
 
     def collect(self, splits: Sequence[str] | None = None) -> Observations:
         """Run both models over the samples of all splits, or of some; returns observations with their frames too."""
-        frames, remarks = dict(self.frames), dict(self.remarks)
+        found = self
         for split in self.samples if splits is None else splits:
             with self.timings.stage(f"activations.{split}"):
-                frames[split] = self._collected(split)
-            # Said once, not for each split.
-            first = split == next(iter(self.samples))
-            broken = [trouble()] if first and self._hears() else []
-            remarks[split] = (*(note for note in broken if note), *self._cut_texts(split))
-            for note in self._notes(split, remarks[split]):
+                found = found._collect(split)
+            for note in found._notes(split, found.remarks[split]):
                 self.runtime.progress.note(note)
-        return replace(self, frames=frames, remarks=remarks)
+        return found
+
+    def _collect(self, split: str) -> Observations:
+        """Observations with the frames of one split too; those of the fit are of samples that can be paired."""
+        sides = (self.source, self.target)
+        samples, cut = self.samples[split], [self._cut_rows(split, side) for side in range(2)]
+        if split == "fit" and (unpaired := _unpaired(sides, cut)):
+            samples = _without(samples, unpaired, sides, cut)
+            cut = [[i for i in rows if i not in unpaired] for rows in cut]
+        # Said once, not for each split.
+        broken = [trouble()] if split == next(iter(self.samples)) and self._hears() else []
+        told = [f"{split}: {len(rows)} {_lost(side)}" for side, rows in zip(sides, cut) if rows]
+        remarks = {**self.remarks, split: (*(note for note in broken if note), *told)}
+        here = replace(self, samples={**self.samples, split: samples}, remarks=remarks)
+        return replace(here, frames={**self.frames, split: here._collected(split)})
 
     def _collected(self, split: str) -> Frames:
         samples = self.samples[split]
@@ -102,17 +112,13 @@ class Observations:
     def _hears(self) -> bool:
         return "audio" in (self.source.preparer.modality, self.target.preparer.modality)
 
-    def _cut_texts(self, split: str) -> list[str]:
-        """Notes about texts that are longer than a model reads."""
-        samples, notes = self.samples[split], []
-        for raw, hooked in ((samples.source, self.source), (samples.target, self.target)):
-            preparer = hooked.preparer
-            if preparer.modality == "text" and preparer.max_length is not None:
-                count = sum(preparer.cut(raw(i)) is not None for i in range(len(samples)))
-                if count:
-                    most = f"the {preparer.max_length} tokens that {hooked.side.model} reads"
-                    notes.append(f"{split}: {count} texts are longer than {most}; the rest of them is left out")
-        return notes
+    def _cut_rows(self, split: str, side: int) -> list[int]:
+        """The samples of which source (0) or target (1) reads a part alone."""
+        samples, preparer = self.samples[split], (self.source, self.target)[side].preparer
+        if not preparer.cuts:
+            return []
+        raw = (samples.source, samples.target)[side]
+        return [i for i in range(len(samples)) if preparer.cut(raw(i)) is not None]
 
     @property
     def notes(self) -> list[str]:
@@ -144,3 +150,38 @@ def check_generation(recipe: Recipe, target: HookedModel) -> None:
     writes = target.text_output
     if recipe.generation.settings() and (writes is None or writes.mode == "ctc"):
         raise RecipeError(f"generation: {recipe.target.model} generates no tokens; leave out what is set there")
+
+
+def _lost(end: HookedModel) -> str:
+    """What becomes of the inputs that a model cuts, in words that follow their number."""
+    kind, most = end.preparer.modality, end.preparer.most
+    if kind == "image":
+        return f"pictures are no squares: {end.side.model} reads their middle alone, the rest of them is left out"
+    what = "texts" if kind == "text" else "sounds"
+    return f"{what} are longer than the {most} that {end.side.model} reads; the rest of them is left out"
+
+
+def _unpaired(ends: tuple[HookedModel, HookedModel], cut: Sequence[Sequence[int]]) -> set[int]:
+    """Samples whose sound one model reads in part and the other whole: what it does not hear would be paired too."""
+    source, target = (end.preparer for end in ends)
+    alike = source.modality == target.modality and source.most == target.most
+    cut_sounds = {i for end, rows in zip((source, target), cut) if end.modality == "audio" for i in rows}
+    return cut_sounds - (set(cut[0]) & set(cut[1]) if alike else set())
+
+
+def _without(
+    samples: Samples, unpaired: set[int], ends: tuple[HookedModel, HookedModel], cut: Sequence[Sequence[int]]
+) -> Samples:
+    """The samples that can be paired, with a remark on the others.
+
+    Raises:
+        DataError: there are none.
+    """
+    end = next(end for end, rows in zip(ends, cut) if end.preparer.modality == "audio" and unpaired & set(rows))
+    reads = f"{end.side.model} reads {end.preparer.most} of"
+    kept = [i for i in range(len(samples)) if i not in unpaired]
+    if not kept:
+        todo = "cut the sounds and their texts into shorter ones"
+        raise DataError(f"{samples.name}: {reads} all {len(samples)} sounds, the other model more of them; {todo}")
+    note = f"{len(unpaired)} of {len(samples)} samples are left out: {reads} their sounds, the other model more of them"
+    return replace(samples.take(kept), remarks=[*samples.remarks, f"{samples.name}: {note}"])

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from hf_stitch.activations.ctc import alphabet
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.errors import HookError
+from hf_stitch.hooks.finite_logits import check_logits, refusing_nan
 from hf_stitch.hooks.generation import generate_from, generation_way, left_padded
 from hf_stitch.hooks.masks import timestep_mask
 from hf_stitch.hooks.points import HookPoint
@@ -64,13 +65,13 @@ class TextOutput:
             logits = model(**inputs).logits
             return self.path(logits, timestep_mask(model, inputs.get("attention_mask"), logits))
         if self.mode == "encoder":
-            return self.kept(model.generate(**inputs))
+            return self.kept(model.generate(**refusing_nan(model, dict(inputs))))
         tokens, mask = inputs["input_ids"], inputs["attention_mask"].bool()
         if not bool(mask.any()):  # no words at all, as of a cascade whose transcripts are empty
             return self.kept(tokens[:, :0])
         # Generation continues the last position, which must be a real one.
         prompt, seen = left_padded(tokens[..., None], mask)
-        found = model.generate(input_ids=prompt[..., 0], attention_mask=seen.long())
+        found = model.generate(**refusing_nan(model, {"input_ids": prompt[..., 0], "attention_mask": seen.long()}))
         return self.kept(found[:, prompt.shape[1] :])
 
     def from_middle(self, suffix: Any, plan: Mapping[str, Any], values: Tensor, mask: Tensor) -> Ragged:
@@ -91,6 +92,7 @@ class TextOutput:
 
     def path(self, logits: Tensor, mask: Tensor) -> Ragged:
         """The greedy path of CTC logits (b, t, classes): repeated classes are one, blanks part and are left out."""
+        check_logits(logits.masked_fill(~mask.to(logits.device)[..., None], 0), "the CTC head")
         best = logits.argmax(-1).cpu()
         return self._packed([row[seen].unique_consecutive() for row, seen in zip(best, mask.cpu())])
 

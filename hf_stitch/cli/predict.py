@@ -48,7 +48,7 @@ def run(
     else:
         for row in found:
             # Line by line: who reads the pipe need not wait for the last input.
-            print(json.dumps(row, ensure_ascii=False), flush=True)
+            print(json.dumps(row, ensure_ascii=False, allow_nan=False), flush=True)
     for note in predictor.notes:
         print(f"note: {note}", file=sys.stderr)
     if bad:

@@ -32,7 +32,9 @@ def stitched_answers(model: StitchedModel, frames: Frames, texts: TargetTexts | 
             if text_output is not None:
                 rows.update(zip(bucket, finish(model, text_output, values, mask, plan)))
                 continue
-            answer = output_of(model.finish(model.stitch(values, mask, plan), plan.mask), "target")
+            answer = output_of(
+                model.finish(model.stitch(values, mask, plan), plan.mask), "target", "the stitched model"
+            )
             assert answer is not None
             rows.update(zip(bucket, answer.cpu()))
     return stacked(rows, text_output is not None)
@@ -116,7 +118,7 @@ def text_answers(target: HookedModel, texts: list[str], runtime: Runtime, batch:
             if target.text_output is not None:
                 rows += target.text_output.own(target.model, inputs)
                 continue
-            answer = output_of(target.model(**inputs), "target")
+            answer = output_of(target.model(**inputs), "target", target.side.model)
             assert answer is not None
             rows += answer.cpu()
     return stacked(dict(enumerate(rows)), target.text_output is not None)

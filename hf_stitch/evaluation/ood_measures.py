@@ -64,8 +64,12 @@ def _run(
             trust = model.trusted(frames, plan)
             row: tuple[Tensor, ...] = (trust.score.cpu(), trust.distances["distance"].cpu())
             if target is not None:
-                answer = output_of(model.finish(model.stitch(frames, mask, plan), plan.mask), "target")
-                own = output_of(target.model(**to_device(target.preparer.batch(batch), runtime)), "target")
+                answer = output_of(
+                    model.finish(model.stitch(frames, mask, plan), plan.mask), "target", "the stitched model"
+                )
+                own = output_of(
+                    target.model(**to_device(target.preparer.batch(batch), runtime)), "target", target.side.model
+                )
                 assert answer is not None
                 assert own is not None
                 row = (*row, answer.cpu(), own.cpu())

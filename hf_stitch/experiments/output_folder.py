@@ -58,6 +58,13 @@ def check_output_folder(
         ArtifactError: the folder holds something else, or a result of another recipe, data, models, device or dtype,
             or another fit writes it now.
     """
+    try:
+        folder.exists()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ArtifactError(
+            f"{str(folder)[:80]}...: no folder can have this name ({why}); give another --out"
+        ) from None
     if folder.is_file():
         raise ArtifactError(f"{folder} is a file; give --out a folder")
     if interrupted is None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hf_stitch.errors import HookError
+from hf_stitch.hooks.finite_logits import refusing_nan
 from hf_stitch.hooks.points import HookPoint, canonical, uncompiled
 from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.hooks.suffix import run_suffix, starting, whole_plan
@@ -98,10 +99,11 @@ def generate_from(
         As the model's `generate`: tokens (b, t'), of a causal model only the new ones.
 
     Raises:
-        HookError: the model does not generate from this hook point.
+        HookError: the model does not generate from this hook point. ActivationError: its logits are NaN.
     """
     point = HookPoint.from_dict(plan["point"])
     own: Any = uncompiled(model)
+    kwargs = refusing_nan(own, kwargs)
     if generation_way(own, point) == "prompt":
         if plan["inject"] != "kept":
             raise HookError(f"{point.module} was cut out with its weights; make the plan with plan_prompt")

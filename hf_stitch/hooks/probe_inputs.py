@@ -125,16 +125,22 @@ def _float_shape(model: nn.Module, config: Any, key: str) -> list[symbolic_shape
         for name in ("feature_projection_input_dim", "input_feat_per_channel", "num_mel_bins", "feature_size"):
             if hasattr(config, name):
                 return [batch, [0, 1, 0], getattr(config, name)]
-    sizes = getattr(config, "layer_sizes", None)
-    first = next((m for m in model.modules() if next(m.parameters(recurse=False), None) is not None), None)
-    if sizes:
-        return [batch, int(sizes[0])]
-    if isinstance(first, nn.Linear):
-        return [batch, first.in_features]
+    width = vector_width(model)
+    if width is not None:
+        return [batch, width]
     raise HookError(
         f"no default probe inputs for {type(model).__name__} with main input {key!r}; expected tokens, audio, pixels "
         "or vectors; give a function make_inputs(batch, length) -> keyword arguments"
     )
+
+
+def vector_width(model: nn.Module) -> int | None:
+    """How many numbers a model of vectors takes: `config.layer_sizes[0]`, or the first nn.Linear's; None if neither."""
+    sizes = getattr(getattr(model, "config", None), "layer_sizes", None)
+    first = next((m for m in model.modules() if next(m.parameters(recurse=False), None) is not None), None)
+    if sizes:
+        return int(sizes[0])
+    return first.in_features if isinstance(first, nn.Linear) else None
 
 
 def describe_inputs(

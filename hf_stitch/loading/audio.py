@@ -11,13 +11,13 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hf_stitch.errors import DataError
+from hf_stitch.recipe.names import is_file, local_path
 from hf_stitch.runtime.torchaudio_extra import torchaudio
 
 if TYPE_CHECKING:
@@ -48,23 +48,25 @@ def read_audio(
     Args:
         source: a path, the bytes of a file, or a mapping with `bytes` or `path` (the datasets library's undecoded
             audio) or with `array` and `sampling_rate`. A 2-d array may have its channels first or last: the shorter
-            axis is taken for the channels. Integer arrays are scaled by their type's range.
+            axis is taken for the channels. Arrays of int8, int16, int32 and uint8 are scaled by their type's range.
         name: what to call the sample in errors; found from the path when absent.
         minimum: fewest samples, at `rate`, that the model can use: one frame.
         device: where torchaudio resamples.
 
     Raises:
-        DataError: not audio, missing, empty, silent (every amplitude below `SILENCE`), NaN or infinite, too short.
+        DataError: not audio, missing, empty, silent (every amplitude below `SILENCE`), NaN or infinite, too short, or
+            whole numbers of which nobody says how many bits one has.
     """
     name = name or _name_of(source)
     samples, own_rate = _decode(source, name)
+    whole = _whole_type(source)
     notes = []
     if samples.ndim == 2:
         if samples.shape[1] > 1:
             notes.append(f"{samples.shape[1]} channels averaged")
         samples = samples.mean(axis=1)
     # Before resampling, which would spread a single NaN over the whole sound.
-    _check(samples, name)
+    _check(samples, name, whole)
     if own_rate != rate:
         samples = resample(samples, own_rate, rate, device)
         notes.append(f"resampled from {own_rate} Hz to {rate} Hz")
@@ -99,14 +101,23 @@ def _by_torchaudio(
     return found.cpu().numpy()
 
 
-def _check(samples: NDArray[Any], name: str) -> None:
+def _whole_type(source: Sound) -> str | None:
+    """The type of an array of whole numbers, which may be wider than the sound in it."""
+    array = source.get("array") if isinstance(source, Mapping) else None
+    return array.dtype.name if isinstance(array, np.ndarray) and array.dtype.kind == "i" else None
+
+
+def _check(samples: NDArray[Any], name: str, whole: str | None) -> None:
     if samples.size == 0:
         raise DataError(f"{name}: empty, no audio samples in it; leave it out")
     if not np.isfinite(samples).all():
         raise DataError(f"{name}: has NaN or infinite amplitudes; repair the file or leave it out")
     loudest = float(np.abs(samples).max())
     if loudest < SILENCE:
-        raise DataError(f"{name}: silent, its largest amplitude is {loudest:.1e} of full scale; leave it out")
+        todo = "leave it out"
+        if whole is not None and loudest > 0:
+            todo += f", or give the type that has its width: {whole} goes up to {np.iinfo(whole).max}"
+        raise DataError(f"{name}: silent, its largest amplitude is {loudest:.1e} of full scale; {todo}")
 
 
 def _decode(source: Sound, name: str) -> tuple[NDArray[Any], int]:
@@ -129,12 +140,18 @@ def _from_array(source: Mapping[str, Any], name: str) -> tuple[NDArray[Any], int
     if not isinstance(rate, int | np.integer) or rate <= 0:
         raise DataError(f"{name}: expected sampling_rate, a positive number of Hz, beside the array; got {rate!r}")
     samples = np.asarray(source["array"])
-    if samples.ndim not in (1, 2) or samples.dtype.kind not in "fi":
+    if samples.ndim not in (1, 2) or samples.dtype.kind not in "fiu":
         got = f"{samples.dtype} {samples.shape}"
         raise DataError(f"{name}: expected an array of (t,) or (t, channels) numbers; got {got}")
     if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
         samples = samples.T
-    if samples.dtype.kind == "i":
+    if samples.dtype.name == "uint8":  # as WAV files have it
+        samples = samples / 128 - 1
+    elif samples.dtype.kind == "u" or samples.dtype.name == "int64":
+        # Lists of Python's numbers become int64, whatever they were.
+        what = f"whole numbers of {samples.dtype}, of which nobody says how many bits a sample has"
+        raise DataError(f"{name}: {what}; give int16 or int32, or numbers from -1 to 1")
+    elif samples.dtype.kind == "i":
         # By the size of the lowest number: -32768 becomes -1, as soundfile has it.
         samples = samples / -float(np.iinfo(samples.dtype).min)
     return samples, int(rate)
@@ -144,8 +161,8 @@ def _from_file(source: str | os.PathLike[str] | bytes, name: str) -> tuple[NDArr
     import soundfile
 
     if not isinstance(source, bytes):
-        path = Path(source).expanduser()
-        if not path.is_file():
+        path = local_path(source)
+        if not is_file(path):
             raise DataError(f"{name}: no such file: {path}; check the path")
         if path.stat().st_size == 0:
             raise DataError(f"{name}: empty file; leave it out")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,51 +13,112 @@ import numpy as np
 from hf_stitch.errors import DataError, nearest
 from hf_stitch.loading.tables import Table
 
+SHOWN = 12  # classes that a note names; by hand, as many as an error does
 
-def labels_of(table: Table, column: str, label2id: Mapping[str, int] | None, where: str) -> tuple[list[int], list[str]]:
-    """Class numbers, and the classes' names."""
+
+@dataclass(frozen=True)
+class Labels:
+    """Class numbers as the target has them, the classes' names by number, and how they were read where that is open."""
+
+    numbers: list[int]
+    names: list[str]
+    note: str | None = None
+
+
+def labels_of(table: Table, column: str, label2id: Mapping[str, int] | None, where: str) -> Labels:
+    """The class of each row, by name wherever the column's names are among the target's.
+
+    Args:
+        label2id: the target's classes; None where it names none.
+
+    Raises:
+        DataError: rows without a label or of a class that the target has not, or a column that holds no classes.
+    """
     from datasets import ClassLabel
 
     values = list(table.rows[column])
     gaps = sum(value is None or value == "" for value in values)
     if gaps:
         raise DataError(f"{where}: {gaps} of {len(values)} rows have no {column!r}; label them or leave them out")
-    feature = table.rows.features[column]
-    names = list(feature.names) if isinstance(feature, ClassLabel) else None
-    if names and label2id and {n.casefold() for n in names} <= {n.casefold() for n in label2id}:
-        values = [names[value] if value >= 0 else value for value in values]  # the numbers may be in another order
-        names = None
-    if any(isinstance(value, str) for value in values):
-        return _named(values, label2id, f"{where}, column {column!r}")
-    if not all(isinstance(value, int | float) and float(value).is_integer() for value in values):
-        raise DataError(f"{where}: column {column!r} holds {values[0]!r}; expected whole class numbers or names")
-    labels = [int(value) for value in values]
-    known = names or _by_number(label2id) or [str(i) for i in range(max(labels) + 1)]
-    if not 0 <= min(labels) <= max(labels) < len(known):
-        odd = next(label for label in labels if not 0 <= label < len(known))
-        range_ = f"where the target's classes are 0 to {len(known) - 1}"
-        reason = "which marks rows without a label" if odd == -1 else range_
-        raise DataError(f"{where}: column {column!r} holds {odd}, {reason}")
-    return labels, known
+    feature, where = table.rows.features[column], f"{where}: column {column!r}"
+    listed = list(feature.names) if isinstance(feature, ClassLabel) else None
+    texts = any(isinstance(value, str) for value in values)
+    if not texts and not all(isinstance(value, int | float) and float(value).is_integer() for value in values):
+        raise DataError(f"{where} holds {values[0]!r}; expected whole class numbers or names")
+    if listed is not None:
+        _check_range(values, listed, where, None)
+    named = [listed[value] if listed else _written(value) for value in values]
+    find = _finder(label2id or {})
+    if label2id and (texts or any(find(name) is not None for name in listed or set(named))):
+        return Labels(_by_name(named, find, label2id, where), _by_number(label2id))
+    if texts:
+        names = sorted(set(named))
+        return Labels([names.index(name) for name in named], names, _taken(names, None))
+    numbers = [int(value) for value in values]
+    names = _by_number(label2id) if label2id else listed or [str(i) for i in range(max(numbers) + 1)]
+    _check_range(numbers, names, where, listed)
+    own = listed or (["False", "True"] if isinstance(values[0], bool) else None)
+    return Labels(numbers, names, None if own is None else _taken(own, names if label2id else None))
 
 
-def _named(values: list[Any], label2id: Mapping[str, int] | None, where: str) -> tuple[list[int], list[str]]:
-    texts = [str(value) for value in values]
-    if label2id is None:
-        names = sorted(set(texts))
-        return [names.index(text) for text in texts], names
-    numbers = {known.casefold(): number for known, number in label2id.items()}
-    for text in texts:
-        if text.casefold() not in numbers:
-            raise DataError(f"{where}: the target has no class {text!r}; {nearest(text, label2id)}")
-    return [numbers[text.casefold()] for text in texts], _by_number(label2id) or []
+def _written(value: Any) -> str:
+    """How a cell would be named: 1.0 is 1."""
+    return str(value) if isinstance(value, str | bool) else str(int(value))
 
 
-def _by_number(label2id: Mapping[str, int] | None) -> list[str] | None:
-    if not label2id:
-        return None
+def _finder(label2id: Mapping[str, int]) -> Callable[[str], int | None]:
+    """The number of a class by its name: as it is, else in any case of letters, else with leading zeros."""
+    ways: tuple[Callable[[str], str], ...] = (str, str.casefold, _numeral)
+    tables = []
+    for way in ways:
+        counts = Counter(map(way, label2id))
+        tables.append({way(name): number for name, number in label2id.items() if counts[way(name)] == 1})
+
+    def find(name: str) -> int | None:
+        return next((known[way(name)] for way, known in zip(ways, tables) if way(name) in known), None)
+
+    return find
+
+
+def _numeral(name: str) -> str:
+    return str(int(name)) if re.fullmatch(r"[+-]?[0-9]+", name) else name
+
+
+def _by_name(
+    named: Sequence[str], find: Callable[[str], int | None], label2id: Mapping[str, int], where: str
+) -> list[int]:
+    numbers = {name: find(name) for name in dict.fromkeys(named)}
+    for name, number in numbers.items():
+        if number is None:
+            todo = f"rename the {named.count(name)} rows of it or leave them out"
+            raise DataError(f"{where}: the target has no class {name!r}; {nearest(name, label2id)}; {todo}")
+    return [number for name in named if (number := numbers[name]) is not None]
+
+
+def _by_number(label2id: Mapping[str, int]) -> list[str]:
     by_number = {number: name for name, number in label2id.items()}
     return [by_number.get(i, str(i)) for i in range(max(by_number) + 1)]
+
+
+def _check_range(numbers: Sequence[int], names: Sequence[str], where: str, listed: Sequence[str] | None) -> None:
+    odd = next((number for number in numbers if not 0 <= number < len(names)), None)
+    if odd is None:
+        return
+    called = f" ({listed[odd]!r})" if listed and odd >= 0 else ""
+    range_ = f"where the target's classes are 0 to {len(names) - 1}"
+    reason = "which marks rows without a label" if odd == -1 else range_
+    raise DataError(f"{where} holds {odd}{called}, {reason}; leave such rows out")
+
+
+def _taken(names: Sequence[str], target: Sequence[str] | None) -> str:
+    """A note that says in which order classes were read."""
+    if target is None:
+        order, what = [f"{i}: {name}" for i, name in enumerate(names)], "the target names no classes"
+        what = f"{what}; those of the data are taken as"
+    else:
+        order = [f"{name} as {other}" for name, other in zip(names, target)]
+        what = "no class of the data is one of the target's by name; taken by number,"
+    return f"{what} {', '.join(order[:SHOWN])}{', ...' if len(order) > SHOWN else ''}"
 
 
 def check_classes(labels: list[int], names: list[str], name: str) -> None:

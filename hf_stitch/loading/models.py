@@ -16,7 +16,7 @@ from hf_stitch.errors import ArtifactError, RecipeError, StitchError
 from hf_stitch.loading.model_classes import class_of, register_ours
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.safetensors_only import as_published, weight_files, without_safetensors
-from hf_stitch.recipe.names import is_path, is_shipped
+from hf_stitch.recipe.names import is_folder, is_path, is_shipped, is_there, local_path
 from hf_stitch.recipe.side import Side
 from hf_stitch.runtime.device import pick_device, pick_dtype
 
@@ -38,12 +38,12 @@ def resolve(name: str) -> str:
         from hf_stitch.zoo.catalogue import resolve_model
 
         return str(resolve_model(name))
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    folder = local_path(name)
+    if is_folder(folder):
         if not (folder / "config.json").is_file():
             raise RecipeError(f"model {name!r}: the folder has no config.json; expected what save_pretrained writes")
         return str(folder)
-    if folder.exists() or is_path(name):
+    if is_there(folder) or is_path(name):
         raise RecipeError(f"model {name!r}: no such folder; expected zoo:NAME, a saved model's folder or a Hub id")
     return name
 
@@ -128,7 +128,7 @@ def _explain(what: str, side: Side, error: Exception) -> StitchError:
     text = str(error)
     # transformers tells these errors apart by their words alone, so the words are what is looked at.
     first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
-    local = Path(resolve(side.model)).is_dir()
+    local = is_folder(Path(resolve(side.model)))
     if "safetensors" in text:
         return ArtifactError(f"{what}: {without_safetensors(resolve(side.model), side.revision)}")
     if "size" in text and "mismatch" in text:

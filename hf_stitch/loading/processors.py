@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hf_stitch.errors import ArtifactError, DataError, RecipeError
+from hf_stitch.hooks.probe_inputs import vector_width
+from hf_stitch.loading.input_limits import cropped, sound_limit
 from hf_stitch.loading.modality import Modality, input_name, modality
 from hf_stitch.loading.model_classes import class_named, own_labels
 from hf_stitch.loading.models import resolve
@@ -43,6 +45,8 @@ class Preparer:
         label2id: the model's own class names, None where it has only LABEL_0, LABEL_1, ...
         target_tokenizer: the target's, for a length rule that needs spans.
         device: where the model is; sound is resampled there.
+        width: how many numbers a model of vectors takes, None where that is not known.
+        sound_limit: audio samples that the tool reads, None of one that reads all.
     """
 
     modality: Modality
@@ -55,6 +59,8 @@ class Preparer:
     label2id: dict[str, int] | None = None
     target_tokenizer: Any = None
     device: torch.device | str = "cpu"
+    width: int | None = None
+    sound_limit: int | None = None
 
     @classmethod
     def for_model(cls, side: Side, model: PreTrainedModel, target_tokenizer: Any = None) -> Preparer:
@@ -67,6 +73,8 @@ class Preparer:
         place = resolve(side.model) if kind != "vector" else ""
         tool = _load_tool(kind, place, side.revision)
         made = cls.of(kind, model.config, input_name(model), tool, model.dtype, target_tokenizer)
+        if kind == "vector":
+            return made.for_width_of(model)
         if kind == "audio":
             made = dataclasses.replace(made, device=model.device)
             with suppress(ArtifactError):
@@ -99,8 +107,13 @@ class Preparer:
             minimum=_minimum(config) if kind == "audio" else 1,
             max_length=_max_length(tool, config) if kind == "text" else None,
             label2id=own_labels(config),
+            sound_limit=sound_limit(tool) if kind == "audio" else None,
             target_tokenizer=other,
         )
+
+    def for_width_of(self, model: nn.Module) -> Preparer:
+        """The same preparer, which knows how many numbers a model of vectors takes."""
+        return dataclasses.replace(self, width=vector_width(model)) if self.modality == "vector" else self
 
     @property
     def rate(self) -> int:
@@ -120,11 +133,30 @@ class Preparer:
             return len(raw)
         return len(tokenized(self.tool, raw)["input_ids"]) if self.modality == "text" else 1
 
+    @property
+    def cuts(self) -> bool:
+        """Whether there are inputs of which the model reads a part alone."""
+        return self.most is not None or (self.modality == "image" and bool(getattr(self.tool, "do_center_crop", False)))
+
+    @property
+    def most(self) -> str | None:
+        """The most that the model reads of one input, in words; None where it reads any."""
+        if self.modality == "text":
+            return None if self.max_length is None else f"{self.max_length} tokens"
+        return None if self.sound_limit is None else f"{self.sound_limit / self.rate:.3g} s"
+
     def cut(self, raw: Any) -> str | None:
-        """What is lost of a text that is longer than the model reads, in words; None where nothing is."""
-        if self.modality != "text" or self.max_length is None or (length := self.length(raw)) <= self.max_length:
+        """What is lost of an input that is more than the model reads, in words; None where nothing is."""
+        if self.modality == "text":
+            if self.max_length is None or (length := self.length(raw)) <= self.max_length:
+                return None
+            return f"{length} tokens, the model reads {self.max_length}, the rest is left out"
+        if self.modality == "image":
+            read = cropped(self.tool, *raw.size)
+            return None if read is None else f"the model reads {read}, the rest is left out"
+        if self.sound_limit is None or len(raw) <= self.sound_limit:
             return None
-        return f"{length} tokens, the model reads {self.max_length}, the rest is left out"
+        return f"{len(raw) / self.rate:.3g} s, the model reads {self.most}, the rest is left out"
 
     def batch(self, raws: Sequence[Any], said: Sequence[Said] | None = None) -> dict[str, Tensor]:
         """Keyword arguments of the forward.

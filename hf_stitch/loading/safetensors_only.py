@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hf_stitch.errors import ArtifactError
+from hf_stitch.recipe.names import is_folder
 
 BOT = "SFconvertbot"  # of the Hub: offers a model's weights as safetensors in a pull request
 CONVERTER = "https://huggingface.co/spaces/safetensors/convert"
@@ -57,7 +58,7 @@ def converted(name: str) -> str | None:
 def without_safetensors(name: str, revision: str | None) -> str:
     """Why a model without safetensors is not loaded, and what to do: `name` is a folder or a Hub id."""
     said = "no weights in safetensors; expected model.safetensors"
-    if Path(name).is_dir():
+    if is_folder(Path(name)):
         pickled = any((Path(name) / file).is_file() for file in PICKLES)
         why = ", and pickles are never loaded" if pickled else ""
         return f"{said}{why}: save the model again with save_pretrained"

@@ -27,7 +27,8 @@ class Samples:
 
     Attributes:
         name: fit, validation or test. `keys`: unique name of each sample.
-        labels: class of each sample, None where the recipe names no label column; `label_names` by class number.
+        labels: class of each sample as the target numbers them, None where the recipe names no label column;
+            `label_names` by class number.
         texts: true transcripts. groups: names of groups that get rows of their own in the report.
         near: columns with the neighbours of both models' inputs, where the data give them.
         near_ids: column with the ids of other samples that are the neighbours; `whole` has the samples they may be,
@@ -44,6 +45,7 @@ class Samples:
     preparers: tuple[Preparer, Preparer]
     labels: list[int] | None = None
     label_names: list[str] | None = None
+    label_column: str | None = None
     texts: list[str] | None = None
     groups: list[str] | None = None
     near: tuple[str | None, str | None] = (None, None)
@@ -75,8 +77,9 @@ class Samples:
         if self.preparers[side].modality == "vector":
             with suppress(TypeError, ValueError):  # told below, by sample
                 rows = np.asarray(self.table.values(self.columns[side], indices), dtype=np.float64)
-                if np.isfinite(rows).all():
-                    return list(rows.reshape(len(indices), -1) if rows.ndim == 1 else rows)
+                rows = rows.reshape(len(indices), -1) if rows.ndim == 1 else rows
+                if np.isfinite(rows).all() and self.preparers[side].width in (None, rows.shape[-1]):
+                    return list(rows)
         return [self._raw(i, side) for i in indices]
 
     def said(self, i: int) -> Said:
@@ -188,15 +191,26 @@ class Samples:
         )
 
     def swapped(self) -> Samples:
-        """The same samples in the other direction: the target's inputs become the source's."""
+        """The same samples in the other direction: the target's inputs become the source's, the labels its classes."""
         return dataclasses.replace(
-            self,
+            self._relabelled(self.preparers[0].label2id),
             columns=self.columns[::-1],
             preparers=self.preparers[::-1],
             near=self.near[::-1],
             answers=self.answers[::-1],
             whole=None if self.whole is None else self.whole.swapped(),
         )
+
+    def _relabelled(self, label2id: Mapping[str, int] | None) -> Samples:
+        """The same samples with their labels as another model numbers them; without where it has other classes."""
+        if self.label_column is None or label2id is None or label2id == self.preparers[1].label2id:
+            return self
+        try:
+            found = labels_of(self.table, self.label_column, label2id, f"data.{self.name}")
+        except DataError as error:
+            note = f"{self.name}: on the way back answers are not compared with the labels, whose classes are others"
+            return dataclasses.replace(self, labels=None, remarks=[*self.remarks, f"{note} ({error})"])
+        return dataclasses.replace(self, labels=found.numbers, label_names=found.names)
 
     def _raw(self, i: int, side: int) -> Any:
         column, preparer = self.columns[side], self.preparers[side]
@@ -207,14 +221,24 @@ class Samples:
         if preparer.modality == "audio":
             sound, least, where = located(value, self.table.folder), preparer.minimum, preparer.device
             audio = read_audio(sound, preparer.rate, name=name, minimum=least, device=where)
-            for note in audio.notes:
-                self.changed.setdefault(note, set()).add(self.keys[i])
+            self._tell(i, audio.notes)
             return audio.samples
         if preparer.modality == "text":
             return text_of(value, name, column)
         if preparer.modality == "image":
-            return read_picture(located(value, self.table.folder), name)
-        return vector_of(value, name, column)
+            notes: list[str] = []
+            picture = read_picture(located(value, self.table.folder), name, notes)
+            self._tell(i, notes)
+            return picture
+        vector = vector_of(value, name, column)
+        if preparer.width not in (None, vector.shape[-1]):
+            what = f"column {column!r} has {vector.shape[-1]} numbers, the model takes {preparer.width}"
+            raise DataError(f"{name}: {what}; leave the row out, or name another column")
+        return vector
+
+    def _tell(self, i: int, notes: Sequence[str]) -> None:
+        for note in notes:
+            self.changed.setdefault(note, set()).add(self.keys[i])
 
 
 def load_samples(data: Data, source: Preparer, target: Preparer, name: str, check_labels: bool = True) -> Samples:
@@ -244,19 +268,21 @@ def load_samples(data: Data, source: Preparer, target: Preparer, name: str, chec
             f"data.{name}.columns.target is missing: the source takes {source.modality}, the target {target.modality}; "
             f"{nearest(target.modality, rows.column_names)}"
         )
-    labels, label_names = None, None
+    labels = None
     if columns.label is not None:
-        labels, label_names = labels_of(table, columns.label, target.label2id, f"data.{name}")
+        labels = labels_of(table, columns.label, target.label2id, f"data.{name}")
+        remarks += [] if labels.note is None else [f"{name}: {labels.note}"]
         if check_labels:
-            check_classes(labels, label_names, name)
+            check_classes(labels.numbers, labels.names, name)
     samples = Samples(
         name=name,
         keys=_keys(table, columns.id, name),
         table=table,
         columns=(columns.source, columns.target or columns.source),
         preparers=(source, target),
-        labels=labels,
-        label_names=label_names,
+        labels=None if labels is None else labels.numbers,
+        label_names=None if labels is None else labels.names,
+        label_column=columns.label,
         texts=[str(text or "") for text in rows[columns.text]] if columns.text else None,
         groups=[str(group) for group in rows[columns.group]] if columns.group else None,
         near=(columns.source_neighbours, columns.target_neighbours),

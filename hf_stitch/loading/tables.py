@@ -2,8 +2,8 @@
 
 - `zoo:NAME`, or a folder with one Parquet file per split;
 - a .parquet, .jsonl or .csv file (sounds and pictures by their paths), or a folder written by `Dataset.save_to_disk`;
-- a folder of sound files, with a metadata.csv or metadata.jsonl whose `file_name` names them, or without: the columns
-  are then `audio`, and `label` from the names of the sub-folders;
+- a folder of sounds, else of pictures, with a metadata.csv or metadata.jsonl whose `file_name` names them, or without:
+  the columns are then `audio` or `image`, and `label` from the names of the sub-folders;
 - a Hub id, or `id:configuration` for a dataset that has several.
 
 A split may carry a slice, `train[:80%]`, as in the datasets library. Sound stays undecoded: no torchcodec is needed.
@@ -11,6 +11,7 @@ A split may carry a slice, `train[:80%]`, as in the datasets library. Sound stay
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,13 +21,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_stitch.errors import DataError, StitchError, nearest
+from hf_stitch.loading.text_files import decoded, lines_of
 from hf_stitch.recipe.data import Data
-from hf_stitch.recipe.names import is_path, is_shipped
+from hf_stitch.recipe.names import is_file, is_folder, is_path, is_shipped, is_there, local_path
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 SOUND = (".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav")  # what soundfile reads
+PICTURE = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")  # what Pillow reads
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Table:
 def located(value: Any, folder: Path | None) -> Any:
     """A sound or picture with its path made absolute: paths in a table are relative to its folder."""
     if isinstance(value, str):
-        return (folder or Path()) / Path(value).expanduser()
+        return (folder or Path()) / local_path(value)
     if isinstance(value, Mapping) and not value.get("bytes") and isinstance(value.get("path"), str):
         return located(value["path"], folder)
     return value
@@ -72,14 +75,7 @@ def named_files(table: Table, columns: Sequence[str]) -> list[Path]:
             found |= set(paths.filter(inside.is_null()).to_pylist())
         elif pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
             found |= set(cells.to_pylist())
-    return sorted(path for path in (located(one, table.folder) for one in found if one) if _is_file(path))
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a text, too long for a name
-        return False
+    return sorted(path for path in (located(one, table.folder) for one in found if one) if is_file(path))
 
 
 def open_table(data: Data, name: str) -> Table:
@@ -106,15 +102,15 @@ def table_place(data: Data) -> Path | None:
         from hf_stitch.zoo.catalogue import resolve_data
 
         return resolve_data(data.dataset)
-    path = Path(data.dataset).expanduser()
-    return path if path.exists() else None
+    path = local_path(data.dataset)
+    return path if is_there(path) else None
 
 
 def _open(data: Data, split: str | None, name: str) -> Table:
-    path = table_place(data) or Path(data.dataset).expanduser()
-    if path.is_dir():
+    path = table_place(data) or local_path(data.dataset)
+    if is_folder(path):
         return _from_folder(path, (split or name) if is_shipped(data.dataset) else split)
-    if path.is_file():
+    if is_file(path):
         if split not in (None, "train"):
             raise DataError(f"data.{name}: {path} is one file and has no split {split!r}; leave it out, or train[:80%]")
         return Table(_read_file(path), path.parent)
@@ -140,7 +136,7 @@ def _from_folder(folder: Path, split: str | None) -> Table:
         folder = folder / split
     elif split not in (None, "train"):
         raise DataError(f"{folder}: has no split {split!r}; expected a sub-folder or a Parquet file of that name")
-    return Table(_sounds(folder), folder)
+    return Table(_of_files(folder), folder)
 
 
 def _chosen(splits: dict[str, Path], split: str | None, folder: Path) -> Path:
@@ -152,8 +148,8 @@ def _chosen(splits: dict[str, Path], split: str | None, folder: Path) -> Path:
     return splits[split]
 
 
-def _sounds(folder: Path) -> Dataset:
-    """A folder of sound files; datasets' own `audiofolder` needs torchcodec."""
+def _of_files(folder: Path) -> Dataset:
+    """A folder of sounds or pictures; datasets' own `audiofolder` needs torchcodec."""
     from datasets import Dataset
 
     for metadata in (folder / "metadata.csv", folder / "metadata.jsonl"):
@@ -161,16 +157,25 @@ def _sounds(folder: Path) -> Dataset:
             rows = _read_file(metadata)
             if "file_name" not in rows.column_names:
                 raise DataError(f"{metadata}: has no column 'file_name'; {nearest('file_name', rows.column_names)}")
-            return rows.add_column("audio", list(rows["file_name"]))
-    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SOUND and path.is_file()]
+            names = list(rows["file_name"])
+            return rows if (column := _column_of(names)) in rows.column_names else rows.add_column(column, names)
+    there = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    sounds, pictures = ([path for path in there if path.suffix.lower() in kind] for kind in (SOUND, PICTURE))
+    files = sounds or pictures
     if not files:
-        raise DataError(f"{folder}: no sound files ({', '.join(SOUND)}) and no Parquet files; expected either")
+        known = f"no sound files ({', '.join(SOUND)}), no pictures ({', '.join(PICTURE)})"
+        raise DataError(f"{folder}: {known} and no Parquet files; expected one of them")
     names = [path.relative_to(folder).as_posix() for path in files]
-    columns = {"audio": names, "file_name": names}
+    columns = {_column_of(names): names, "file_name": names}
     # Only where every sound lies in a sub-folder: one beside them would have no label.
     if all("/" in file for file in names):
         columns["label"] = [file.split("/")[0] for file in names]
     return Dataset.from_dict(columns)
+
+
+def _column_of(names: Sequence[Any]) -> str:
+    """image where all files are pictures, else audio."""
+    return "image" if all(Path(str(name)).suffix.lower() in PICTURE for name in names) else "audio"
 
 
 def _read_file(path: Path) -> Dataset:
@@ -192,17 +197,32 @@ def _read_csv(path: Path) -> Dataset:
     import pandas
     from datasets import Dataset
 
+    text = decoded(path.read_bytes(), str(path))
     try:  # the words NA and null are text here
-        return Dataset.from_pandas(pandas.read_csv(path, keep_default_na=False), preserve_index=False)
+        frame = pandas.read_csv(
+            io.StringIO(text, newline=""), sep=_delimiter(text), keep_default_na=False, low_memory=False
+        )
     except pandas.errors.EmptyDataError:
         raise DataError(f"{path}: empty file; expected a header and rows") from None
+    if not isinstance(frame.index, pandas.RangeIndex):
+        # pandas takes the first cells for names of the rows, and all others move by as many columns.
+        width = len(frame.columns)
+        what = f"rows have {frame.index.nlevels + width} cells, the header names {width} columns"
+        raise DataError(f"{path}: {what}; give each row as many cells as there are columns")
+    return Dataset.from_pandas(frame, preserve_index=False)
+
+
+def _delimiter(text: str) -> str:
+    """What parts the cells: a comma, or where the header has none outside of quotes a semicolon or a tab."""
+    header = re.sub(r'"[^"]*"', "", lines_of(text.lstrip("\r\n"))[0])
+    return next((one for one in (",", ";", "\t") if one in header), ",")
 
 
 def _read_jsonl(path: Path) -> Dataset:
     from datasets import Dataset
 
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines_of(decoded(path.read_bytes(), str(path))), start=1):
         if not line.strip():
             continue
         try:
@@ -214,7 +234,9 @@ def _read_jsonl(path: Path) -> Dataset:
         rows.append(row)
     if not rows:
         raise DataError(f"{path}: empty file; expected one JSON object a line")
-    return Dataset.from_list(rows)
+    # Not from_list, which knows the first row's keys alone.
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return Dataset.from_dict({key: [row.get(key) for row in rows] for key in keys})
 
 
 # Not load_dataset: it copies the table into its cache, and tells a counter on the network of it.

@@ -1,10 +1,13 @@
-"""From a target's row of logits to labels with scores."""
+"""From a target's row of logits to labels with scores; NaN is no answer."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
+
+from hf_stitch.errors import DataError
+from hf_stitch.hooks.finite_logits import ADVICE
 
 if TYPE_CHECKING:
     from hf_stitch.models.configuration_stitched import StitchedConfig
@@ -16,11 +19,22 @@ def _classifies(config: StitchedConfig, width: int) -> bool:
 
 
 def shares(config: StitchedConfig, logits: Tensor) -> Tensor:
-    """Chances (..., k) of a classifier: softmax, or a sigmoid each where several labels may hold; else logits as is."""
+    """Chances (..., k) of a classifier: softmax, or a sigmoid each where several labels may hold; else logits as is.
+
+    Raises:
+        DataError: NaN or infinite logits.
+    """
+    check_finite(config, logits)
     if not _classifies(config, logits.shape[-1]):
         return logits
     several = getattr(config, "problem_type", None) == "multi_label_classification"
     return logits.sigmoid() if several else logits.softmax(-1)
+
+
+def check_finite(config: StitchedConfig, answer: Tensor) -> None:
+    """DataError by the name of the model where its answer to an input holds NaN or infinite numbers."""
+    if not bool(answer.isfinite().all()):
+        raise DataError(f"the model {config.name_or_path or 'itself'} answers with NaN or infinite numbers: {ADVICE}")
 
 
 def labelled(config: StitchedConfig, found: Tensor) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from hf_stitch.hooks.masks import timestep_mask
 from hf_stitch.hooks.placeholders import disable_checkpointing
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.hooks.suffix import run_suffix
+from hf_stitch.loading.finite_weights import check_weights
 from hf_stitch.loading.safetensors_only import WHERE, weight_files
 from hf_stitch.models.configuration_stitched import StitchedConfig, check_config
 from hf_stitch.models.freezing import freeze, is_frozen
@@ -269,7 +270,7 @@ class StitchedModel(PreTrainedModel):
         """Load a stitched model; its weights are bit-identical to those that were saved.
 
         Raises:
-            ArtifactError: a truncated checkpoint, one of another format, or one with weights missing.
+            ArtifactError: a truncated checkpoint, one of another format, one whose weights are missing or no numbers.
         """
         where = str(pretrained_model_name_or_path)
         if Path(where).is_dir() and not (Path(where) / "config.json").is_file():
@@ -311,6 +312,7 @@ class StitchedModel(PreTrainedModel):
             raise damaged
         if model.config.save == MAP_ONLY:
             model.complete(kwargs.get("dtype", kwargs.get("torch_dtype")))
+        check_weights(model, where, "copy or fit it again, or load it in float32")
         model.trainable("none")  # loading makes parameters anew
         return (model, info) if wants_info else model
 

@@ -11,14 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_stitch.errors import ArtifactError, DataError, RecipeError
+from hf_stitch.errors import ActivationError, ArtifactError, DataError, RecipeError
 from hf_stitch.loading.audio import read_audio
 from hf_stitch.loading.images import read_picture
 from hf_stitch.loading.processors import Preparer, target_tokenizer
 from hf_stitch.loading.quiet import quiet
+from hf_stitch.loading.text_files import decoded, lines_of
 from hf_stitch.models.answering import text_output_of, write
 from hf_stitch.models.hub.repository import local
-from hf_stitch.models.labels import labelled, shares
+from hf_stitch.models.labels import check_finite, labelled, shares
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.runtime.device import pick_device
 from hf_stitch.runtime.torchaudio_extra import trouble
@@ -70,7 +71,8 @@ class Predictor:
                 "`hf-stitch evaluate` with columns.times, or Preparer.batch(sounds, said) and the model itself"
             )
         self.abstain = abstain
-        self.preparer = replace(Preparer.load(folder, self.model.config), device=self.device)
+        loaded = replace(Preparer.load(folder, self.model.config), device=self.device)
+        self.preparer = loaded.for_width_of(self.model.prefix)
         self.text_output = text_output_of(self.model)
         self.tokenizer = target_tokenizer(folder) if self.text_output is not None else None
         if self.text_output is not None and self.tokenizer is None:
@@ -92,7 +94,8 @@ class Predictor:
         Args:
             inputs: for sound paths or the bytes of a file; for text strings, or paths of files with one text a line;
                 for vectors strings of numbers or such files; for pictures paths.
-            on_error: told of an input that cannot be used, which is then left out; absent: the error is raised.
+            on_error: told of an input that cannot be used or answered, which is then left out; absent: the error is
+                raised.
 
         Yields:
             {"input", "text"} of a target that writes, {"input", "label", "score", "scores"} of a classifier (scores by
@@ -101,24 +104,38 @@ class Predictor:
             and "abstained" says why. What was done to inputs is in `notes`.
 
         Raises:
-            DataError: an input that cannot be used; what came before it has been yielded.
+            DataError: an input that cannot be used, or to which the model's answer is NaN; what came before it has
+                been yielded.
         """
         batch: list[tuple[str, Any]] = []
+        for named in self._readings(inputs):
+            if not isinstance(named, DataError):
+                batch.append(named)
+            if isinstance(named, DataError) or len(batch) == BATCH:
+                # What came before is answered first, so that answers stay in the order of the inputs.
+                yield from self._answered(batch, on_error)
+                batch = []
+            if isinstance(named, DataError):
+                _tell(named, on_error)
+        yield from self._answered(batch, on_error)
+
+    def _readings(self, inputs: Iterable[Input]) -> Iterator[tuple[str, Any] | DataError]:
+        """Names and raw inputs in order, and in their places those that cannot be read."""
         for given in inputs:
             try:
-                for named in self._read(given):
-                    batch.append(named)
-                    if len(batch) == BATCH:
-                        yield from self._predict(batch)
-                        batch = []
-            # What came before is answered first, so that answers stay in the order of the inputs.
+                yield from self._read(given)
             except DataError as error:
-                yield from self._predict(batch)
-                batch = []
-                if on_error is None:
-                    raise
-                on_error(error)
-        yield from self._predict(batch)
+                yield error
+
+    def _answered(
+        self, batch: list[tuple[str, Any]], on_error: Callable[[DataError], None] | None
+    ) -> Iterator[dict[str, Any]]:
+        """The answers to a batch, and told in their places the inputs to which the model has none."""
+        for answer in self._predict(batch):
+            if isinstance(answer, DataError):
+                _tell(answer, on_error)
+            else:
+                yield answer
 
     def _read(self, given: Input) -> Iterator[tuple[str, Any]]:
         """Names and raw inputs of what was given."""
@@ -127,56 +144,82 @@ class Predictor:
             sound = read_audio(
                 given, self.preparer.rate, name=name, minimum=self.preparer.minimum, device=self.preparer.device
             )
-            self.notes += [f"{name}: {note}" for note in sound.notes]
+            cut = self.preparer.cut(sound.samples)
+            self.notes += [f"{name}: {note}" for note in (*sound.notes, cut) if note]
             yield name, sound.samples
         elif self.modality == "image":
-            yield str(given), read_picture(given, str(given) if not isinstance(given, bytes) else "stdin")
+            name, notes = "stdin" if isinstance(given, bytes) else str(given), list[str]()
+            picture = read_picture(given, name, notes)
+            self.notes += [f"{name}: {note}" for note in (*notes, self.preparer.cut(picture)) if note]
+            yield name, picture
         else:
             for line in _lines(given):
                 if self.modality == "text" and (cut := self.preparer.cut(line)):
                     self.notes.append(f"{line[:40]!r}: {cut}")
-                yield line, line if self.modality == "text" else _numbers(line)
+                yield line, line if self.modality == "text" else _numbers(line, self.preparer.width)
 
-    def _predict(self, batch: list[tuple[str, Any]]) -> list[dict[str, Any]]:
+    def _predict(self, batch: list[tuple[str, Any]]) -> list[dict[str, Any] | DataError]:
         if not batch:
             return []
         inputs = {key: value.to(self.device) for key, value in self.preparer.batch([raw for _, raw in batch]).items()}
         trusted = self.model.trust is not None
         if self.text_output is not None:
-            with torch.inference_mode():
-                tokens, trust = write(self.model, inputs, trusted)
+            try:
+                with torch.inference_mode():
+                    tokens, trust = write(self.model, inputs, trusted)
+            except ActivationError as error:  # NaN: one by one, to find the input that it is for
+                if len(batch) == 1:
+                    return [DataError(f"{batch[0][0]}: {error}")]
+                return [answer for one in batch for answer in self._predict([one])]
             texts = self.text_output.texts(tokens, self.tokenizer)
             answers = [{"input": name, "text": text} for (name, _), text in zip(batch, texts)]
             if trust is None:
-                return answers
-            return [answer | self._trust(answer, trust.score, trust.parts, i) for i, answer in enumerate(answers)]
+                return [*answers]
+            return [self._trusted(answer, trust.score, trust.parts, i) for i, answer in enumerate(answers)]
         with torch.inference_mode():
             output = self.model(**inputs, return_trust=trusted)
         logits = output.logits
         if logits.ndim != 2:
             raise ArtifactError(f"expected one row of logits an input; the target gives {tuple(logits.shape)}")
-        config = self.model.config
-        answers = [
-            {"input": name, **labelled(config, shares(config, row))}
-            # float64: softmax in half precision gives scores that do not sum to 1.
-            for (name, _), row in zip(batch, logits.double().cpu())
-        ]
+        # float64: softmax in half precision gives scores that do not sum to 1.
+        found = [self._labelled(name, row) for (name, _), row in zip(batch, logits.double().cpu())]
         if not trusted:
-            return answers
+            return found
         scores, parts = output.trust, output.trust_parts
-        return [answer | self._trust(answer, scores, parts, i) for i, answer in enumerate(answers)]
+        return [self._trusted(answer, scores, parts, i) for i, answer in enumerate(found)]
 
-    def _trust(self, answer: dict[str, Any], scores: Tensor, shares: dict[str, Tensor], i: int) -> dict[str, Any]:
-        """How far the i-th input lies from the fit, and no answer where that is too far."""
+    def _labelled(self, name: str, logits: Tensor) -> dict[str, Any] | DataError:
+        config = self.model.config
+        try:
+            return {"input": name, **labelled(config, shares(config, logits))}
+        except DataError as error:
+            return DataError(f"{name}: {error}")
+
+    def _trusted(
+        self, answer: dict[str, Any] | DataError, scores: Tensor, shares: dict[str, Tensor], i: int
+    ) -> dict[str, Any] | DataError:
+        """The answer with how far the i-th input lies from the fit, and without its answer where that is too far."""
+        if isinstance(answer, DataError):
+            return answer
+        try:
+            check_finite(self.model.config, torch.stack([scores[i], *(share[i] for share in shares.values())]))
+        except DataError as error:
+            return DataError(f"{answer['input']}: {error}")
         trust = float(scores[i])
         parts = {name: float(share[i]) for name, share in shares.items()}
         told: dict[str, Any] = {"trust": trust, "trust_parts": parts}
         if self.abstain is None or trust >= self.abstain:
-            return told
+            return answer | told
         # The ingredient that by itself is the least usual says why.
         part = min(parts, key=lambda name: parts[name])
         why = f"trust {trust:.3g} is below {self.abstain:g}: {WHY[part]}"
-        return {key: None for key in answer if key != "input"} | told | {"abstained": why}
+        return answer | {key: None for key in answer if key != "input"} | told | {"abstained": why}
+
+
+def _tell(error: DataError, on_error: Callable[[DataError], None] | None) -> None:
+    if on_error is None:
+        raise error
+    on_error(error)
 
 
 def _lines(given: Input) -> list[str]:
@@ -186,13 +229,10 @@ def _lines(given: Input) -> list[str]:
     else:
         try:
             content = given if isinstance(given, bytes) else given.read_bytes()
-            lines = content.decode("utf-8").splitlines()
+            lines = lines_of(decoded(content, "stdin" if isinstance(given, bytes) else str(given)))
         except OSError as error:
             why = (error.strerror or "cannot be read").lower()
             raise DataError(f"{given!s}: {why}; expected a text file") from None
-        except UnicodeDecodeError:
-            name = "stdin" if isinstance(given, bytes) else given
-            raise DataError(f"{name}: not text in UTF-8; expected one text a line") from None
     kept = [line.strip() for line in lines if line.strip()]
     if not kept:
         name = given if isinstance(given, Path) else "input"
@@ -200,11 +240,13 @@ def _lines(given: Input) -> list[str]:
     return kept
 
 
-def _numbers(line: str) -> np.ndarray:
+def _numbers(line: str, width: int | None) -> np.ndarray:
     try:
         numbers = np.array([float(word) for word in line.replace(",", " ").strip("[] ").split()])
     except ValueError:
         raise DataError(f"{line[:60]!r}: expected numbers with blanks or commas between them") from None
     if not len(numbers) or not np.isfinite(numbers).all():
         raise DataError(f"{line[:60]!r}: expected finite numbers")
+    if width not in (None, len(numbers)):
+        raise DataError(f"{line[:60]!r}: expected {width} numbers, as many as the model takes; got {len(numbers)}")
     return numbers

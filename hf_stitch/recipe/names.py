@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 ZOO = "zoo:"
@@ -24,4 +25,30 @@ def is_path(name: str) -> bool:
 
 def is_local(name: str) -> bool:
     """True for a name that is never asked of the Hub: shipped, a path, or something that is there."""
-    return is_shipped(name) or is_path(name) or Path(name).expanduser().exists()
+    return is_shipped(name) or is_path(name) or is_there(local_path(name))
+
+
+def local_path(name: str | os.PathLike[str]) -> Path:
+    """The path of a name, with `~` as the user's folder; `~nobody`, who has none, stays as it is."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
+
+
+def is_there(path: Path) -> bool:
+    """Whether it exists; a name that is too long for any file does not, where `Path.exists` raises."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # ValueError: a name with a zero byte
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """`Path.is_file`, see `is_there`."""
+    return is_there(path) and path.is_file()
+
+
+def is_folder(path: Path) -> bool:
+    """`Path.is_dir`, see `is_there`."""
+    return is_there(path) and path.is_dir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hf_stitch.errors import RecipeError, nearest
+from hf_stitch.recipe.names import is_file
 
 
 def shipped_folder() -> Path:
@@ -24,7 +25,7 @@ def shipped() -> dict[str, Path]:
 def find(path_or_name: str | Path) -> Path:
     """Path of a recipe given as a file or as a shipped name."""
     path = Path(path_or_name)
-    if path.is_file():
+    if is_file(path):
         return path
     names = shipped()
     if str(path_or_name) in names:

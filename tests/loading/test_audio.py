@@ -67,6 +67,46 @@ def test_integers_are_scaled_by_their_range() -> None:
     assert audio.samples.tolist() == [0.5, -1.0]
 
 
+def test_eight_bits_are_unsigned_as_in_files() -> None:
+    audio = read_audio({"array": np.array([192, 0, 128], np.uint8), "sampling_rate": RATE}, RATE)
+    assert audio.samples.tolist() == [0.5, -1.0, 0.0]
+
+
+UNKNOWN = {
+    "a list": [16384, -32768],
+    "int64": np.array([16384, -32768]),
+    "uint16": np.array([16384, 32768], np.uint16),
+    "uint32": np.array([16384, 32768], np.uint32),
+    "24 bits in int64": np.array([2**22, -(2**23)]),
+}
+
+
+@pytest.mark.parametrize("array", UNKNOWN.values(), ids=UNKNOWN.keys())
+def test_whole_numbers_of_unknown_width_are_refused_with_what_to_do(array: object) -> None:
+    said = r"^one: whole numbers of u?int\d+, .*; give int16 or int32, or numbers from -1 to 1"
+    with pytest.raises(DataError, match=said):
+        read_audio({"array": array, "sampling_rate": RATE}, RATE, name="one")
+
+
+def test_sixteen_bits_in_thirty_two_are_not_told_as_silence_alone() -> None:
+    array = np.array([16384, -32768], np.int32)
+    with pytest.raises(
+        DataError, match=r"silent, .*; leave it out, or give the type that has its width: int32 goes up"
+    ):
+        read_audio({"array": array, "sampling_rate": RATE}, RATE, name="one")
+
+
+def test_an_array_of_whole_numbers_that_is_only_bits_of_silence_is_silent() -> None:
+    with pytest.raises(DataError, match="silent"):
+        read_audio({"array": np.zeros(9, np.int16), "sampling_rate": RATE}, RATE)
+
+
+def test_paths_that_no_file_can_have_are_refused() -> None:
+    for path in ("x" * 999, "a/" * 3000, "a\0b"):
+        with pytest.raises(DataError, match=r"^one: no such file"):
+            read_audio(path, RATE, name="one")
+
+
 def test_the_largest_amplitude_decides_what_is_silent() -> None:
     assert read_audio({"array": np.full(9, 1.01 * SILENCE), "sampling_rate": RATE}, RATE).samples.shape == (9,)
 

@@ -13,6 +13,7 @@ from hf_stitch.experiments.rehearsal.cost_meter import Cost
 from hf_stitch.experiments.rehearsal.sizes import is_at_hand
 from hf_stitch.experiments.rehearsal.small_run import Rehearsed
 from hf_stitch.loading.models import resolve
+from hf_stitch.recipe.names import is_folder
 from hf_stitch.recipe.side import SIDES, Side
 
 FLAC = 0.55  # bytes of a FLAC file of speech over those of its 16-bit samples, about; by hand
@@ -148,6 +149,6 @@ def _times(real: int, rehearsed: int, what: str = "samples") -> str:
 def is_here(side: Side) -> bool:
     """True for a zoo: name and a folder, False for an id of the Hub."""
     try:
-        return Path(resolve(side.model)).is_dir()
+        return is_folder(Path(resolve(side.model)))
     except StitchError:
         return False

@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_stitch.errors import RecipeError, StitchError, nearest
 from hf_stitch.loading.model_classes import register_ours
 from hf_stitch.loading.models import load_config
-from hf_stitch.recipe.names import is_path
+from hf_stitch.recipe.names import is_folder, is_path, local_path
 from hf_stitch.recipe.side import Side
 
 if TYPE_CHECKING:
@@ -98,8 +97,8 @@ def _from_table(side: Side) -> PretrainedConfig:
 def _read(given: str | Mapping[str, Any], side: Side) -> tuple[Mapping[str, Any], str]:
     if isinstance(given, Mapping):
         return given, f"rehearse: configuration of {side.model!r}"
-    path = Path(given).expanduser()
-    path = path / "config.json" if path.is_dir() else path
+    path = local_path(given)
+    path = path / "config.json" if is_folder(path) else path
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

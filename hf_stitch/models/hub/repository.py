@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hf_stitch.errors import ArtifactError, HubError
-from hf_stitch.recipe.names import is_path
+from hf_stitch.recipe.names import is_folder, is_path, is_there, local_path
 
 KEPT = (
     "*.safetensors",
@@ -30,12 +30,12 @@ def local(name: str | Path, revision: str | None = None, *, weights: bool = True
     Raises:
         ArtifactError: neither a folder nor the form of a Hub id. HubError: the Hub does not give it.
     """
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    folder = local_path(name)
+    if is_folder(folder):
         return folder
     text = str(name)
     # What was pushed has an owner in its id: a single word is a folder that is not there.
-    if folder.exists() or is_path(text) or "/" not in text:
+    if is_there(folder) or is_path(text) or "/" not in text:
         raise ArtifactError(f"{text}: no such folder; expected one that `hf-stitch fit` wrote, or a Hub id")
     from huggingface_hub import snapshot_download
 

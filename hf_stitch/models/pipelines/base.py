@@ -55,7 +55,8 @@ class StitchedPipeline(ChunkPipeline):
                 "this stitched model has no folder to take its processors from: save it, or load it by name"
             )
         folder = local(model.name_or_path, getattr(model.config, "_commit_hash", None), weights=False)
-        self.preparer, self.speller = Preparer.load(folder, model.config), target_tokenizer(folder)
+        self.preparer = Preparer.load(folder, model.config).for_width_of(model.prefix)
+        self.speller = target_tokenizer(folder)
         super().__init__(model, **kwargs)
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
@@ -82,12 +83,17 @@ class StitchedPipeline(ChunkPipeline):
             return
         samples = self._hear(given)
         if not chunk_length_s:
+            if cut := self.preparer.cut(samples):
+                logger.warning("sound: %s; or give chunk_length_s", cut)
             yield samples, None
             return
         # As transformers' own pipeline for speech recognition has it.
         stride = chunk_length_s / 6 if stride_length_s is None else stride_length_s
         for window in self._windows(samples, chunk_length_s, stride):
-            yield samples[window.start : window.stop], window
+            piece = samples[window.start : window.stop]
+            if cut := self.preparer.cut(piece):
+                logger.warning("a window of sound: %s; give a shorter chunk_length_s", cut)
+            yield piece, window
 
     def _windows(self, samples: np.ndarray, chunk: float, stride: float) -> list[Window]:
         rate = self.preparer.rate
@@ -105,9 +111,18 @@ class StitchedPipeline(ChunkPipeline):
 
     def _read(self, given: Any) -> Any:
         if self.preparer.modality == "image":
-            return read_picture(given)
+            notes: list[str] = []
+            picture = read_picture(given, notes=notes)
+            for note in (*notes, self.preparer.cut(picture)):
+                if note:
+                    logger.warning("picture: %s", note)
+            return picture
         if self.preparer.modality != "text":
-            return np.asarray(given)
+            vector = np.atleast_1d(np.asarray(given))
+            if self.preparer.width not in (None, vector.shape[-1]):
+                what = f"expected vectors of {self.preparer.width} numbers, as many as the model takes"
+                raise DataError(f"{what}; got {vector.shape[-1]}")
+            return vector
         if not isinstance(given, str) or not given.strip():
             raise DataError(f"expected a text that is not blank; got {type(given).__name__} {str(given)[:40]!r}")
         if cut := self.preparer.cut(given):

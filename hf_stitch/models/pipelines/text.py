@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hf_stitch.errors import RecipeError
+from hf_stitch.models.labels import check_finite
 from hf_stitch.models.pipelines.audio_windows import Window, check_lengths, strided_windows
 from hf_stitch.models.pipelines.base import StitchedPipeline
 from hf_stitch.models.tasks import answer_of, samples_per_position
@@ -60,7 +61,11 @@ class StitchedTextPipeline(StitchedPipeline):
     def _classes(self, inputs: dict[str, Tensor], windows: list[Window | None]) -> list[Tensor]:
         """The most likely class of each real position (t',), without those of the strides."""
         frames, mask, plan = self.model.crossing(inputs)
-        found = self.model.finish(self.model.stitch(frames, mask, plan), plan.mask).logits.argmax(-1)
+        logits = self.model.finish(self.model.stitch(frames, mask, plan), plan.mask).logits
+        if logits.shape[1] == plan.mask.shape[1]:  # what padding holds is not read
+            logits = torch.where(plan.mask.unsqueeze(-1), logits, 0)
+        check_finite(self.model.config, logits)
+        found = logits.argmax(-1)
         kept = []
         for row, real, window in zip(found, plan.mask, windows):
             row = row[: int(real.sum())] if len(row) == len(real) else row

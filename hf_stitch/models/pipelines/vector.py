@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hf_stitch.errors import DataError
+from hf_stitch.models.labels import check_finite
 from hf_stitch.models.pipelines.base import StitchedPipeline, _weighed
 
 
@@ -26,6 +27,7 @@ class StitchedVectorPipeline(StitchedPipeline):
         trust = {} if self.model.trust is None else {"trust": self.model.trusted(frames, plan).score}
         output = self.model.finish(self.model.stitch(frames, mask, plan), plan.mask)
         rows = self._rows(output, plan.mask)
+        check_finite(self.model.config, rows)
         told = [{key: float(score[i]) for key, score in trust.items()} for i in range(len(rows))]
         return {"answers": list(zip(rows.double(), told))}
 
