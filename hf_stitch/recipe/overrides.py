@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import yaml
-
 from hf_stitch.errors import RecipeError
+from hf_stitch.recipe.plain import DEEPEST, read_yaml
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,14 +23,15 @@ def apply_overrides(content: Mapping[str, Any], overrides: Iterable[str]) -> dic
     result = dict(content)
     for word in overrides:
         key, equals, text = word.partition("=")
-        if not equals or not key.strip():
-            raise RecipeError(f"override {word!r}: expected key=value, such as data.fit.samples=64")
+        parts = [part.strip() for part in key.split(".")]
+        if not equals or not all(parts) or len(parts) > DEEPEST:
+            raise RecipeError(f"override {word[:80]!r}: expected key=value, such as data.fit.samples=64")
         try:
             # As in a recipe's file, so that 1, true, null and [a, b] mean the same in both.
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise RecipeError(f"override {word!r}: the value is not YAML; quote it") from None
-        for part in reversed(key.strip().split(".")):
+            value = read_yaml(text)
+        except RecipeError as error:
+            raise RecipeError(f"override {word[:80]!r}: {error}") from None
+        for part in reversed(parts):
             value = {part: value}
         result = merge(result, value)
     return result

@@ -21,6 +21,7 @@ from hf_stitch.recipe.generation import Generation
 from hf_stitch.recipe.neighborhoods import Neighborhoods
 from hf_stitch.recipe.overrides import apply_overrides, merge
 from hf_stitch.recipe.part import Part
+from hf_stitch.recipe.plain import check_plain, read_yaml
 from hf_stitch.recipe.rehearse import Rehearse
 from hf_stitch.recipe.sequence import RULES, Lengths
 from hf_stitch.recipe.shipped import find
@@ -50,7 +51,8 @@ class Recipe(Part):
     )
     directions: Literal["forward", "both"] = Field("forward", description="both: measured from target to source too")
     compare: list[Compare] = Field([], description="method names such as rbf+nearest, or `name:` with overrides")
-    seed: int = Field(0, description="of every draw")
+    # From 0, as NumPy has them, and below what torch takes: others would end a fit in the middle.
+    seed: int = Field(0, ge=0, lt=2**63, description="of every draw")
     save: Literal["full", "map"] = Field(
         "full", description="all that runs; or the map alone, the halves then come from their own checkpoints"
     )
@@ -86,11 +88,11 @@ class Recipe(Part):
         """
         path = find(path_or_name)
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise RecipeError(
-                f"{path} is not YAML: {str(error).splitlines()[0]}; check indentation and quotes"
-            ) from None
+            content = read_yaml(path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError:
+            raise RecipeError(f"{path} is not YAML: not text in UTF-8; save it as that") from None
+        except RecipeError as error:
+            raise RecipeError(f"{path}: {error}") from None
         if not isinstance(content, dict):
             raise RecipeError(f"{path}: expected a mapping of recipe keys, got {type(content).__name__}")
         content.setdefault("name", path.stem)
@@ -99,6 +101,7 @@ class Recipe(Part):
     @classmethod
     def parse(cls, content: Mapping[str, Any]) -> Recipe:
         """Build a recipe from plain data; RecipeError lists every offender."""
+        check_plain(content)
         recipe = cls._read(content)
         recipe.stitch.refuse_foreign()
         recipe.variants()  # a wrong `compare` entry is refused now, not after the fit
@@ -182,7 +185,7 @@ def _without_foreign_options(content: Mapping[str, Any], overrides: Sequence[str
 def _kept_for(asked: Any, sequence: Mapping[str, Any]) -> Mapping[str, Any]:
     """The `sequence` part without what a newly asked length rule does not take."""
     rule = asked.get("length") if isinstance(asked, Mapping) else None
-    if rule not in RULES:  # none, or a name that the schema will refuse
+    if not isinstance(rule, str) or rule not in RULES:  # none, or what the schema will refuse
         return sequence
     return {key: value for key, value in sequence.items() if RULES[rule].takes(key, value)}
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from hf_stitch.errors import RecipeError, nearest
+
+LONGEST = 160  # characters told of a name; by hand
 
 
 def shipped_folder() -> Path:
@@ -23,12 +26,15 @@ def shipped() -> dict[str, Path]:
 
 def find(path_or_name: str | Path) -> Path:
     """Path of a recipe given as a file or as a shipped name."""
-    path = Path(path_or_name)
-    if path.is_file():
-        return path
+    path, name = Path(path_or_name), str(path_or_name)
+    try:
+        if path.is_file():
+            return path
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
     names = shipped()
-    if str(path_or_name) in names:
-        return names[str(path_or_name)]
-    raise RecipeError(
-        f"no recipe {str(path_or_name)!r}: neither a file nor a shipped name; {nearest(str(path_or_name), names)}"
-    )
+    if name in names:
+        return names[name]
+    told = name if len(name) <= LONGEST else f"{name[:LONGEST]}..."
+    raise RecipeError(f"no recipe {told!r}: neither a file nor a shipped name; {nearest(told, names)}")
