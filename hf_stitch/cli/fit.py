@@ -42,9 +42,9 @@ def run(
     silence_libraries()
     _, report = fit(asked, folder, device=device, dtype=dtype, progress=progress())
     tell(report)
-    console().print(f"\n{folder}: {files_in(folder)}", markup=False)
+    console().print(f"\n{folder}: {files_in(folder)}")
     if report.verdict.code != "comparison-only":
-        console().print(f"next: hf-stitch predict {folder} INPUT", markup=False)
+        console().print(f"next: hf-stitch predict {folder} INPUT")
 
 
 def _rehearse(asked: Any, folder: Path, device: str | None, dtype: str | None) -> None:
@@ -61,4 +61,4 @@ def _rehearse(asked: Any, folder: Path, device: str | None, dtype: str | None) -
     path = folder.with_name(f"{folder.name}.rehearsal.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found.content, indent=1) + "\n", encoding="utf-8")
-    console().print(f"\n{path}", markup=False)
+    console().print(f"\n{path}")

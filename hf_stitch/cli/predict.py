@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hf_stitch.cli.terminal import Device
+from hf_stitch.cli.visible import json_line, visible
 from hf_stitch.errors import DataError
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def run(
     else:
         for row in found:
             # Line by line: who reads the pipe need not wait for the last input.
-            print(json.dumps(row, ensure_ascii=False), flush=True)
+            print(json_line(row, sys.stdout.encoding), flush=True)
     for note in predictor.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {visible(note)}", file=sys.stderr)
     if bad:
         raise DataError("; ".join(bad))
 
@@ -62,7 +62,20 @@ def _inputs(words: list[str], predictor: Predictor) -> Iterator[Path | str | byt
         elif predictor.modality == "audio":
             yield sys.stdin.buffer.read()
         else:
-            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+            yield from _texts()
+
+
+def _texts() -> Iterator[str | bytes]:
+    """Lines of stdin as they come; those that are not in its encoding as bytes, which the predictor then refuses."""
+    stream: Any = getattr(sys.stdin, "buffer", sys.stdin)
+    for line in stream:
+        kept = line.rstrip(b"\r\n" if isinstance(line, bytes) else "\r\n")
+        if not kept.strip():
+            continue
+        try:
+            yield kept.decode(sys.stdin.encoding) if isinstance(kept, bytes) else kept
+        except UnicodeDecodeError:
+            yield kept
 
 
 def _show(rows: Iterator[dict[str, Any]]) -> None:

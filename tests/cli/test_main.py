@@ -324,6 +324,22 @@ def test_predict_shows_a_table_on_a_terminal(
     assert SENTENCES[0] in out
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_predict_shows_any_text_as_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, stitched: Path, terminal: bool
+) -> None:
+    odd = b"a [/red] film\na \x1b[31mred film\nw\xff\xfe\na [bold] film\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(odd), "utf-8"))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    status, out, err = run(capsys, "predict", stitched)
+    assert status == 2
+    assert "stdin: not text in UTF-8" in err
+    assert "\x1b[31mred" not in out
+    found = out if terminal else "\n".join(json.loads(line)["input"] for line in out.splitlines())
+    wanted = ["a [/red] film", "a \\x1b[31mred film" if terminal else "a \x1b[31mred film", "a [bold] film"]
+    assert all(text in found for text in wanted), "the others have their answers"
+
+
 def test_predict_abstains(capsys: pytest.CaptureFixture[str], monkeypatch, tmp_path: Path, stitched: Path) -> None:
     (tmp_path / "texts.txt").write_text(SENTENCES[0])
     words = ("predict", stitched, tmp_path / "texts.txt", "--abstain")
