@@ -8,7 +8,7 @@ import typer
 
 from hf_stitch.cli.terminal import Device
 
-EXAMPLE = "hf-stitch evaluate stitched/speech_sentiment dataset=calls.csv columns.source=audio columns.label=mood"
+EXAMPLE = "hf-stitch evaluate stitched/speech_sentiment dataset=calls.csv columns.target=words columns.label=mood"
 
 
 def run(
@@ -21,7 +21,8 @@ def run(
 ) -> None:
     """Measure a stitched model again.
 
-    It runs on its recipe's test data, or on other data named by KEY=VALUE.
+    It runs on its recipe's test data, or on other data named by KEY=VALUE. Those must have the inputs of both models;
+    of the recipe's other columns only what is there is measured.
     """
     from hf_stitch.cli.progress_bars import progress
     from hf_stitch.cli.terminal import silence_libraries, tell

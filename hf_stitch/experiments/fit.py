@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from hf_stitch.runtime.timings import Timings
 
 
 def fit(
-    recipe: Recipe | str | Path,
+    recipe: Recipe | Mapping[str, Any] | str | Path,
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
     *,
@@ -41,9 +41,9 @@ def fit(
     """Fit a recipe.
 
     Args:
-        recipe: a Recipe, the path of one, or the name of a shipped one.
+        recipe: a Recipe, its keys and values as a mapping, the path of one, or the name of a shipped one.
         out: folder to write; nothing is written when absent. The same fingerprint resumes there or is returned at once.
-        overrides: `key=value` words for a recipe given by path or name.
+        overrides: `key=value` words that change the recipe.
         device, dtype: where and in what the two models run; and blocks of the diffusion maps.
 
     Returns:
@@ -52,7 +52,7 @@ def fit(
     Raises:
         StitchError: anything that the user can mend; activations already collected are kept and reused.
     """
-    asked = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe, overrides)
+    asked = Recipe.of(recipe, overrides)
     folder = None if out is None else Path(out)
     if folder is not None and check_output_folder(folder, asked):
         return StitchedModel.from_pretrained(folder).eval(), Report.load(folder / "report.json")

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 from hf_stitch.errors import RecipeError, nearest
 from hf_stitch.recipe.data import Splits
 from hf_stitch.recipe.digest import digest
-from hf_stitch.recipe.explain import explain
+from hf_stitch.recipe.explain import cut, explain
 from hf_stitch.recipe.generation import Generation
 from hf_stitch.recipe.neighborhoods import Neighborhoods
 from hf_stitch.recipe.overrides import apply_overrides, merge
@@ -96,12 +96,31 @@ class Recipe(Part):
         if not isinstance(content, dict):
             raise RecipeError(f"{path}: expected a mapping of recipe keys, got {type(content).__name__}")
         content.setdefault("name", path.stem)
-        return cls.parse(apply_overrides(_without_foreign_options(content, overrides), overrides))
+        return cls.parse(content, overrides)
 
     @classmethod
-    def parse(cls, content: Mapping[str, Any]) -> Recipe:
-        """Build a recipe from plain data; RecipeError lists every offender."""
+    def of(cls, given: Recipe | Mapping[str, Any] | str | Path, overrides: Sequence[str] = ()) -> Recipe:
+        """A recipe from whatever stands for one: itself, plain data, a file's path or a shipped name.
+
+        Raises:
+            RecipeError: it stands for none, or what `load` and `parse` raise.
+        """
+        if isinstance(given, Recipe):
+            return cls.parse(given.plain(), overrides) if overrides else given
+        if isinstance(given, Mapping):
+            return cls.parse(given, overrides)
+        if isinstance(given, str | Path):
+            return cls.load(given, overrides)
+        kind = type(given).__name__
+        raise RecipeError(f"a recipe is a Recipe, a mapping, a path or a shipped name; got {kind}: {cut(given)}")
+
+    @classmethod
+    def parse(cls, content: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+        """Build a recipe from plain data, with `key=value` overrides; RecipeError lists every offender."""
         check_plain(content)
+        if overrides:
+            content = apply_overrides(_without_foreign_options(content, overrides), overrides)
+            check_plain(content)
         recipe = cls._read(content)
         recipe.stitch.refuse_foreign()
         recipe.variants()  # a wrong `compare` entry is refused now, not after the fit

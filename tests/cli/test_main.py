@@ -21,6 +21,7 @@ from hf_stitch.cli import evaluate, predict, progress_bars
 from hf_stitch.cli.inspect import folded
 from hf_stitch.cli.main import main, status_of
 from hf_stitch.recipe.digest import digest
+from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.recipe.shipped import shipped
 from hf_stitch.runtime import cache
 
@@ -405,6 +406,31 @@ def test_evaluate_measures_again(capsys: pytest.CaptureFixture[str], stitched: P
     assert status == 0, err
     assert re.search(r" 12\n| 12 ", out)
     assert "did you mean 'dataset'" in refused(capsys, "evaluate", stitched, "datasett=x")
+
+
+def test_another_data_set_needs_no_more_than_the_inputs_of_both_models(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, listens: Path, spoken: Path
+) -> None:
+    """The example of --help, on a model whose recipe has the columns of the one that it names."""
+    rows = [json.loads(line) for line in (spoken / "test.jsonl").read_text().splitlines()]
+    moods = ["negative", "positive"]
+    calls = [{"audio": spoken / row["audio"], "words": row["text"], "mood": moods[row["label"]]} for row in rows]
+    lines = ["audio,words,mood", *(",".join(map(str, call.values())) for call in calls)]
+    (tmp_path / "calls.csv").write_text("\n".join(lines))
+    named = Recipe.load("speech_sentiment").data.fit.columns.model_dump(exclude_none=True)
+    assert Recipe.load(listens / "recipe.yaml").data.fit.columns.model_dump(exclude_none=True) == named
+    words = [word.replace("calls.csv", str(tmp_path / "calls.csv")) for word in evaluate.EXAMPLE.split()[3:]]
+    status, out, err = run(capsys, "evaluate", listens, *words, "--device", "cpu")
+    assert status == 0, err
+    assert "accuracy" in out
+    assert "no column for text ('text'), group ('group'), id ('id'): left out" in out
+    status, out, err = run(capsys, "evaluate", listens, words[0], "columns.target=words", "--device", "cpu")
+    assert (status, "accuracy" in out) == (0, False), err
+    told = refused(capsys, "evaluate", listens, words[0], "columns={source: sound, label: moods}", "--device", "cpu")
+    for wanted in ("columns.source: no column 'sound'", "columns.target: no column 'text'", "label: no column 'moods'"):
+        assert wanted in told, "all at once"
+    assert "no column for" not in told
+    assert "columns`: expected a mapping" in refused(capsys, "evaluate", listens, words[0], "columns=words")
 
 
 def test_other_data_take_no_split_from_the_old() -> None:

@@ -7,6 +7,7 @@ import os
 import random
 import time
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from pydantic import BaseModel
 
 from hf_stitch.cli.main import main
 from hf_stitch.errors import RecipeError
+from hf_stitch.experiments.fit import fit
+from hf_stitch.experiments.rehearsal.rehearse import rehearse
 from hf_stitch.recipe.explain import members, model_in
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.recipe.shipped import shipped
@@ -138,6 +141,34 @@ def test_what_is_new_to_refuse_leaves_what_is_right(tmp_path: Path) -> None:
     content = yaml.safe_load(GOOD)
     content["source"]["features"] = [0, 1] * 100_000  # equal numbers are no anchors
     assert Recipe.parse(content).source.features == content["source"]["features"]
+
+
+@pytest.mark.parametrize("given", [None, 3, [GOOD], b"parabola", yaml])
+def test_what_stands_for_no_recipe(given: Any) -> None:
+    with pytest.raises(RecipeError, match="a recipe is a Recipe, a mapping, a path or a shipped name; got"):
+        Recipe.of(given)
+
+
+def test_fit_and_rehearse_take_a_mapping() -> None:
+    for run in (fit, rehearse):
+        with pytest.raises(RecipeError, match="unknown key `sitch`"):
+            run({**yaml.safe_load(GOOD), "sitch": 1})  # type: ignore[operator]
+        with pytest.raises(RecipeError, match="unknown key `sitch`"):
+            run(Recipe.parse(yaml.safe_load(GOOD)), overrides=["sitch=1"])  # type: ignore[operator]
+
+
+def test_whatever_stands_for_a_recipe_takes_overrides(tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text(GOOD)
+    content = {"name": "good", **yaml.safe_load(GOOD)}
+    given = [tmp_path / "good.yaml", str(tmp_path / "good.yaml"), content, MappingProxyType(content)]
+    found = [Recipe.of(one, ["stitch.method=rbf", "seed=4"]) for one in (*given, Recipe.parse(content))]
+    assert {(one.stitch.method, one.seed, one.name, one.fingerprint()) for one in found} == {
+        ("rbf", 4, "good", found[0].fingerprint())
+    }
+    assert Recipe.of(found[0]) is found[0]
+    assert content == {"name": "good", **yaml.safe_load(GOOD)}, "what was given is as it was"
+    content["stitch"] = {"method": "rbf", "smoothing": 2}
+    assert Recipe.of(content, ["stitch.method=affine"]).stitch.options() == {}, "as from a file"
 
 
 def test_python_data_that_hold_themselves() -> None:
