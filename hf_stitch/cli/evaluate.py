@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hf_stitch.cli.terminal import Device
+from hf_stitch.cli.terminal import Device, Quiet
 
 EXAMPLE = "hf-stitch evaluate stitched/speech_sentiment dataset=calls.csv columns.target=words columns.label=mood"
 
@@ -18,6 +18,7 @@ def run(
         typer.Argument(metavar="KEY=VALUE", help="Changes of the recipe's data.test, such as samples=64."),
     ] = None,
     device: Device = None,
+    quiet: Quiet = False,
 ) -> None:
     """Measure a stitched model again.
 
@@ -37,7 +38,7 @@ def run(
     from hf_stitch.experiments.evaluate import evaluate
 
     silence_libraries()
-    tell(evaluate(folder, data, device=device, progress=progress()))
+    tell(evaluate(folder, data, device=device, progress=progress(quiet)))
 
 
 def asked(changes: list[str]) -> dict[str, Any]:

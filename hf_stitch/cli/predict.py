@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hf_stitch.cli.terminal import Device
+from hf_stitch.cli.terminal import Device, Quiet
 from hf_stitch.cli.visible import json_line, visible
 from hf_stitch.errors import DataError
 
@@ -23,12 +23,16 @@ def run(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that `fit` wrote, or a Hub id.")],
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="INPUT", help="Sound files, or text files with one text a line; - reads stdin."),
+        typer.Argument(
+            metavar="INPUT",
+            help="Sounds, pictures, or text files with one text a line; folders of such; - reads stdin.",
+        ),
     ] = None,
     abstain: Annotated[
         float | None, typer.Option(metavar="SHARE", help="Give no answer where trust is below this, such as 0.02.")
     ] = None,
     device: Device = None,
+    quiet: Quiet = False,
 ) -> None:
     """Predict with a stitched model.
 
@@ -49,7 +53,7 @@ def run(
         for row in found:
             # Line by line: who reads the pipe need not wait for the last input.
             print(json_line(row, sys.stdout.encoding), flush=True)
-    for note in predictor.notes:
+    for note in () if quiet else predictor.notes:
         print(f"note: {visible(note)}", file=sys.stderr)
     if bad:
         raise DataError("; ".join(bad))

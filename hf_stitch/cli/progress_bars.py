@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hf_stitch.cli.visible import visible
-from hf_stitch.runtime.progress import Advance, Progress
+from hf_stitch.runtime.progress import Advance, Progress, Silent
 
 EVERY = 10.0  # seconds between lines where no bar can be drawn; by hand
 
 
-def progress() -> Progress:
-    """What suits this stderr."""
+def progress(quiet: bool = False) -> Progress:
+    """What suits this stderr; `quiet`: nothing is told."""
+    if quiet:
+        return Silent()
     return Bars() if sys.stderr.isatty() else Lines()
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; the best there is, if absent.")]
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, ... for both models; their own, if absent.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Write no progress and no notes to stderr; errors alone.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes, such as seed=1.")]
 
 

@@ -145,7 +145,7 @@ def _from_file(source: str | os.PathLike[str] | bytes, name: str) -> tuple[NDArr
 
     if not isinstance(source, bytes):
         path = Path(source).expanduser()
-        if not path.is_file():
+        if not os.path.isfile(path):  # unlike Path.is_file, no error of its own, such as of a name that is too long
             raise DataError(f"{name}: no such file: {path}; check the path")
         if path.stat().st_size == 0:
             raise DataError(f"{name}: empty file; leave it out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from hf_stitch.loading.audio import read_audio
 from hf_stitch.loading.images import read_picture
 from hf_stitch.loading.processors import Preparer, target_tokenizer
 from hf_stitch.loading.quiet import quiet
+from hf_stitch.loading.tables import SOUND
 from hf_stitch.models.answering import text_output_of, write
 from hf_stitch.models.hub.repository import local
 from hf_stitch.models.labels import labelled, shares
@@ -23,8 +25,12 @@ from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.runtime.device import pick_device
 from hf_stitch.runtime.torchaudio_extra import trouble
 
+PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 BATCH = 8  # inputs that run together; by hand
 Input = Path | str | bytes
+LINES = (".csv", ".text", ".txt")
+# Of a folder; a file that is named may be called anything.
+FILES = {"audio": SOUND, "image": PICTURES, "text": LINES, "vector": LINES}
 WHY = {
     "distance": "its activations are far from all that the fit has seen",
     "local": "its activations are far from all that the fit has seen",
@@ -91,7 +97,7 @@ class Predictor:
 
         Args:
             inputs: for sound paths or the bytes of a file; for text strings, or paths of files with one text a line;
-                for vectors strings of numbers or such files; for pictures paths.
+                for vectors strings of numbers or such files; for pictures paths. A folder stands for such files in it.
             on_error: told of an input that cannot be used, which is then left out; absent: the error is raised.
 
         Yields:
@@ -104,7 +110,7 @@ class Predictor:
             DataError: an input that cannot be used; what came before it has been yielded.
         """
         batch: list[tuple[str, Any]] = []
-        for given in inputs:
+        for given in self._each(inputs, on_error):
             try:
                 for named in self._read(given):
                     batch.append(named)
@@ -119,6 +125,23 @@ class Predictor:
                     raise
                 on_error(error)
         yield from self._predict(batch)
+
+    def _each(self, inputs: Iterable[Input], on_error: Callable[[DataError], None] | None) -> Iterator[Input]:
+        """The inputs, in place of a folder the files in it that this model can read, by name."""
+        kinds = FILES[self.modality]
+        for given in inputs:
+            # A string is a path where it cannot be the input itself.
+            path = Path(given) if isinstance(given, str) and self.modality in ("audio", "image") else given
+            if not isinstance(path, Path) or not os.path.isdir(path):  # unlike Path.is_dir, whatever the name's length
+                yield given
+                continue
+            found = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in kinds and file.is_file()]
+            yield from found
+            if not found:
+                error = DataError(f"{path}: no files of {self.modality} in this folder; expected {', '.join(kinds)}")
+                if on_error is None:
+                    raise error
+                on_error(error)
 
     def _read(self, given: Input) -> Iterator[tuple[str, Any]]:
         """Names and raw inputs of what was given."""

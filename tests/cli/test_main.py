@@ -476,6 +476,58 @@ def test_predict_goes_on_after_a_bad_file(
     assert "bad.wav: not audio" in told
 
 
+def test_predict_takes_folders(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, listens: Path, stitched: Path, spoken: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "texts" / "deep").mkdir(parents=True)
+    (tmp_path / "texts" / "deep" / "b.TXT").write_text(SENTENCES[1])
+    (tmp_path / "texts" / "a.txt").write_text(SENTENCES[0])
+    (tmp_path / "texts" / "notes.md").write_text("no text for the model")
+    status, out, _ = run(capsys, "predict", listens, spoken)
+    sounds = sorted(str(path) for path in spoken.glob("*.wav"))
+    assert (status, [json.loads(line)["input"] for line in out.splitlines()]) == (0, sounds)
+    status, out, err = run(capsys, "predict", stitched, tmp_path / "empty", tmp_path / "texts")
+    assert (status, [json.loads(line)["input"] for line in out.splitlines()]) == (2, list(SENTENCES[:2]))
+    assert "empty: no files of text in this folder; expected .csv, .text, .txt" in err
+
+
+def test_of_many_inputs_the_good_are_answered_and_the_bad_are_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, listens: Path, stitched: Path, spoken: Path
+) -> None:
+    (tmp_path / "good.txt").write_text(SENTENCES[0])
+    (tmp_path / "void").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "broken").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "bytes").write_bytes(bytes(range(256)))
+    bad = [tmp_path / name for name in ("nowhere", "void", "folder", "broken", "loop", "bytes", "x" * 300, "void/x")]
+    for model, good in ((listens, spoken / "fit-0.wav"), (stitched, tmp_path / "good.txt")):
+        words = [good, *(one for path in bad for one in (path, good))]
+        status, out, err = run(capsys, "predict", model, *words)
+        assert status == 2, err
+        assert len(out.splitlines()) == len(bad) + 1
+        assert "Traceback" not in err
+        assert [path for path in bad if f"{path}: " not in err] == []
+
+
+def test_short_help_and_no_words_but_the_answers(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, listens: Path, recipe: Path, spoken: Path
+) -> None:
+    for words in ([], ["recipes"], *([verb] for verb in VERBS), ["recipes", "ls"]):
+        assert run(capsys, *words, "-h") == run(capsys, *words, "--help")
+    sound, rate = soundfile.read(spoken / "fit-0.wav")
+    soundfile.write(tmp_path / "a.wav", np.stack([sound, sound], 1), rate)
+    assert "2 channels averaged" in run(capsys, "predict", listens, tmp_path / "a.wav")[2]
+    status, out, err = run(capsys, "predict", listens, tmp_path / "a.wav", "--quiet")
+    assert (status, len(out.splitlines()), err) == (0, 1, "")
+    status, out, err = run(capsys, "fit", recipe, "--out", tmp_path / "out", "-q", "--device", "cpu")
+    assert (status, "agreement" in out, err) == (0, True, "")
+    status, out, err = run(capsys, "evaluate", tmp_path / "out", "-q", "--device", "cpu")
+    assert (status, "agreement" in out, err) == (0, True, "")
+    assert "no such file" in run(capsys, "predict", listens, "nowhere.wav", "-q")[2].lower(), "errors are told"
+
+
 def test_numbers_are_shown_in_columns_on_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
