@@ -14,6 +14,7 @@ from hf_stitch.activations.frames import Answers
 from hf_stitch.activations.observations import Observations
 from hf_stitch.errors import ArtifactError, DataError
 from hf_stitch.evaluation.answers import stacked
+from hf_stitch.evaluation.error_profile import error_profile, never_right
 from hf_stitch.evaluation.references import make_references, reference_measures, scope_of
 from hf_stitch.evaluation.trust import measure_trust
 from hf_stitch.loading.tables import open_table
@@ -64,6 +65,9 @@ def evaluate(
         answers = _answers(model, seen)
         measures = reference_measures(recipe, seen, "test", references)
         measures += kind.measures(recipe.label, kind.read(answers), references, scope)
+        lengths, keys = seen.frames["test"].source.lengths.numpy(), seen.samples["test"].keys
+        profile = error_profile(references, kind.read(answers), lengths, keys)
+        missed = never_right(profile.get("error_by_class"))
         if model.trust is not None:
             frames, texts = seen.frames["test"], correspondence.texts("test")
             measures += measure_trust(recipe.label, model, frames, texts, answers, kind, scope, runtime)[0]
@@ -75,7 +79,7 @@ def evaluate(
         memory_peak_bytes=peak_memory(),
         parameters=cost_of(model, seen.source, seen.target),
         measures=measures,
-        verdict=judge(measures, recipe.label, asked=recipe.plain()),
+        verdict=judge(measures, recipe.label, asked=recipe.plain(), missed=missed),
         chosen=None,
         notes=notes + seen.notes,
     )

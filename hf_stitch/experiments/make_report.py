@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hf_stitch.evaluation.error_profile import never_right
 from hf_stitch.evaluation.examples import texts_cut_off
 from hf_stitch.experiments.comparison import choose
 from hf_stitch.models.cost import cost_of
@@ -36,11 +37,23 @@ def make_report(asked: Recipe, main: Fitted, measures: list[Measure], diagnostic
         memory_peak_bytes=peak_memory(),
         parameters=cost_of(main.model, seen.source, seen.target),
         measures=measures,
-        verdict=judge(measures, main.label, asked=asked.plain(), rivals=rivals),
+        verdict=judge(
+            measures,
+            main.label,
+            asked=asked.plain(),
+            rivals=rivals,
+            lengths_equal=_lengths_equal(main),
+            missed=never_right(diagnostics.error_by_class),
+        ),
         chosen=chosen or {"method": main.label, "split": "none", "measure": "the recipe's own"},
         diagnostics=diagnostics,
         notes=notes,
     )
+
+
+def _lengths_equal(main: Fitted) -> bool:
+    frames = main.observations.frames["fit"]
+    return bool((frames.source.lengths == frames.target.lengths).all())
 
 
 def _same_question(asked: Recipe, other: Recipe) -> bool:
