@@ -67,8 +67,9 @@ def fit(
         seen = opened.collect()
         if asked.directions == "both":
             seen.swapped()  # refuses models that cannot be swapped now, not after the fit
-        main, measures, diagnostics = _fit_all(asked, Comparison(asked, seen), folder)
-    report = make_report(asked, main, measures, diagnostics)
+        comparison = Comparison(asked, seen)
+        main, measures, diagnostics = _fit_all(asked, comparison, folder)
+    report = make_report(asked, main, measures, diagnostics, comparison)
     if folder is not None and runtime.is_main:
         from hf_stitch.report.rendering.write_report import write_report
 

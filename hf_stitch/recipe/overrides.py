@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+import yaml
 
 from hf_stitch.errors import RecipeError
 from hf_stitch.recipe.plain import DEEPEST, read_yaml
@@ -16,6 +19,21 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = merge(merged[key], value) if both else value
     return merged
+
+
+def overrides_between(base: Mapping[str, Any], other: Mapping[str, Any], above: str = "") -> list[str]:
+    """The `key=value` words that make the other recipe of the base; what is absent there is taken back by null."""
+    words = []
+    for key in dict.fromkeys([*other, *base]):
+        before, after = base.get(key), other.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            if before.get("method") != after.get("method"):
+                before = dict.fromkeys(before)  # another method begins without the options of the one before
+            words += overrides_between(before, after, f"{above}{key}.")
+        elif before != after:
+            text = yaml.safe_dump(after, default_flow_style=True, width=math.inf).removesuffix("...\n").strip()
+            words.append(f"{above}{key}={text}")
+    return words
 
 
 def apply_overrides(content: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:

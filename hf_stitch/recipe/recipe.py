@@ -137,6 +137,10 @@ class Recipe(Part):
         """The recipe as plain data, defaults left out, as a person would write it."""
         return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
+    def complete(self) -> dict[str, Any]:
+        """The recipe as plain data with its defaults, without name and comparisons: what one variant is."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"name", "description", "compare"})
+
     def dump(self) -> str:
         """The recipe as YAML; `Recipe.parse(yaml.safe_load(recipe.dump()))` equals the recipe."""
         return yaml.safe_dump(self.plain(), sort_keys=False, allow_unicode=True, width=120)
