@@ -260,6 +260,10 @@ class StitchedModel(PreTrainedModel):
             raise ArtifactError(
                 f"{where}: the weights cannot be read ({error}); the file is truncated, copy or fit it again"
             ) from None
+        except (TypeError, AttributeError, LookupError, ValueError, RuntimeError) as error:
+            if (damage := _damage(cls, where, kwargs, error)) is not None:
+                raise ArtifactError(f"{where}: {damage}; copy or fit it again") from None
+            raise
         except OSError as error:
             if not Path(where).is_dir():
                 raise
@@ -305,6 +309,28 @@ class StitchedModel(PreTrainedModel):
     @classmethod
     def register_for_auto_class(cls, auto_class: str = "AutoModel") -> None:
         """Nothing to do: the shim stands for the code, which is never copied."""
+
+
+def _damage(kind: type[StitchedModel], where: str, asked: Mapping[str, Any], error: Exception) -> str | None:
+    """What is wrong with a saved configuration, where building an empty model of it alone fails too; else None.
+
+    Such errors may also come of what the caller asked for, a dtype or a device map; those stay what they are.
+    """
+    if "ignore_mismatched_sizes" in str(error):
+        return "weights and config disagree on the shape of tensors"
+    place = {key: asked[key] for key in ("revision", "token", "cache_dir", "subfolder") if key in asked}
+    try:
+        content, _ = StitchedConfig.get_config_dict(where, **place)
+        if content.get("model_type") != StitchedConfig.model_type:
+            return f"config.json is damaged (model_type is {content.get('model_type')!r})"
+        if not isinstance(content.get("dtype") or "", str):
+            return f"config.json is damaged (dtype is {content['dtype']!r})"
+        config = StitchedConfig.from_pretrained(where, **place)
+        with torch.device("meta"):
+            kind(config)
+    except (TypeError, AttributeError, LookupError, ValueError, RuntimeError) as found:
+        return f"config.json is damaged ({type(found).__name__}: {str(found).splitlines()[0][:120]})"
+    return None
 
 
 class StitchedForGeneration(StitchedModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,10 +24,12 @@ from PIL import Image
 
 from hf_stitch.errors import ArtifactError
 from hf_stitch.experiments.fit import fit
+from hf_stitch.models.hub.public_names import local_names, public_copy
 from hf_stitch.models.hub.publishing import check_folder
 from hf_stitch.models.hub.shim import FILE
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.zoo.catalogue import resolve_model
 
 
 @pytest.fixture(scope="module")
@@ -350,3 +353,35 @@ def test_a_model_of_pickles_alone_is_not_loaded_but_its_conversion_is(tmp_path: 
     assert second == "RobertaForSequenceClassification"
     assert "spaces/safetensors/convert and set `revision: refs/pr/NUMBER`" in third
     assert not any("pytorch_model.bin" in line and "GET" in line for line in serving.log), "nobody fetched the pickle"
+
+
+def test_what_is_pushed_names_no_path_of_here(hub: LocalHub, tmp_path: Path, reader: Path, viewer: Path) -> None:
+    before = {path: path.read_bytes() for path in (reader, viewer) for path in path.rglob("*") if path.is_file()}
+    pushes = [["push", str(reader), "me/public-reader"], ["push", str(viewer), "me/public-viewer"]]
+    pushes.append(["push", str(reader), "me/public-again", "--max-shard-size", "40KB"])
+    python(hub, tmp_path / "pusher", f"from hf_stitch.cli.main import main\nprint([main(w) for w in {pushes!r}])")
+    assert {path: path.read_bytes() for path in before} == before, "what lies here stays as it is"
+    for name in ("me/public-reader", "me/public-viewer", "me/public-again"):
+        files = hub.repositories[name].at("main")[1]
+        texts = {one: content.decode() for one, content in files.items() if one.endswith((".json", ".yaml", ".md"))}
+        assert {"config.json", "recipe.yaml", "report.json", "README.md"} <= texts.keys()
+        for one, text in texts.items():
+            assert str(tmp_path.parent.parent) not in text, one
+            assert not re.search(r'["\s`](/(root|home|tmp|work|Users|private)/|~/|[A-Z]:\\)', text), one
+    recipe = yaml.safe_load(hub.repositories["me/public-reader"].at("main")[1]["recipe.yaml"])
+    assert "/" not in recipe["source"]["model"] + recipe["target"]["model"] + recipe["data"]["fit"]["dataset"]
+
+
+def test_paths_become_names(tmp_path: Path) -> None:
+    shipped = str(resolve_model("parabola-a-0"))
+    told = {"source": {"_name_or_path": shipped}, "ends": [{"model": "/data/models/mine"}, {"model": "/data/models"}]}
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(told))
+    (folder / "recipe.yaml").write_text("data: {fit: {dataset: ../rows/a.jsonl}, test: {dataset: org/set}}")
+    found = local_names(folder)
+    names = {shipped: "zoo:parabola-a-0", "/data/models/mine": "mine", "/data/models": "models"}
+    assert found == {**names, "../rows/a.jsonl": "a.jsonl"}
+    copy = public_copy(folder, tmp_path / "copy")
+    assert json.loads((copy / "config.json").read_text())["ends"] == [{"model": "mine"}, {"model": "models"}]
+    assert public_copy(copy, tmp_path / "again") == copy, "nothing left to name"

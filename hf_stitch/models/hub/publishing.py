@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from hf_stitch.errors import ArtifactError
 from hf_stitch.models.hub.map_only import MAP_ONLY, portable
+from hf_stitch.models.hub.public_names import public_copy
 from hf_stitch.models.hub.repository import KEPT, WEIGHTS, explained, local
 from hf_stitch.models.hub.shim import FILE
 
@@ -70,7 +71,10 @@ def push_folder(
     message: str | None = None,
     **more: Any,
 ) -> str:
-    """Upload what `fit` wrote, as it is; files of other kinds stay here. Returns the address of the commit.
+    """Upload what `fit` wrote; files of other kinds stay here, and paths of this machine become names.
+
+    Returns:
+        Address of the commit.
 
     Raises:
         ArtifactError: the folder holds no whole stitched model, or a thin one over a folder of this machine.
@@ -80,13 +84,14 @@ def push_folder(
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)
-    with explained(repo_id, revision):
+    with tempfile.TemporaryDirectory() as scratch, explained(repo_id, revision):
+        public = public_copy(folder, Path(scratch))
         known = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
         if revision is not None:
             api.create_branch(known, branch=revision, exist_ok=True)
         made = api.upload_folder(
             repo_id=known,
-            folder_path=folder,
+            folder_path=public,
             revision=revision,
             allow_patterns=list(KEPT),
             delete_patterns=list(WEIGHTS),  # shards of an earlier push
