@@ -52,7 +52,10 @@ class HubError(StitchError):
 def nearest(name: str, known: Iterable[str], limit: int = 12) -> str:
     """Return a phrase that names the known name nearest to `name`, then (some of) the known ones."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    same = [
+        known for known in names if known.casefold() == name.casefold()
+    ]  # difflib sees nothing common in SEED and seed
+    close = same or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
     shown = ", ".join(names[:limit]) + (f", ... ({len(names)} in all)" if len(names) > limit else "")
     return f"{hint}known: {shown}"

@@ -9,7 +9,12 @@ import typer
 from hf_stitch.cli import cache, evaluate, fit, inspect, predict, push, recipes, zoo
 
 # main.py explains errors, so typer draws none; plain help, since Rich would be imported for it.
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},  # verbs take it over
+)
 
 
 @app.callback(invoke_without_command=True)

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from hf_stitch.cli.terminal import Device
+from hf_stitch.cli.terminal import Device, Quiet
 
-EXAMPLE = "hf-stitch evaluate stitched/speech_sentiment dataset=calls.csv columns.source=audio columns.label=mood"
+EXAMPLE = "hf-stitch evaluate stitched/speech_sentiment dataset=calls.csv columns.target=words columns.label=mood"
 
 
 def run(
@@ -18,10 +18,12 @@ def run(
         typer.Argument(metavar="KEY=VALUE", help="Changes of the recipe's data.test, such as samples=64."),
     ] = None,
     device: Device = None,
+    quiet: Quiet = False,
 ) -> None:
     """Measure a stitched model again.
 
-    It runs on its recipe's test data, or on other data named by KEY=VALUE.
+    It runs on its recipe's test data, or on other data named by KEY=VALUE. Those must have the inputs of both models;
+    of the recipe's other columns only what is there is measured.
     """
     from hf_stitch.cli.progress_bars import progress
     from hf_stitch.cli.terminal import silence_libraries, tell
@@ -36,7 +38,7 @@ def run(
     from hf_stitch.experiments.evaluate import evaluate
 
     silence_libraries()
-    tell(evaluate(folder, data, device=device, progress=progress()))
+    tell(evaluate(folder, data, device=device, progress=progress(quiet)))
 
 
 def asked(changes: list[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hf_stitch.cli.terminal import Device, Dtype, Overrides
+from hf_stitch.cli.terminal import Device, Dtype, Overrides, Quiet
 
 EXAMPLE = "hf-stitch fit parabola --out stitched/parabola stitch.method=rbf"
 
@@ -23,6 +23,7 @@ def run(
     rehearse: Annotated[
         bool, typer.Option("--rehearse", help="Only try it out: random weights, synthetic data, no download.")
     ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Fit a recipe and save the stitched model.
 
@@ -37,18 +38,18 @@ def run(
     asked = Recipe.load(recipe, overrides or ())
     folder = out or Path("stitched") / re.sub(r"[^\w.-]+", "-", asked.name)
     if rehearse:
-        return _rehearse(asked, folder, device, dtype)
+        return _rehearse(asked, folder, device, dtype, quiet)
     from hf_stitch.experiments.fit import fit
 
     silence_libraries()
-    _, report = fit(asked, folder, device=device, dtype=dtype, overwrite=overwrite, progress=progress())
+    _, report = fit(asked, folder, device=device, dtype=dtype, overwrite=overwrite, progress=progress(quiet))
     tell(report)
-    console().print(f"\n{folder}: {files_in(folder)}", markup=False)
+    console().print(f"\n{folder}: {files_in(folder)}")
     if report.verdict.code != "comparison-only":
-        console().print(f"next: hf-stitch predict {folder} INPUT", markup=False)
+        console().print(f"next: hf-stitch predict {folder} INPUT")
 
 
-def _rehearse(asked: Any, folder: Path, device: str | None, dtype: str | None) -> None:
+def _rehearse(asked: Any, folder: Path, device: str | None, dtype: str | None, quiet: bool) -> None:
     import json
 
     from hf_stitch.cli.progress_bars import progress
@@ -57,9 +58,9 @@ def _rehearse(asked: Any, folder: Path, device: str | None, dtype: str | None) -
     from hf_stitch.experiments.rehearsal.rehearse import rehearse
 
     silence_libraries()
-    found = rehearse(asked, device=device, dtype=dtype, progress=progress())
+    found = rehearse(asked, device=device, dtype=dtype, progress=progress(quiet))
     tell(found)
     path = folder.with_name(f"{folder.name}.rehearsal.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found.content, indent=1) + "\n", encoding="utf-8")
-    console().print(f"\n{path}", markup=False)
+    console().print(f"\n{path}")

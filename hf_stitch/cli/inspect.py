@@ -37,7 +37,7 @@ def run(
 
     found: Any = load_model(Side.model_validate({"model": model, "class": class_, "revision": revision, "hook": ""}))
     rows = module_tree(found)
-    out.print(f"{model}: {type(found).__name__}, {_count(found):,} parameters", markup=False)
+    out.print(f"{model}: {type(found).__name__}, {_count(found):,} parameters")
     out.print(_table(rows if every else folded(rows), every))
 
 
@@ -47,8 +47,8 @@ def _show_stitched(model: str, revision: str | None, every: bool) -> None:
     from hf_stitch.models.modeling_stitched import StitchedModel
 
     found, out = StitchedModel.from_pretrained(local(model, revision)), console()
-    out.print(_joint(found), markup=False)
-    out.print(f"{model}: {type(found).__name__}, {_count(found):,} parameters\n", markup=False)
+    out.print(_joint(found))
+    out.print(f"{model}: {type(found).__name__}, {_count(found):,} parameters\n")
     out.print(_parts(found))
     rows = _modules(found)
     out.print("")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hf_stitch.cli.visible import visible
 from hf_stitch.errors import StitchError
 from hf_stitch.runtime.files import disk_is_full
 
@@ -22,6 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; `argv` are its words, those of the process when absent. Returns the status."""
     from hf_stitch.cli.app import command
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Texts and names may have letters that a terminal's code page lacks: spelt out, not an error.
+            stream.reconfigure(errors="backslashreplace")
     return status_of(command(), sys.argv[1:] if argv is None else list(argv))
 
 
@@ -33,6 +39,9 @@ def status_of(command: Any, words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         status = INTERRUPTED
     except SystemExit as ending:
+        # click ends so, with status 1, when nobody reads on.
+        if isinstance(ending.__context__, BrokenPipeError):
+            return _explain(ending.__context__)
         return ending.code if isinstance(ending.code, int) else FAULT
     except Exception as error:
         return _explain(error)
@@ -54,7 +63,7 @@ def _explain(error: Exception) -> int:
     if line is not None:
         _say(line)
         return USER_ERROR
-    traceback.print_exception(error)
+    print(visible("".join(traceback.format_exception(error))), file=sys.stderr)
     _say(f"this is a fault of hf_stitch, not yours; please report the lines above on {ISSUES}")
     return FAULT
 
@@ -90,4 +99,4 @@ def _no_space(error: Exception) -> str:
 
 
 def _say(text: str) -> None:
-    print(f"hf-stitch: {text}", file=sys.stderr)
+    print(f"hf-stitch: {visible(text)}", file=sys.stderr)

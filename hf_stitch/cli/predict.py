@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hf_stitch.cli.terminal import Device
+from hf_stitch.cli.terminal import Device, Quiet
+from hf_stitch.cli.visible import json_line, visible
 from hf_stitch.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,12 +23,16 @@ def run(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that `fit` wrote, or a Hub id.")],
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="INPUT", help="Sound files, or text files with one text a line; - reads stdin."),
+        typer.Argument(
+            metavar="INPUT",
+            help="Sounds, pictures, or text files with one text a line; folders of such; - reads stdin.",
+        ),
     ] = None,
     abstain: Annotated[
         float | None, typer.Option(metavar="SHARE", help="Give no answer where trust is below this, such as 0.02.")
     ] = None,
     device: Device = None,
+    quiet: Quiet = False,
 ) -> None:
     """Predict with a stitched model.
 
@@ -48,9 +52,9 @@ def run(
     else:
         for row in found:
             # Line by line: who reads the pipe need not wait for the last input.
-            print(json.dumps(row, ensure_ascii=False, allow_nan=False), flush=True)
-    for note in predictor.notes:
-        print(f"note: {note}", file=sys.stderr)
+            print(json_line(row, sys.stdout.encoding), flush=True)
+    for note in () if quiet else predictor.notes:
+        print(f"note: {visible(note)}", file=sys.stderr)
     if bad:
         raise DataError("; ".join(bad))
 
@@ -62,7 +66,20 @@ def _inputs(words: list[str], predictor: Predictor) -> Iterator[Path | str | byt
         elif predictor.modality == "audio":
             yield sys.stdin.buffer.read()
         else:
-            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+            yield from _texts()
+
+
+def _texts() -> Iterator[str | bytes]:
+    """Lines of stdin as they come; those that are not in its encoding as bytes, which the predictor then refuses."""
+    stream: Any = getattr(sys.stdin, "buffer", sys.stdin)
+    for line in stream:
+        kept = line.rstrip(b"\r\n" if isinstance(line, bytes) else "\r\n")
+        if not kept.strip():
+            continue
+        try:
+            yield kept.decode(sys.stdin.encoding) if isinstance(kept, bytes) else kept
+        except UnicodeDecodeError:
+            yield kept
 
 
 def _show(rows: Iterator[dict[str, Any]]) -> None:

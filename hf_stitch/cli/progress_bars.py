@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from hf_stitch.runtime.progress import Advance, Progress
+from hf_stitch.cli.visible import visible
+from hf_stitch.runtime.progress import Advance, Progress, Silent
 
 EVERY = 10.0  # seconds between lines where no bar can be drawn; by hand
 
 
-def progress() -> Progress:
-    """What suits this stderr."""
+def progress(quiet: bool = False) -> Progress:
+    """What suits this stderr; `quiet`: nothing is told."""
+    if quiet:
+        return Silent()
     return Bars() if sys.stderr.isatty() else Lines()
 
 
@@ -42,7 +45,7 @@ class Lines:
         self.note(f"{name}: done in {self.clock() - start:.1f} s")
 
     def note(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(visible(text), file=sys.stderr, flush=True)
 
 
 def _state(done: int, total: int | None, seconds: float) -> str:
@@ -57,9 +60,9 @@ class Bars:
     """Rich's bars; a finished stage stays as one line."""
 
     def __init__(self) -> None:
-        from rich.console import Console
+        from hf_stitch.cli.plain_console import PlainConsole
 
-        self.console = Console(stderr=True, highlight=False)
+        self.console = PlainConsole(stderr=True)
 
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
@@ -67,7 +70,7 @@ class Bars:
         from rich.progress import Progress as RichProgress
 
         columns = (
-            TextColumn("{task.description:<28}"),
+            TextColumn("{task.description:<28}", markup=False),
             BarColumn(24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
@@ -75,7 +78,7 @@ class Bars:
             TimeRemainingColumn(),
         )
         with RichProgress(*columns, console=self.console, refresh_per_second=4) as bars:
-            task = bars.add_task(name, total=total, rate="")
+            task = bars.add_task(visible(name), total=total, rate="")
 
             def advance(units: int) -> None:
                 bars.advance(task, units)
@@ -85,4 +88,4 @@ class Bars:
             yield advance
 
     def note(self, text: str) -> None:
-        self.console.print(text, markup=False)
+        self.console.print(text)

@@ -29,6 +29,7 @@ def run(
     of `hf auth login`, or HF_TOKEN.
     """
     from hf_stitch.cli.terminal import silence_libraries
+    from hf_stitch.cli.visible import visible
     from hf_stitch.errors import RecipeError, nearest
     from hf_stitch.models.hub.map_only import FULL, MAP_ONLY, pin_revisions
     from hf_stitch.models.hub.publishing import left_out, push_folder, push_model
@@ -50,5 +51,5 @@ def run(
             model.config.save = FULL
         where = push_model(model, repo, commit_message=message, max_shard_size=max_shard_size or "5GB", **options)
     for name in left_out(folder):
-        typer.echo(f"note: {name} was left out: not a file of a stitched model", err=True)
+        typer.echo(f"note: {visible(name)} was left out: not a file of a stitched model", err=True)
     typer.echo(where)

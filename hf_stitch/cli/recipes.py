@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from hf_stitch.cli.terminal import Overrides
+from hf_stitch.cli.visible import visible
 
 TEXT = "List, show, copy or check recipes."
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a shipped recipe.")]
@@ -37,7 +38,7 @@ def show(name: Name) -> None:
     """Print a recipe as it stands in its file, comments and all."""
     from hf_stitch.recipe.shipped import find
 
-    typer.echo(find(name).read_text(encoding="utf-8"), nl=False)
+    typer.echo(visible(find(name).read_text(encoding="utf-8")), nl=False)
 
 
 def copy(
@@ -54,7 +55,7 @@ def copy(
         raise RecipeError(f"{wanted} exists; expected a new file: give another DEST, or delete it first")
     wanted.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, wanted)
-    typer.echo(f"{wanted}: change it, then hf-stitch fit {wanted}")
+    typer.echo(visible(f"{wanted}: change it, then hf-stitch fit {wanted}"))
 
 
 def check(
@@ -69,7 +70,7 @@ def check(
 
     recipe = Recipe.load(path, overrides or ())
     labels = ", ".join(label for label, _ in recipe.variants())
-    typer.echo(f"{path} is a recipe; it fits {labels}\nfingerprint {recipe.fingerprint()}")
+    typer.echo(visible(f"{path} is a recipe; it fits {labels}\nfingerprint {recipe.fingerprint()}"))
     typer.echo("only keys and values were checked: no model and no data were opened")
 
 
@@ -80,8 +81,7 @@ def keys() -> None:
 
     shown = table("key", "values", "default", "meaning")
     for row in recipe_keys():
-        # Rich takes [words] for markup.
-        shown.add_row(*(cell.replace("[", "\\[") for cell in row))
+        shown.add_row(*row)
     console().print(shown)
 
 

@@ -15,17 +15,17 @@ def tell(rehearsal: Rehearsal) -> None:
     found, out = rehearsal.content, console()
     for role, model in found["models"].items():
         what = f"{model['class']}, {model['parameters'] / 1e6:,.1f} M parameters (sizes: {model['configuration']})"
-        out.print(f"{role}: {model['model']}: {what}", markup=False)
+        out.print(f"{role}: {model['model']}: {what}")
         chosen = f"{model['features']} of {model['width']} features, {found['lengths'][role]} positions a sample"
-        out.print(f"  {model['hook']}: {model['layout']}, {chosen}", markup=False)
+        out.print(f"  {model['hook']}: {model['layout']}, {chosen}")
     out.print("")
     out.print(_stages(found))
     out.print("")
     out.print(_expected(found))
     for text in found["warnings"]:
-        out.print(f"warning: {text}", markup=False)
+        out.print(f"warning: {text}")
     for text in found["notes"]:
-        out.print(f"note: {text}", markup=False)
+        out.print(f"note: {text}")
 
 
 def _stages(found: dict[str, Any]) -> Any:

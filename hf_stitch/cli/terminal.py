@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; the best there is, if absent.")]
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, ... for both models; their own, if absent.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Write no progress and no notes to stderr; errors alone.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes, such as seed=1.")]
 
 
@@ -31,10 +32,10 @@ def silence_libraries() -> None:
 
 def console() -> Console:
     """Where results go: stdout, as wide as needed when it is no terminal; of several processes the first one speaks."""
-    from rich.console import Console
+    from hf_stitch.cli.plain_console import PlainConsole
 
     # RANK is set by torchrun and accelerate.
-    made = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), quiet=os.environ.get("RANK", "0") != "0")
+    made = PlainConsole(soft_wrap=not sys.stdout.isatty(), quiet=os.environ.get("RANK", "0") != "0")
     if not made.is_terminal:
         # Rich would take 80 where nobody looks, and cut what a file or a pipe should have whole; by hand.
         made.width = 200
@@ -66,17 +67,17 @@ def tell(report: Report) -> None:
     from hf_stitch.report.rendering.summary import summary
 
     out = console()
-    out.print(f"{report.verdict.text}\n{report.verdict.next}\n", markup=False)
+    out.print(f"{report.verdict.text}\n{report.verdict.next}\n")
     head, rows = summary(report)
     shown = table(*head, right=("n",))
     for row in rows:
-        shown.add_row(*(cell.replace("[", "\\[") for cell in row))
+        shown.add_row(*row)
     out.print(shown)
     if any(row[0].endswith(" *") for row in rows):
         ranges = "; in round brackets the range of a group's members" if any(m.range for m in report.measures) else ""
-        out.print(f"* the saved model; in brackets 95 % intervals{ranges}", markup=False)
+        out.print(f"* the saved model; in brackets 95 % intervals{ranges}")
     for note in report.notes:
-        out.print(f"note: {note}", markup=False)
+        out.print(f"note: {note}")
 
 
 def files_in(folder: Path) -> str:

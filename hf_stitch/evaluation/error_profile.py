@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,11 @@ def error_profile(references: References, given: Any, lengths: np.ndarray, keys:
         "error_by_length": _by_length(lengths, wrong),
         "wrong": [keys[int(i)] for i in np.flatnonzero(wrong)],
     }
+
+
+def never_right(by_class: Mapping[str, Any] | None) -> dict[str, int]:
+    """Of an `error_by_class` the classes of which all samples are answered otherwise, with the number of those."""
+    return {name: share["n"] for name, share in (by_class or {}).items() if share["value"] == 1.0}
 
 
 def _by_length(lengths: np.ndarray, wrong: np.ndarray) -> dict[str, Any]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from hf_stitch.activations.observations import Observations
 from hf_stitch.evaluation.answers import stitched_answers
 from hf_stitch.evaluation.measure_variant import measure_variant
 from hf_stitch.evaluation.references import make_references, reference_measures
+from hf_stitch.evaluation.statistics import classes, intervals
 from hf_stitch.experiments.fit_variant import fit_saved, fit_variant
 from hf_stitch.models.fitted import Fitted, SharedHalves
 from hf_stitch.recipe.recipe import Recipe
@@ -25,6 +28,7 @@ class Comparison:
         # On the fit split a map is as good as it is flexible: nothing is measured there.
         held_out = [split for split in observations.frames if split != "fit"]
         self.references = {split: make_references(recipe, observations, split) for split in held_out}
+        self._errors: dict[str, np.ndarray] = {}  # of each sample of validation, by variant that has its answers
 
     def correspondence(self, recipe: Recipe) -> Correspondence:
         """Which rows belong together under a variant."""
@@ -46,12 +50,20 @@ class Comparison:
             with seen.timings.stage(f"evaluate.{fitted.label}"):
                 texts = fitted.correspondence.texts(split)
                 answers[split] = stitched_answers(fitted.model, seen.frames[split], texts, seen.runtime)
+        if "validation" in answers:
+            kind, own = self.references["validation"].kind, seen.frames["validation"].output
+            self._errors[fitted.label] = kind.errors(answers["validation"], own)
         return replace(fitted, answers=answers)
 
     def measure(self, fitted: Fitted) -> list[Measure]:
         """All measures of a variant that has its answers."""
         with self.observations.timings.stage(f"evaluate.{fitted.label}"):
             return measure_variant(fitted, self.references)
+
+    def surely_better(self, label: str, other: str) -> bool:
+        """Whether a variant does better on validation by more than chance: paired, on the same samples."""
+        first, second = self._errors.get(label), self._errors.get(other)
+        return first is not None and second is not None and surely_smaller(first, second, self.recipe.seed)
 
     def reference_measures(self) -> list[Measure]:
         """What the references reach."""
@@ -69,6 +81,18 @@ class Comparison:
     def swapped(self) -> Comparison:
         """The same comparison from target to source."""
         return Comparison(self.recipe, self.observations.swapped())
+
+
+def surely_smaller(first: np.ndarray, second: np.ndarray, seed: int = 0) -> bool:
+    """Whether errors (n,) are smaller than others of the same samples: the 95 % interval of the difference is below 0.
+
+    Of right and wrong (bool) by the table of outcomes, since a few samples on which they differ show little.
+    """
+    if first.dtype == bool:
+        difference = classes.compare(~first, ~second, np.ones_like(first), seed=seed).difference
+    else:
+        difference = intervals.mean(second - first, seed=seed)
+    return difference.low is not None and difference.low > 0
 
 
 def choose(measures: Sequence[Measure], labels: Sequence[str]) -> dict[str, str] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ from hf_stitch.activations.frames import Answers
 from hf_stitch.activations.observations import Observations
 from hf_stitch.errors import ArtifactError, DataError
 from hf_stitch.evaluation.answers import stacked
+from hf_stitch.evaluation.error_profile import error_profile, never_right
 from hf_stitch.evaluation.references import make_references, reference_measures, scope_of
 from hf_stitch.evaluation.trust import measure_trust
+from hf_stitch.loading.tables import open_table
 from hf_stitch.models.answering import text_output_of, write
 from hf_stitch.models.cost import cost_of
 from hf_stitch.models.hub.repository import local
 from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.recipe.data import OPTIONAL, Data
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.report import Report
 from hf_stitch.report.verdict.judge import judge
@@ -45,14 +48,14 @@ def evaluate(
     Args:
         model_or_dir: a StitchedModel, a folder that `fit` wrote, or a Hub id.
         data: a `data.test` part (dataset, split, samples, columns) in place of the recipe's own; keys left out
-            are taken from there, of another `dataset` only the columns.
+            are taken from there, of another `dataset` only the columns that it has.
 
     Raises:
         StitchError: no model there, no test data, or data that cannot be used.
     """
     given = isinstance(model_or_dir, StitchedModel)
     model: Any = model_or_dir if given else StitchedModel.from_pretrained(local(model_or_dir))
-    recipe = _with_data(model, data)
+    recipe, notes = _with_data(model, data)
     runtime, timings = Runtime.start(device, None, progress), Timings()
     model = model.to(runtime.device).eval()
     with timings.stage("total"):
@@ -62,6 +65,9 @@ def evaluate(
         answers = _answers(model, seen)
         measures = reference_measures(recipe, seen, "test", references)
         measures += kind.measures(recipe.label, kind.read(answers), references, scope)
+        lengths, keys = seen.frames["test"].source.lengths.numpy(), seen.samples["test"].keys
+        profile = error_profile(references, kind.read(answers), lengths, keys)
+        missed = never_right(profile.get("error_by_class"))
         if model.trust is not None:
             frames, texts = seen.frames["test"], correspondence.texts("test")
             measures += measure_trust(recipe.label, model, frames, texts, answers, kind, scope, runtime)[0]
@@ -73,27 +79,47 @@ def evaluate(
         memory_peak_bytes=peak_memory(),
         parameters=cost_of(model, seen.source, seen.target),
         measures=measures,
-        verdict=judge(measures, recipe.label, asked=recipe.plain()),
+        verdict=judge(measures, recipe.label, asked=recipe.plain(), missed=missed),
         chosen=None,
-        notes=seen.notes,
+        notes=notes + seen.notes,
     )
 
 
-def _with_data(model: StitchedModel, data: Mapping[str, Any] | None) -> Recipe:
+def _with_data(model: StitchedModel, data: Mapping[str, Any] | None) -> tuple[Recipe, list[str]]:
+    """The model's recipe with the test data asked for, and what is to be told of them."""
     content = model.config.recipe
     if not content:
         raise ArtifactError("this stitched model carries no recipe; expected one that `fit` made")
     plain = {**content, "compare": []}
+    own: Any = {} if data is None else data.get("columns", {})
     if data is not None:
         base = plain["data"].get("test") or plain["data"]["fit"]
         if "dataset" in data:  # another data set does not take over split and size of the old one
             base = {key: value for key, value in base.items() if key not in ("split", "samples", "revision")}
-        asked = {**base, **data, "columns": {**base["columns"], **data.get("columns", {})}}
+        columns = {**base["columns"], **own} if isinstance(own, Mapping) else own  # what is none is refused below
+        asked = {**base, **data, "columns": columns}
         plain = {**plain, "data": {**plain["data"], "test": asked}}
     recipe = Recipe.parse(plain)
     if recipe.data.test is None:
         raise DataError("the recipe has no data.test part; give `evaluate` data, such as dataset=my.jsonl")
-    return recipe
+    if data is None or "dataset" not in data:
+        return recipe, []
+    return _with_its_columns(recipe, recipe.data.test, given=own)
+
+
+def _with_its_columns(recipe: Recipe, test: Data, given: Collection[str]) -> tuple[Recipe, list[str]]:
+    """The recipe without the optional columns that another data set lacks, unless they were `given` for it."""
+    names = open_table(test, "test").rows.column_names
+    columns = test.columns.model_dump(exclude_none=True)
+    left_out = {key: columns[key] for key in OPTIONAL if key in columns and key not in given}
+    left_out = {key: column for key, column in left_out.items() if column not in names}
+    if not left_out:
+        return recipe, []
+    kept = test.columns.model_copy(update=dict.fromkeys(left_out))
+    splits = recipe.data.model_copy(update={"test": test.model_copy(update={"columns": kept})})
+    told = ", ".join(f"{key} ({column!r})" for key, column in left_out.items())
+    note = f"test: {test.dataset} has no column for {told}: left out; where it has one, name it by columns.KEY"
+    return recipe.model_copy(update={"data": splits}), [note]
 
 
 def _answers(model: StitchedModel, seen: Observations) -> Answers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ from hf_stitch.runtime.timings import Timings
 
 
 def fit(
-    recipe: Recipe | str | Path,
+    recipe: Recipe | Mapping[str, Any] | str | Path,
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
     *,
@@ -44,9 +44,9 @@ def fit(
     """Fit a recipe.
 
     Args:
-        recipe: a Recipe, the path of one, or the name of a shipped one.
+        recipe: a Recipe, its keys and values as a mapping, the path of one, or the name of a shipped one.
         out: folder to write; nothing is written when absent. The same fingerprint resumes there or is returned at once.
-        overrides: `key=value` words for a recipe given by path or name.
+        overrides: `key=value` words that change the recipe.
         device, dtype: where and in what the two models run; and blocks of the diffusion maps.
         overwrite: fit anew whatever result `out` holds; without it one of other data, models, dtype or (where it is
             given) device is an error.
@@ -57,7 +57,7 @@ def fit(
     Raises:
         StitchError: anything that the user can mend; activations already collected are kept and reused.
     """
-    asked = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe, overrides)
+    asked = Recipe.of(recipe, overrides)
     folder = None if out is None else Path(out)
     stamps = None if folder is None else stamps_of(asked, device, dtype)
     if folder is not None and check_output_folder(folder, asked, stamps, overwrite):
@@ -78,9 +78,10 @@ def fit(
             seen = opened.collect()
             if asked.directions == "both":
                 seen.swapped()  # refuses models that cannot be swapped now, not after the fit
-            main, measures, diagnostics = _fit_all(asked, Comparison(asked, seen), folder)
+            comparison = Comparison(asked, seen)
+            main, measures, diagnostics = _fit_all(asked, comparison, folder)
         made_of = stamps and {**stamps, "device": runtime.device.type}
-        report = make_report(asked, main, measures, diagnostics, made_of)
+        report = make_report(asked, main, measures, diagnostics, comparison, made_of)
         if folder is not None and runtime.is_main:
             from hf_stitch.report.rendering.write_report import write_report
 

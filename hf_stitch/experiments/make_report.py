@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 
+from hf_stitch.evaluation.error_profile import never_right
 from hf_stitch.evaluation.examples import texts_cut_off
-from hf_stitch.experiments.comparison import choose
+from hf_stitch.experiments.comparison import Comparison, choose
 from hf_stitch.models.cost import cost_of
 from hf_stitch.models.fitted import Fitted
+from hf_stitch.recipe.overrides import overrides_between
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.diagnostics import Diagnostics
 from hf_stitch.report.measure import Measure
@@ -21,6 +24,7 @@ def make_report(
     main: Fitted,
     measures: list[Measure],
     diagnostics: Diagnostics,
+    comparison: Comparison,
     stamps: Mapping[str, str | None] | None = None,
 ) -> Report:
     """The report of a recipe whose own method is `main`; `stamps` says of what it was made, where that is kept."""
@@ -32,10 +36,7 @@ def make_report(
     if main.diagnostics["dropped_words"]:
         notes.append(f"{main.diagnostics['dropped_words']} words of the fit texts were not recognised and left out")
     if chosen and chosen["method"] != main.label:
-        notes.append(
-            f"on validation {chosen['method']} is better than the recipe's {main.label}, which is what was saved; "
-            "change `stitch:` to save the other"
-        )
+        notes.append(_other_is_better(asked, chosen["method"], main.label, comparison))
     return Report(
         recipe={"name": asked.name, **asked.plain()},
         fingerprint=asked.fingerprint(),
@@ -44,11 +45,32 @@ def make_report(
         memory_peak_bytes=peak_memory(),
         parameters=cost_of(main.model, seen.source, seen.target),
         measures=measures,
-        verdict=judge(measures, main.label, asked=asked.plain(), rivals=rivals),
+        verdict=judge(
+            measures,
+            main.label,
+            asked=asked.plain(),
+            rivals=rivals,
+            lengths_equal=_lengths_equal(main),
+            missed=never_right(diagnostics.error_by_class),
+        ),
         chosen=chosen or {"method": main.label, "split": "none", "measure": "the recipe's own"},
         diagnostics=diagnostics,
         notes=notes,
     )
+
+
+def _other_is_better(asked: Recipe, label: str, own: str, comparison: Comparison) -> str:
+    """What is told of a variant with a better value on validation than the recipe's own method."""
+    words = shlex.join(overrides_between(asked.complete(), dict(asked.variants())[label].complete()))
+    saved = f"which is what was saved; `hf-stitch fit` with {words} saves the other"
+    if comparison.surely_better(label, own):
+        return f"on validation {label} is better than the recipe's {own}, {saved}"
+    return f"on validation {label} is not distinguishable from the recipe's {own}, though its value is better, {saved}"
+
+
+def _lengths_equal(main: Fitted) -> bool:
+    frames = main.observations.frames["fit"]
+    return bool((frames.source.lengths == frames.target.lengths).all())
 
 
 def _same_question(asked: Recipe, other: Recipe) -> bool:

@@ -18,10 +18,30 @@ def class_named(name: str) -> Any:
     import transformers
 
     found = getattr(transformers, name, None) or _our_class(name)
-    if found is None or not hasattr(found, "from_pretrained"):
+    if not _makes_models(found):
         known = [known for known in dir(transformers) if "For" in known or known.endswith("Model")]
         raise RecipeError(f"class {name!r}: no such model class in transformers; {nearest(name, known, limit=4)}")
     return found
+
+
+def _makes_models(found: Any) -> bool:
+    """True of classes of models and of transformers' Auto classes of models; not of configurations and tokenizers."""
+    from transformers import PreTrainedModel
+    from transformers.models.auto.auto_factory import _BaseAutoModelClass
+
+    return isinstance(found, type) and issubclass(found, (PreTrainedModel, _BaseAutoModelClass))
+
+
+def check_family(model_class: Any, config: PretrainedConfig, model: str) -> None:
+    """RecipeError where a class asked for takes the configuration of another kind of model."""
+    wanted = getattr(model_class, "config_class", None)
+    if not hasattr(model_class, "_model_mapping") and (wanted is None or not isinstance(config, wanted)):
+        own = ", ".join(config.architectures or []) or class_of(config).__name__
+        takes = "is of no family" if wanted is None else f"takes a {wanted.__name__}"
+        raise RecipeError(
+            f"class {model_class.__name__!r} {takes}, and model {model!r} has a {type(config).__name__}; "
+            f"leave `class` out, or take one of its own family, such as {own}"
+        )
 
 
 def class_of(config: PretrainedConfig, name: str | None = None) -> Any:

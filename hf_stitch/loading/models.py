@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_stitch.errors import ArtifactError, RecipeError, StitchError
-from hf_stitch.loading.model_classes import class_of, register_ours
+from hf_stitch.loading.model_classes import check_family, class_of, register_ours
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.safetensors_only import as_published, weight_files, without_safetensors
 from hf_stitch.recipe.names import is_folder, is_path, is_shipped, is_there, local_path
@@ -74,7 +74,7 @@ def load_model(side: Side, *, dtype: Any = None, device: str | torch.device | No
     config = load_config(side)
     model_class = class_of(config, side.class_)
     # Quiet: its warnings of missing weights are checked below, and are errors.
-    with _explained(side), quiet(), as_published():
+    with _explained(side), _of_its_family(model_class, config, side), quiet(), as_published():
         # Called for what it refuses.
         weight_files(resolve(side.model), config, revision=side.revision)
         model, info = model_class.from_pretrained(
@@ -104,6 +104,19 @@ def uniform(model: PreTrainedModel, dtype: torch.dtype | None) -> PreTrainedMode
             if parameter.is_floating_point():
                 parameter.data = parameter.data.to(dtype)
     return model
+
+
+@contextmanager
+def _of_its_family(model_class: Any, config: PretrainedConfig, side: Side) -> Iterator[None]:
+    """Where a class that was asked for fails, tell if it is of another family: what it raises says nothing of that."""
+    try:
+        yield
+    except (StitchError, OSError, MemoryError):
+        raise
+    except Exception:  # whatever its constructor does with a foreign configuration
+        if side.class_ is not None:  # after, not before: a class may know how to take a larger model's configuration
+            check_family(model_class, config, side.model)
+        raise
 
 
 @contextmanager

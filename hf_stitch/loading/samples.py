@@ -260,9 +260,10 @@ def load_samples(data: Data, source: Preparer, target: Preparer, name: str, chec
     rows, columns = table.rows, data.columns
     if len(rows) == 0:
         raise DataError(f"data.{name}: {data.dataset} has no rows; expected at least one sample")
-    for key, column in columns.model_dump(exclude_none=True).items():
-        if column not in rows.column_names:
-            raise DataError(f"data.{name}.columns.{key}: no column {column!r}; {nearest(column, rows.column_names)}")
+    lacking = {key: one for key, one in columns.model_dump(exclude_none=True).items() if one not in rows.column_names}
+    if lacking:
+        told = "; ".join(f"data.{name}.columns.{key}: no column {column!r}" for key, column in lacking.items())
+        raise DataError(f"{told}; {nearest(next(iter(lacking.values())), rows.column_names)}")
     if columns.target is None and source.modality != target.modality:
         raise DataError(
             f"data.{name}.columns.target is missing: the source takes {source.modality}, the target {target.modality}; "

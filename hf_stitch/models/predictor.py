@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from hf_stitch.loading.audio import read_audio
 from hf_stitch.loading.images import read_picture
 from hf_stitch.loading.processors import Preparer, target_tokenizer
 from hf_stitch.loading.quiet import quiet
+from hf_stitch.loading.tables import SOUND
 from hf_stitch.loading.text_files import decoded, lines_of
 from hf_stitch.models.answering import text_output_of, write
 from hf_stitch.models.hub.repository import local
@@ -24,8 +26,12 @@ from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.runtime.device import pick_device
 from hf_stitch.runtime.torchaudio_extra import trouble
 
+PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 BATCH = 8  # inputs that run together; by hand
 Input = Path | str | bytes
+LINES = (".csv", ".text", ".txt")
+# Of a folder; a file that is named may be called anything.
+FILES = {"audio": SOUND, "image": PICTURES, "text": LINES, "vector": LINES}
 WHY = {
     "distance": "its activations are far from all that the fit has seen",
     "local": "its activations are far from all that the fit has seen",
@@ -93,7 +99,7 @@ class Predictor:
 
         Args:
             inputs: for sound paths or the bytes of a file; for text strings, or paths of files with one text a line;
-                for vectors strings of numbers or such files; for pictures paths.
+                for vectors strings of numbers or such files; for pictures paths. A folder stands for such files in it.
             on_error: told of an input that cannot be used or answered, which is then left out; absent: the error is
                 raised.
 
@@ -121,7 +127,10 @@ class Predictor:
 
     def _readings(self, inputs: Iterable[Input]) -> Iterator[tuple[str, Any] | DataError]:
         """Names and raw inputs in order, and in their places those that cannot be read."""
-        for given in inputs:
+        for given in self._each(inputs):
+            if isinstance(given, DataError):
+                yield given
+                continue
             try:
                 yield from self._read(given)
             except DataError as error:
@@ -136,6 +145,20 @@ class Predictor:
                 _tell(answer, on_error)
             else:
                 yield answer
+
+    def _each(self, inputs: Iterable[Input]) -> Iterator[Input | DataError]:
+        """The inputs, in place of a folder the files in it that this model can read, by name."""
+        kinds = FILES[self.modality]
+        for given in inputs:
+            # A string is a path where it cannot be the input itself.
+            path = Path(given) if isinstance(given, str) and self.modality in ("audio", "image") else given
+            if not isinstance(path, Path) or not os.path.isdir(path):  # unlike Path.is_dir, whatever the name's length
+                yield given
+                continue
+            found = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in kinds and file.is_file()]
+            yield from found
+            if not found:
+                yield DataError(f"{path}: no files of {self.modality} in this folder; expected {', '.join(kinds)}")
 
     def _read(self, given: Input) -> Iterator[tuple[str, Any]]:
         """Names and raw inputs of what was given."""

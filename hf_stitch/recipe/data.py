@@ -30,6 +30,11 @@ class Columns(Part):
     colour: str | None = Field(None, description="numbers that colour the report's drawings of the fit samples")
 
 
+OPTIONAL = ("label", "text", "group", "id", "colour", "neighbours", "source_neighbours", "target_neighbours",
+            "target_answer", "source_answer")  # fmt: skip
+"""Columns without which a stitched model can still be measured; less of it is then known."""
+
+
 class Data(Part):
     """One set of samples."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import reprlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -9,6 +11,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from hf_stitch.errors import nearest
+
+CLAUSES = 20  # offenders told by name; by hand
+LONGEST = 160  # characters told of a key or a value; by hand
+OF_A_KEY = ("extra_forbidden", "missing", "invalid_key")  # pydantic's findings whose place ends with a key, not a value
+_CUT = reprlib.Repr()
+_CUT.maxdict = _CUT.maxlist = _CUT.maxtuple = _CUT.maxset = 10
+_CUT.maxstring = _CUT.maxlong = _CUT.maxother = LONGEST
 
 
 def explain(error: ValidationError, root: type[BaseModel]) -> str:
@@ -18,32 +27,56 @@ def explain(error: ValidationError, root: type[BaseModel]) -> str:
 
 def clauses(error: ValidationError, root: type[BaseModel]) -> str:
     """The same of any part of a recipe, `root`."""
-    return "; ".join(dict.fromkeys(_clause(found, root) for found in error.errors()))
+    told = list(dict.fromkeys(_clause(found, root) for found in error.errors(include_url=False)))
+    rest = [f"and {len(told) - CLAUSES} more"] if len(told) > CLAUSES else []
+    return "; ".join(told[:CLAUSES] + rest)
 
 
 def _clause(found: Any, root: type[BaseModel]) -> str:
-    place, inside = _places(found["loc"], root)
-    where = ".".join(place.keys) or "recipe"
     kind, value = found["type"], found.get("input")
+    place, inside = _places(found["loc"], root, kind in OF_A_KEY)
+    where = shortened(".".join(place.keys)) or "recipe"
     if kind == "extra_forbidden":
-        return f"unknown key `{where}`; {nearest(place.keys[-1], place.known())}"
+        return _unknown(where, place.keys[-1], place.known())
     if kind == "missing":
         return f"`{where}` is missing"
+    if kind == "invalid_key":
+        return f"`{where}`: expected a key in letters; {nearest(place.keys[-1], place.known())}"
     if kind == "literal_error":
-        return f"`{where}`: unknown value {value!r}; {nearest(str(value), _words(found['ctx']['expected']))}"
+        return f"`{where}`: unknown value {cut(value)}; {_nearest(value, _words(found['ctx']['expected']))}"
     if kind == "union_tag_invalid":
         key = found["ctx"]["discriminator"].strip("'")
         known = _words(found["ctx"]["expected_tags"])
-        told = f"`{where}.{key}`: unknown value {value[key]!r}; {nearest(str(value[key]), known)}"
+        told = f"`{where}.{key}`: unknown value {cut(value[key])}; {_nearest(value[key], known)}"
         unknown = [name for name in value if name not in inside.known()]  # pydantic looked no further than the tag
         return "; ".join(
-            [told, *(f"unknown key `{where}.{name}`; {nearest(name, inside.known())}" for name in unknown)]
+            [told, *(_unknown(shortened(f"{where}.{name}"), str(name), inside.known()) for name in unknown)]
         )
     if kind in ("model_type", "model_attributes_type"):
-        return f"`{where}`: expected a mapping of keys; got {value!r}"
+        return f"`{where}`: expected a mapping of keys; got {cut(value)}"
     if kind == "value_error":
         return str(found["ctx"]["error"])
-    return f"`{where}`: {found['msg'].lower()}; got {value!r}"
+    return f"`{where}`: {found['msg'].lower()}; got {cut(value)}"
+
+
+def _unknown(where: str, name: str, known: set[str]) -> str:
+    return f"unknown key `{where}`; {_nearest(name, known)}"
+
+
+def _nearest(value: Any, known: Iterable[str]) -> str:
+    # Longer ones are near to nothing, and would take long.
+    return nearest(value if isinstance(value, str) and len(value) <= LONGEST else cut(value), known)
+
+
+def cut(value: Any) -> str:
+    """A value as it is told: a large one by its beginning, since what is shared in it has no end on paper."""
+    return shortened(_CUT.repr(value))
+
+
+def shortened(text: str) -> str:
+    """A text of one line that is not too long to be told."""
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 @dataclass(frozen=True)
@@ -59,15 +92,16 @@ class _Place:
         return {name for part in self.members.values() or (self.part,) for name in _fields(part)}
 
 
-def _places(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[_Place, _Place]:
-    """Where the last key of a location stands, and what is inside it."""
+def _places(location: tuple[int | str, ...], root: type[BaseModel], to_key: bool) -> tuple[_Place, _Place]:
+    """Where the last key of a location stands, and what is inside it; `to_key`: its last word is a key for sure."""
     keys: list[str] = []
     part, siblings = root, dict[str, type[BaseModel]]()
     place, tags = _Place([], root, {}), siblings
-    for name in location:
-        if name in tags:  # pydantic names the member of a union, a recipe does not
+    for i, name in enumerate(location):
+        last = to_key and i == len(location) - 1  # whatever it looks like
+        if name in tags and not last:  # pydantic names the member of a union, a recipe does not
             part, siblings, tags = tags[str(name)], tags, {}
-        elif _is_key(name):
+        elif last or _is_key(name):
             keys = [*keys, str(name)]
             place = _Place(keys, part, siblings)
             field = _fields(part).get(str(name))
@@ -84,7 +118,7 @@ def _is_key(part: Any) -> bool:
     """Union members add their own type names to the location; keys of the recipe are lower case."""
     text = str(part)
     return isinstance(part, int) or (
-        text[0].islower() and "[" not in text and text not in ("int", "str", "float", "dict", "constrained-int")
+        text[:1].islower() and "[" not in text and text not in ("int", "str", "float", "dict", "constrained-int")
     )
 
 

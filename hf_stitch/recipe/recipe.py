@@ -16,11 +16,12 @@ from pydantic import Field, ValidationError, model_validator
 from hf_stitch.errors import RecipeError, nearest
 from hf_stitch.recipe.data import Splits
 from hf_stitch.recipe.digest import digest
-from hf_stitch.recipe.explain import explain
+from hf_stitch.recipe.explain import cut, explain
 from hf_stitch.recipe.generation import Generation
 from hf_stitch.recipe.neighborhoods import Neighborhoods
 from hf_stitch.recipe.overrides import apply_overrides, merge
 from hf_stitch.recipe.part import Part
+from hf_stitch.recipe.plain import check_plain, read_yaml
 from hf_stitch.recipe.rehearse import Rehearse
 from hf_stitch.recipe.sequence import RULES, Lengths
 from hf_stitch.recipe.shipped import find
@@ -50,7 +51,8 @@ class Recipe(Part):
     )
     directions: Literal["forward", "both"] = Field("forward", description="both: measured from target to source too")
     compare: list[Compare] = Field([], description="method names such as rbf+nearest, or `name:` with overrides")
-    seed: int = Field(0, description="of every draw")
+    # From 0, as NumPy has them, and below what torch takes: others would end a fit in the middle.
+    seed: int = Field(0, ge=0, lt=2**63, description="of every draw")
     save: Literal["full", "map"] = Field(
         "full", description="all that runs; or the map alone, the halves then come from their own checkpoints"
     )
@@ -86,19 +88,39 @@ class Recipe(Part):
         """
         path = find(path_or_name)
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise RecipeError(
-                f"{path} is not YAML: {str(error).splitlines()[0]}; check indentation and quotes"
-            ) from None
+            content = read_yaml(path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError:
+            raise RecipeError(f"{path} is not YAML: not text in UTF-8; save it as that") from None
+        except RecipeError as error:
+            raise RecipeError(f"{path}: {error}") from None
         if not isinstance(content, dict):
             raise RecipeError(f"{path}: expected a mapping of recipe keys, got {type(content).__name__}")
         content.setdefault("name", path.stem)
-        return cls.parse(apply_overrides(_without_foreign_options(content, overrides), overrides))
+        return cls.parse(content, overrides)
 
     @classmethod
-    def parse(cls, content: Mapping[str, Any]) -> Recipe:
-        """Build a recipe from plain data; RecipeError lists every offender."""
+    def of(cls, given: Recipe | Mapping[str, Any] | str | Path, overrides: Sequence[str] = ()) -> Recipe:
+        """A recipe from whatever stands for one: itself, plain data, a file's path or a shipped name.
+
+        Raises:
+            RecipeError: it stands for none, or what `load` and `parse` raise.
+        """
+        if isinstance(given, Recipe):
+            return cls.parse(given.plain(), overrides) if overrides else given
+        if isinstance(given, Mapping):
+            return cls.parse(given, overrides)
+        if isinstance(given, str | Path):
+            return cls.load(given, overrides)
+        kind = type(given).__name__
+        raise RecipeError(f"a recipe is a Recipe, a mapping, a path or a shipped name; got {kind}: {cut(given)}")
+
+    @classmethod
+    def parse(cls, content: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+        """Build a recipe from plain data, with `key=value` overrides; RecipeError lists every offender."""
+        check_plain(content)
+        if overrides:
+            content = apply_overrides(_without_foreign_options(content, overrides), overrides)
+            check_plain(content)
         recipe = cls._read(content)
         recipe.stitch.refuse_foreign()
         recipe.variants()  # a wrong `compare` entry is refused now, not after the fit
@@ -114,6 +136,10 @@ class Recipe(Part):
     def plain(self) -> dict[str, Any]:
         """The recipe as plain data, defaults left out, as a person would write it."""
         return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+    def complete(self) -> dict[str, Any]:
+        """The recipe as plain data with its defaults, without name and comparisons: what one variant is."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"name", "description", "compare"})
 
     def dump(self) -> str:
         """The recipe as YAML; `Recipe.parse(yaml.safe_load(recipe.dump()))` equals the recipe."""
@@ -182,7 +208,7 @@ def _without_foreign_options(content: Mapping[str, Any], overrides: Sequence[str
 def _kept_for(asked: Any, sequence: Mapping[str, Any]) -> Mapping[str, Any]:
     """The `sequence` part without what a newly asked length rule does not take."""
     rule = asked.get("length") if isinstance(asked, Mapping) else None
-    if rule not in RULES:  # none, or a name that the schema will refuse
+    if not isinstance(rule, str) or rule not in RULES:  # none, or what the schema will refuse
         return sequence
     return {key: value for key, value in sequence.items() if RULES[rule].takes(key, value)}
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from hf_stitch.errors import RecipeError, nearest
 from hf_stitch.recipe.names import is_file
 
+LONGEST = 160  # characters told of a name; by hand
+
 
 def shipped_folder() -> Path:
     """Folder of the shipped recipes: inside the installed package, or beside it in an editable install."""
@@ -24,12 +26,11 @@ def shipped() -> dict[str, Path]:
 
 def find(path_or_name: str | Path) -> Path:
     """Path of a recipe given as a file or as a shipped name."""
-    path = Path(path_or_name)
+    path, name = Path(path_or_name), str(path_or_name)
     if is_file(path):
         return path
     names = shipped()
-    if str(path_or_name) in names:
-        return names[str(path_or_name)]
-    raise RecipeError(
-        f"no recipe {str(path_or_name)!r}: neither a file nor a shipped name; {nearest(str(path_or_name), names)}"
-    )
+    if name in names:
+        return names[name]
+    told = name if len(name) <= LONGEST else f"{name[:LONGEST]}..."
+    raise RecipeError(f"no recipe {told!r}: neither a file nor a shipped name; {nearest(told, names)}")

@@ -21,6 +21,7 @@ from hf_stitch.cli import evaluate, predict, progress_bars
 from hf_stitch.cli.inspect import folded
 from hf_stitch.cli.main import main, status_of
 from hf_stitch.recipe.digest import digest
+from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.recipe.shipped import shipped
 from hf_stitch.runtime import cache
 
@@ -324,6 +325,22 @@ def test_predict_shows_a_table_on_a_terminal(
     assert SENTENCES[0] in out
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_predict_shows_any_text_as_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, stitched: Path, terminal: bool
+) -> None:
+    odd = b"a [/red] film\na \x1b[31mred film\nw\xff\xfe\na [bold] film\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(odd), "utf-8"))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    status, out, err = run(capsys, "predict", stitched)
+    assert status == 2
+    assert "stdin: not text in UTF-8" in err
+    assert "\x1b[31mred" not in out
+    found = out if terminal else "\n".join(json.loads(line)["input"] for line in out.splitlines())
+    wanted = ["a [/red] film", "a \\x1b[31mred film" if terminal else "a \x1b[31mred film", "a [bold] film"]
+    assert all(text in found for text in wanted), "the others have their answers"
+
+
 def test_predict_abstains(capsys: pytest.CaptureFixture[str], monkeypatch, tmp_path: Path, stitched: Path) -> None:
     (tmp_path / "texts.txt").write_text(SENTENCES[0])
     words = ("predict", stitched, tmp_path / "texts.txt", "--abstain")
@@ -391,6 +408,31 @@ def test_evaluate_measures_again(capsys: pytest.CaptureFixture[str], stitched: P
     assert "did you mean 'dataset'" in refused(capsys, "evaluate", stitched, "datasett=x")
 
 
+def test_another_data_set_needs_no_more_than_the_inputs_of_both_models(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, listens: Path, spoken: Path
+) -> None:
+    """The example of --help, on a model whose recipe has the columns of the one that it names."""
+    rows = [json.loads(line) for line in (spoken / "test.jsonl").read_text().splitlines()]
+    moods = ["negative", "positive"]
+    calls = [{"audio": spoken / row["audio"], "words": row["text"], "mood": moods[row["label"]]} for row in rows]
+    lines = ["audio,words,mood", *(",".join(map(str, call.values())) for call in calls)]
+    (tmp_path / "calls.csv").write_text("\n".join(lines))
+    named = Recipe.load("speech_sentiment").data.fit.columns.model_dump(exclude_none=True)
+    assert Recipe.load(listens / "recipe.yaml").data.fit.columns.model_dump(exclude_none=True) == named
+    words = [word.replace("calls.csv", str(tmp_path / "calls.csv")) for word in evaluate.EXAMPLE.split()[3:]]
+    status, out, err = run(capsys, "evaluate", listens, *words, "--device", "cpu")
+    assert status == 0, err
+    assert "accuracy" in out
+    assert "no column for text ('text'), group ('group'), id ('id'): left out" in out
+    status, out, err = run(capsys, "evaluate", listens, words[0], "columns.target=words", "--device", "cpu")
+    assert (status, "accuracy" in out) == (0, False), err
+    told = refused(capsys, "evaluate", listens, words[0], "columns={source: sound, label: moods}", "--device", "cpu")
+    for wanted in ("columns.source: no column 'sound'", "columns.target: no column 'text'", "label: no column 'moods'"):
+        assert wanted in told, "all at once"
+    assert "no column for" not in told
+    assert "columns`: expected a mapping" in refused(capsys, "evaluate", listens, words[0], "columns=words")
+
+
 def test_other_data_take_no_split_from_the_old() -> None:
     assert evaluate.asked(["data.test.samples=3", "columns.label=x"]) == {"samples": 3, "columns": {"label": "x"}}
     assert evaluate.asked(["dataset=a.csv"]) == {"dataset": "a.csv", "split": None, "samples": None, "revision": None}
@@ -432,6 +474,58 @@ def test_predict_goes_on_after_a_bad_file(
     assert status == 2
     assert [json.loads(line)["input"] for line in out.splitlines()] == [str(path) for path in good]
     assert "bad.wav: not audio" in told
+
+
+def test_predict_takes_folders(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, listens: Path, stitched: Path, spoken: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "texts" / "deep").mkdir(parents=True)
+    (tmp_path / "texts" / "deep" / "b.TXT").write_text(SENTENCES[1])
+    (tmp_path / "texts" / "a.txt").write_text(SENTENCES[0])
+    (tmp_path / "texts" / "notes.md").write_text("no text for the model")
+    status, out, _ = run(capsys, "predict", listens, spoken)
+    sounds = sorted(str(path) for path in spoken.glob("*.wav"))
+    assert (status, [json.loads(line)["input"] for line in out.splitlines()]) == (0, sounds)
+    status, out, err = run(capsys, "predict", stitched, tmp_path / "empty", tmp_path / "texts")
+    assert (status, [json.loads(line)["input"] for line in out.splitlines()]) == (2, list(SENTENCES[:2]))
+    assert "empty: no files of text in this folder; expected .csv, .text, .txt" in err
+
+
+def test_of_many_inputs_the_good_are_answered_and_the_bad_are_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, listens: Path, stitched: Path, spoken: Path
+) -> None:
+    (tmp_path / "good.txt").write_text(SENTENCES[0])
+    (tmp_path / "void").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "broken").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "bytes").write_bytes(bytes(range(256)))
+    bad = [tmp_path / name for name in ("nowhere", "void", "folder", "broken", "loop", "bytes", "x" * 300, "void/x")]
+    for model, good in ((listens, spoken / "fit-0.wav"), (stitched, tmp_path / "good.txt")):
+        words = [good, *(one for path in bad for one in (path, good))]
+        status, out, err = run(capsys, "predict", model, *words)
+        assert status == 2, err
+        assert len(out.splitlines()) == len(bad) + 1
+        assert "Traceback" not in err
+        assert [path for path in bad if f"{path}: " not in err] == []
+
+
+def test_short_help_and_no_words_but_the_answers(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, listens: Path, recipe: Path, spoken: Path
+) -> None:
+    for words in ([], ["recipes"], *([verb] for verb in VERBS), ["recipes", "ls"]):
+        assert run(capsys, *words, "-h") == run(capsys, *words, "--help")
+    sound, rate = soundfile.read(spoken / "fit-0.wav")
+    soundfile.write(tmp_path / "a.wav", np.stack([sound, sound], 1), rate)
+    assert "2 channels averaged" in run(capsys, "predict", listens, tmp_path / "a.wav")[2]
+    status, out, err = run(capsys, "predict", listens, tmp_path / "a.wav", "--quiet")
+    assert (status, len(out.splitlines()), err) == (0, 1, "")
+    status, out, err = run(capsys, "fit", recipe, "--out", tmp_path / "out", "-q", "--device", "cpu")
+    assert (status, "agreement" in out, err) == (0, True, "")
+    status, out, err = run(capsys, "evaluate", tmp_path / "out", "-q", "--device", "cpu")
+    assert (status, "agreement" in out, err) == (0, True, "")
+    assert "no such file" in run(capsys, "predict", listens, "nowhere.wav", "-q")[2].lower(), "errors are told"
 
 
 def test_numbers_are_shown_in_columns_on_a_terminal(

@@ -15,6 +15,7 @@ from hf_stitch.errors import ArtifactError, DataError, RecipeError
 from hf_stitch.evaluation.activation_measures import map_measures, word_error_measures
 from hf_stitch.evaluation.answer_kinds.base import Scope
 from hf_stitch.evaluation.answer_kinds.classes import accuracy_measures, majority_measures
+from hf_stitch.evaluation.error_profile import never_right
 from hf_stitch.experiments import evaluate as evaluation
 from hf_stitch.experiments.evaluate import evaluate
 from hf_stitch.experiments.fit import fit
@@ -57,6 +58,20 @@ def vectors(tmp_path: Path) -> dict:
     content = vectors(tmp_path)
     content["data"]["test"] = content["data"]["fit"]
     return content
+
+
+def test_a_class_that_is_never_right_is_named(text: dict, tmp_path: Path) -> None:
+    run(text, tmp_path)
+    model = StitchedModel.from_pretrained(tmp_path)
+    assert "never right" not in evaluate(model, device="cpu").verdict.text
+    last = [module for module in model.suffix.modules() if isinstance(module, torch.nn.Linear)][-1]
+    for parameter in last.parameters():
+        parameter.data.neg_()  # of two classes it answers the other one now, wherever the target answers
+    report = evaluate(model, device="cpu")
+    assert report.value("agreement") == 0
+    assert "never right where the target answers positive (" in report.verdict.text
+    assert never_right({"a": {"value": 1.0, "n": 3}, "b": {"value": 0.9, "n": 10}}) == {"a": 3}
+    assert never_right(None) == {}, "of a target that answers otherwise"
 
 
 CASES: list[tuple[str, dict]] = [

@@ -129,6 +129,27 @@ def test_a_misspelt_class_names_the_nearest(pico_roberta: Path) -> None:
         class_named("pipeline")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["BertModel", "GPT2LMHeadModel", "XLNetModel", "CLIPModel", "WhisperForConditionalGeneration", "ResNetModel",
+     "T5ForConditionalGeneration", "VisionEncoderDecoderModel", "Speech2Text2ForCausalLM", "TanhNetworkModel"],
+)  # fmt: skip
+def test_a_class_of_another_family_is_told(pico_wav2vec2: Path, name: str) -> None:
+    with pytest.raises(RecipeError, match=rf"'{name}' takes a \w+Config, .* has a Wav2Vec2Config; .*Wav2Vec2ForCTC$"):
+        load_model(side(pico_wav2vec2, **{"class": name}))
+
+
+@pytest.mark.parametrize("name", ["BertConfig", "AutoTokenizer", "BertTokenizer", "GenerationConfig", "PeftModel"])
+def test_a_class_that_makes_no_model_is_told(pico_wav2vec2: Path, name: str) -> None:
+    with pytest.raises(RecipeError, match=f"class '{name}': no such model class"):
+        load_model(side(pico_wav2vec2, **{"class": name}))
+
+
+def test_an_abstract_class_is_told(pico_wav2vec2: Path) -> None:
+    with pytest.raises(RecipeError, match="'PreTrainedModel' is of no family"):
+        load_model(side(pico_wav2vec2, **{"class": "PreTrainedModel"}))
+
+
 def test_devices_and_dtypes_are_checked() -> None:
     assert pick_device("cpu") == torch.device("cpu")
     assert pick_device().type in ("cpu", "cuda", "mps")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class Rehearsal:
 
 
 def rehearse(
-    recipe: Recipe | str | Path,
+    recipe: Recipe | Mapping[str, Any] | str | Path,
     overrides: tuple[str, ...] = (),
     *,
     device: str | None = None,
@@ -59,7 +60,7 @@ def rehearse(
     Raises:
         StitchError: what the fit would refuse too, or a model whose configuration is not at hand.
     """
-    asked = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe, overrides)
+    asked = Recipe.of(recipe, overrides)
     # Before the cache is moved to a scratch folder: what is free where the real run will write.
     begin, free = time.perf_counter(), shutil.disk_usage(_existing(cache_folder())).free
     torch.manual_seed(asked.seed)

@@ -16,7 +16,7 @@ from hf_stitch.activations.hooked_model import HookedModel, hooked_model_of
 from hf_stitch.errors import ArtifactError, RecipeError, StitchError
 from hf_stitch.experiments.rehearsal.synthetic import WORDS
 from hf_stitch.loading.modality import input_name, modality
-from hf_stitch.loading.model_classes import class_of
+from hf_stitch.loading.model_classes import check_family, class_of
 from hf_stitch.loading.models import uniform
 from hf_stitch.loading.processors import Preparer
 from hf_stitch.loading.quiet import quiet
@@ -53,6 +53,8 @@ def stand_in(
     except StitchError:
         raise
     except Exception as error:  # each family refuses wrong sizes in its own way
+        if side.class_ is not None:
+            check_family(model_class, config, side.model)
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise RecipeError(
             f"model {side.model!r}: its configuration makes no {model_class.__name__}: {first}"

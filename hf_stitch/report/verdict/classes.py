@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from hf_stitch.recipe.sequence import facts_of
 from hf_stitch.report.measure import Measure
 from hf_stitch.report.verdict.evidence import (
+    MORE_TESTS,
+    Asked,
     Lookup,
     advice,
     beside,
@@ -18,6 +17,7 @@ from hf_stitch.report.verdict.evidence import (
     low,
     middle,
     penalty,
+    unsure,
 )
 from hf_stitch.report.verdict.thresholds import ACCURACY_LOST, KAPPA_FAIR, KAPPA_HIGH, KAPPA_SURE
 from hf_stitch.report.verdict.verdict import Verdict
@@ -26,7 +26,7 @@ COST, NO_COST = "costs {} points of the target's own accuracy", "costs nothing o
 AGAINST = {"majority": "commonest answer", "cascade": "cascade"}
 
 
-def judge_classes(agreement: Measure, get: Lookup, asked: Mapping[str, Any]) -> Verdict:
+def judge_classes(agreement: Measure, get: Lookup, asked: Asked) -> Verdict:
     """The verdict from a method's agreement and what else was measured; see `hf_stitch.report.verdict.judge`."""
     method = agreement.method
     kappa, majority = get("kappa", method), get("agreement", "majority")
@@ -37,18 +37,22 @@ def judge_classes(agreement: Measure, get: Lookup, asked: Mapping[str, Any]) -> 
     chance = kappa is not None and low(kappa) <= 0.0
     common = majority is not None and middle(agreement) <= middle(majority)
     if chance or common:
-        why = "which is no better than always giving its commonest answer" if common else "which chance alone explains"
-        return Verdict("no-better-than-majority", f"{_found(agreement, get)}, {why}.", _remedy(get, method, asked))
+        if common or kappa is None or middle(kappa) < KAPPA_FAIR:
+            why = "no better than always giving its commonest answer" if common else "what chance alone explains"
+            text = f"{_found(agreement, get)}, which is {why}."
+            return Verdict("no-better-than-majority", text, _remedy(get, method, asked))
+        text = f"{_found(agreement, get)}, but {unsure(agreement, 'chance alone may explain it')}."
+        return Verdict("no-better-than-majority", text, MORE_TESTS)
     if kappa is None:
         text = f"{_found(agreement, get)}, which beats the commonest answer, but kappa was not measured."
         return Verdict("unscaled", text, "Measure kappa on the same samples.")
     if middle(kappa) < KAPPA_FAIR:
         text = f"{_found(agreement, get)}, which is better than chance, but too little to be of use."
         return Verdict("fails", text, _remedy(get, method, asked))
-    faults = _faults(agreement, kappa, get)
-    if faults:
-        text = f"{_found(agreement, get)}, which is better than chance, but {join(faults)}."
-        return Verdict("holds-partly", text, _remedy(get, method, asked))
+    faults, doubts = _faults(agreement, kappa, get), _doubts(agreement, kappa, get)
+    if faults or doubts:
+        text = f"{_found(agreement, get)}, which is better than chance, but {join(faults + doubts)}."
+        return Verdict("holds-partly", text, _remedy(get, method, asked) if faults else MORE_TESTS)
     behind, lost = get("agreement_minus_cascade", method), penalty(get, "accuracy", method)
     text = f"The two halves fit: {_found(agreement, get)}{company(behind, lost, COST, NO_COST)}."
     return Verdict(
@@ -69,22 +73,28 @@ def _found(agreement: Measure, get: Lookup) -> str:
 def _faults(agreement: Measure, kappa: Measure, get: Lookup) -> list[str]:
     """Why a stitch that is better than chance does not hold in full."""
     method, faults = agreement.method, []
-    if middle(kappa) < KAPPA_HIGH or low(kappa) < KAPPA_SURE:
-        scale = f"kappa below {KAPPA_HIGH} or not surely above {KAPPA_SURE}"
-        faults.append(f"it answers otherwise than the target too often ({scale})")
-    if (common := get("agreement", "majority")) is not None and low(agreement) <= middle(common):
-        faults.append("the test is too small to show that it agrees more often than the commonest answer")
+    if middle(kappa) < KAPPA_HIGH:
+        faults.append(f"it answers otherwise than the target too often (kappa below {KAPPA_HIGH})")
     lost = penalty(get, "accuracy", method)
     return faults + faults_beside(get("agreement_minus_cascade", method), lost, ACCURACY_LOST, COST)
 
 
-def _remedy(get: Lookup, method: str, asked: Mapping[str, Any]) -> str:
+def _doubts(agreement: Measure, kappa: Measure, get: Lookup) -> list[str]:
+    """What more samples would have to show: the interval reaches too low, not the value."""
+    doubts = []
+    if middle(kappa) >= KAPPA_HIGH and low(kappa) < KAPPA_SURE:
+        doubts.append(unsure(agreement, f"kappa is not surely above {KAPPA_SURE}"))
+    if (common := get("agreement", "majority")) is not None and low(agreement) <= middle(common):
+        doubts.append("the test is too small to show that it agrees more often than the commonest answer")
+    return doubts
+
+
+def _remedy(get: Lookup, method: str, asked: Asked) -> str:
     """What to try next: time alignment where a cascade shows that the sequence is understood."""
     cascade, reached = get("agreement", "cascade"), get("agreement", method)
-    if facts_of(asked.get("sequence", {})).needs_ctc_head:
-        first = "more `sequence.parts`"
+    if facts_of(asked.recipe.get("sequence", {})).needs_ctc_head:
+        first = ["more `sequence.parts`"]
     else:
-        ctc = "better time alignment (`sequence.length: ctc`)"
-        first = "another length rule" if cascade is None else ctc
+        first = asked.length_rules(*([] if cascade is None else ["ctc"]))
     better = cascade is not None and reached is not None and middle(cascade) > middle(reached)
-    return advice(method, asked, [first], cascade if better else None)
+    return advice(method, asked, first, cascade if better else None)

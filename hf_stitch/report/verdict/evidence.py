@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from hf_stitch.recipe.stitch import DEFAULT
 from hf_stitch.report import catalogue
 from hf_stitch.report.measure import Measure
 
@@ -90,17 +92,81 @@ def company(behind: Measure | None, lost: float | None, words: str, nothing: str
     return "; " + " and ".join(parts) if parts else ""
 
 
-def advice(method: str, asked: Mapping[str, Any], first: Sequence[str], cascade: Measure | None) -> str:
-    """What to try next, without what the recipe does already.
+def unsure(measure: Measure, what: str) -> str:
+    """That a measure may be as good as it looks, on too few samples to say so."""
+    return f"{measure.n or 'the'} test samples are too few to be sure ({what})"
+
+
+MORE_TESTS = "Measure it on more samples: give `data.test` more, or run `hf-stitch evaluate DIR dataset=FILE`."
+
+
+def advice(method: str, asked: Asked, first: Sequence[str], cascade: Measure | None) -> str:
+    """What to try next, without what the recipe does already, or has among its comparisons.
 
     Args:
         first: what comes before the advice that all have in common.
         cascade: where it should be used instead, None where it is no better.
     """
-    tries = ["more pairs (`data.fit.samples`)", *first]
-    if asked.get("stitch", {}).get("landing") != "nearest" and not method.endswith("+nearest"):
+    tries = [asked.more_pairs(), *first]
+    if not method.endswith("+nearest") and not asked.has("stitch", "landing", "nearest"):
         tries.append("`stitch.landing: nearest`")
-    if "embed" not in str(asked.get("target", {}).get("hook")):
+    if not any(word in str(asked.recipe.get("target", {}).get("hook")) for word in FIRST_LAYERS):
         tries.append("an earlier target hook")
-    text = f"Try {', '.join(tries[:-1])}, or {tries[-1]}."
+    text = f"Try {', '.join(tries[:-1])}, or {tries[-1]}." if len(tries) > 1 else f"Try {tries[0]}."
     return text if cascade is None else f"Use the cascade ({percent(cascade.value)}). {text}"
+
+
+FIRST_LAYERS = ("embed", "wte", "shared")  # parts of names of embeddings: no hook of the target is earlier
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a verdict must know beside the measures, to advise only what can be done and was not.
+
+    Attributes:
+        recipe: as plain data; empty where it is not known.
+        lengths_equal: source and target have as many positions in every sample, so that no length rule differs.
+        missed: classes of the target that are answered otherwise on all their samples, with the number of those.
+    """
+
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    lengths_equal: bool = False
+    missed: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def method(self) -> str:
+        return str(self.recipe.get("stitch", {}).get("method", DEFAULT.method))
+
+    def has(self, part: str, key: str, value: str | None = None) -> bool:
+        """Whether the recipe, or a comparison by the same method, gives a key (this value); its table then shows it."""
+        return any(key in one and value in (None, one[key]) for one in self._parts(part))
+
+    def _parts(self, part: str) -> Iterator[Mapping[str, Any]]:
+        yield self.recipe.get(part, {})
+        for entry in self.recipe.get("compare", []):
+            if isinstance(entry, str):
+                method, _, landing = entry.partition("+")
+                entry = {"stitch": {"method": method, "landing": landing}}
+            if entry.get("stitch", {}).get("method", self.method) == self.method:
+                yield entry.get(part, {})
+
+    def more_pairs(self) -> str:
+        """How the recipe gets more pairs."""
+        if self.recipe.get("stitch", {}).get("pairs"):
+            return "more pairs (`stitch.pairs`)"
+        fit = self.recipe.get("data", {}).get("fit")
+        all_in_use = fit is not None and fit.get("samples") is None
+        return "more pairs (more rows for `data.fit`)" if all_in_use else "more pairs (`data.fit.samples`)"
+
+    def length_rules(self, *better: str) -> list[str]:
+        """Advice on length rules: those of `better` that were not tried, or any other where none is named."""
+        if self.lengths_equal:
+            return []
+        if better:
+            return [
+                f"better time alignment (`sequence.length: {r}`)"
+                for r in better
+                if not self.has("sequence", "length", r)
+            ]
+        compared = [one for one in self.recipe.get("compare", []) if not isinstance(one, str)]
+        return [] if any("length" in one.get("sequence", {}) for one in compared) else ["another length rule"]

@@ -15,6 +15,7 @@ from hf_stitch.report import catalogue
 from hf_stitch.report.measure import Measure, find
 from hf_stitch.report.verdict.classes import judge_classes
 from hf_stitch.report.verdict.evidence import (
+    Asked,
     Lookup,
     high,
     low,
@@ -25,8 +26,10 @@ from hf_stitch.report.verdict.numbers import judge_numbers
 from hf_stitch.report.verdict.texts import judge_texts
 from hf_stitch.report.verdict.verdict import Verdict
 
-Judge = Callable[[Measure, Lookup, Mapping[str, Any]], Verdict]
-"""From the measure that decides, the others, and the recipe as plain data."""
+Judge = Callable[[Measure, Lookup, Asked], Verdict]
+"""From the measure that decides, the others, and what was asked."""
+
+NAMED = 5  # classes that are told by name; by hand
 
 JUDGES: dict[catalogue.Kind, Judge] = {"classes": judge_classes, "numbers": judge_numbers, "texts": judge_texts}
 """By kind of answers; a method with answers of several kinds is judged by the first."""
@@ -39,6 +42,8 @@ def judge(
     direction: str = "forward",
     asked: Mapping[str, Any] | None = None,
     rivals: Collection[str] | None = None,
+    lengths_equal: bool = False,
+    missed: Mapping[str, int] | None = None,
 ) -> Verdict:
     """The verdict on one method, from the measures of one split; see `catalogue.VERDICTS` for its codes.
 
@@ -46,8 +51,10 @@ def judge(
         asked: the recipe as plain data; advice that it already follows is then left out.
         rivals: methods that answer the same question, from the same source to the same target on the same data; absent:
             all that were measured.
+        lengths_equal, missed: see `Asked`.
     """
     measures, sequence = list(measures), (asked or {}).get("sequence", {})
+    known = Asked(asked or {}, lengths_equal, missed or {})
 
     def get(name: str, of: str) -> Measure | None:
         found = find(measures, name, of, split, direction)
@@ -56,7 +63,8 @@ def judge(
     for kind, weigh in JUDGES.items():
         if (found := get(catalogue.DECIDING[kind], method)) is not None:
             rival = _rival(found, [m for m in measures if rivals is None or m.method in rivals])
-            verdict = weigh(found, get, asked or {})
+            verdict = weigh(found, get, known)
+            verdict = _with_missed(verdict, known.missed)
             verdict = verdict if rival is None else _with_rival(verdict, rival)
             return _for_comparison(verdict) if sequence.get("target_length") == "oracle" else verdict
     text = f"Nothing is known of {method}: neither agreement nor an output error was measured on {split}."
@@ -68,6 +76,16 @@ def _for_comparison(verdict: Verdict) -> Verdict:
     told = "it was told the true target lengths, which nobody knows at run time"
     advice = "Set `sequence.target_length` to ratio, predicted or constant for a model that predicts."
     return Verdict("comparison-only", f"For comparison only, since {told}: {verdict.text}", advice)
+
+
+def _with_missed(verdict: Verdict, missed: Mapping[str, int]) -> Verdict:
+    """A verdict that names the classes which are never right: a share of all samples does not show them."""
+    if not missed:
+        return verdict
+    named = [f"{name} ({count} sample{'s' * (count != 1)})" for name, count in missed.items()][:NAMED]
+    rest = f" and {len(missed) - NAMED} more" if len(missed) > NAMED else ""
+    text = f"{verdict.text.removesuffix('.')}; never right where the target answers {', '.join(named)}{rest}."
+    return Verdict(verdict.code, text, verdict.next)
 
 
 def _rival(own: Measure, measures: list[Measure]) -> Measure | None:

@@ -8,11 +8,10 @@ they do for classifiers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from hf_stitch.report.measure import Measure
 from hf_stitch.report.verdict.evidence import (
+    MORE_TESTS,
+    Asked,
     Lookup,
     advice,
     beside,
@@ -25,6 +24,7 @@ from hf_stitch.report.verdict.evidence import (
     middle,
     penalty,
     percent,
+    unsure,
 )
 from hf_stitch.report.verdict.thresholds import TEXTS_FAIR, TEXTS_HIGH, TEXTS_SURE, WORDS_LOST
 from hf_stitch.report.verdict.verdict import Verdict
@@ -34,7 +34,7 @@ NO_COST = "adds no word errors against the reference"
 CHANCE = {"majority": "always the commonest text", "other-sample": "those of other samples"}
 
 
-def judge_texts(agreement: Measure, get: Lookup, asked: Mapping[str, Any]) -> Verdict:
+def judge_texts(agreement: Measure, get: Lookup, asked: Asked) -> Verdict:
     """The verdict from the token agreement of a method and what else was measured.
 
     See `hf_stitch.report.verdict.judge`."""
@@ -48,19 +48,23 @@ def judge_texts(agreement: Measure, get: Lookup, asked: Mapping[str, Any]) -> Ve
     if chance >= 1:
         text = f"{_found(agreement, get)}, but the target writes the same to all samples, so that this shows nothing."
         return Verdict("unscaled", text, "Take samples to which the target has different things to say.")
+    share, sure = (((end - chance) / (1 - chance)) for end in (middle(agreement), low(agreement)))
+    if low(agreement) <= chance and share >= TEXTS_FAIR:
+        text = f"{_found(agreement, get)}, but {unsure(agreement, 'a text that does not listen may do as well')}."
+        return Verdict("no-better-than-majority", text, MORE_TESTS)
     if low(agreement) <= chance:
         text = f"{_found(agreement, get)}: no better than a text that does not listen."
         return Verdict("no-better-than-majority", text, _remedy(get, method, asked))
-    share, sure = (((end - chance) / (1 - chance)) for end in (middle(agreement), low(agreement)))
     beyond = f"{percent(share)} of what can be won beyond chance"
     if share < TEXTS_FAIR:
         text = f"{_found(agreement, get)}: {beyond}, too little to be of use."
         return Verdict("fails", text, _remedy(get, method, asked))
-    faults = _faults(share, sure, get, method)
-    if faults:
-        return Verdict(
-            "holds-partly", f"{_found(agreement, get)}: {beyond}, but {join(faults)}.", _remedy(get, method, asked)
-        )
+    faults = _faults(share, get, method)
+    few = share >= TEXTS_HIGH and sure < TEXTS_SURE
+    doubts = [unsure(agreement, f"it is not surely above {TEXTS_SURE} of that")] if few else []
+    if faults or doubts:
+        text = f"{_found(agreement, get)}: {beyond}, but {join(faults + doubts)}."
+        return Verdict("holds-partly", text, _remedy(get, method, asked) if faults else MORE_TESTS)
     behind, lost = get("token_agreement_minus_cascade", method), penalty(get, "answer_wer", method)
     text = f"The two halves fit: {_found(agreement, get)}{company(behind, lost, COST, NO_COST)}."
     return Verdict(
@@ -79,20 +83,17 @@ def _found(agreement: Measure, get: Lookup) -> str:
     return text + (f" (tokens: {', '.join(against)})" if against else "")
 
 
-def _faults(share: float, sure: float, get: Lookup, method: str) -> list[str]:
+def _faults(share: float, get: Lookup, method: str) -> list[str]:
     """Why a stitch that is better than chance does not hold in full."""
     faults = []
-    if share < TEXTS_HIGH or sure < TEXTS_SURE:
-        faults.append(
-            f"it writes otherwise than the target too often (below {TEXTS_HIGH} or not surely above {TEXTS_SURE} "
-            "of that)"
-        )
+    if share < TEXTS_HIGH:
+        faults.append(f"it writes otherwise than the target too often (below {TEXTS_HIGH} of that)")
     lost = penalty(get, "answer_wer", method)
     return faults + faults_beside(get("token_agreement_minus_cascade", method), lost, WORDS_LOST, COST)
 
 
-def _remedy(get: Lookup, method: str, asked: Mapping[str, Any]) -> str:
+def _remedy(get: Lookup, method: str, asked: Asked) -> str:
     """What to try next, the cascade where it is surely better."""
     cascade, reached = get("token_agreement", "cascade"), get("token_agreement", method)
     better = cascade is not None and reached is not None and high(reached) < middle(cascade)
-    return advice(method, asked, ["another length rule (`sequence.length`)"], cascade if better else None)
+    return advice(method, asked, asked.length_rules(), cascade if better else None)
