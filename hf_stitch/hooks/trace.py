@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import difflib
 import itertools
-import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -61,7 +60,7 @@ def copied(model: nn.Module) -> nn.Module:
     """
     try:
         return copy.deepcopy(uncompiled(model))
-    except (TypeError, RuntimeError, AttributeError, pickle.PicklingError) as error:
+    except (TypeError, RuntimeError, AttributeError) as error:
         raise HookError(
             f"{type(model).__name__} is probed on a copy, and cannot be copied ({type(error).__name__}: {error}); take "
             "out of it what cannot be, such as locks, open files and tensors with a history of gradients"

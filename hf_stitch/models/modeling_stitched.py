@@ -24,6 +24,7 @@ from hf_stitch.hooks.placeholders import disable_checkpointing
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.hooks.suffix import run_suffix
 from hf_stitch.loading.finite_weights import check_weights
+from hf_stitch.loading.one_at_a_time import one_at_a_time
 from hf_stitch.loading.safetensors_only import WHERE, weight_files
 from hf_stitch.models.configuration_stitched import StitchedConfig, check_config
 from hf_stitch.models.freezing import freeze, is_frozen
@@ -287,7 +288,8 @@ class StitchedModel(PreTrainedModel):
             "it again, or take `weights_digest` out of config.json if it was you"
         )
         try:
-            model, info = super().from_pretrained(where, *args, output_loading_info=True, **kwargs)
+            with one_at_a_time:
+                model, info = super().from_pretrained(where, *args, output_loading_info=True, **kwargs)
         except SafetensorError as error:
             raise ArtifactError(
                 f"{where}: the weights cannot be read ({error}); the file is truncated, copy or fit it again"

@@ -49,7 +49,7 @@ def names_of(folder: Path) -> list[str]:
 
 
 def spoilt(folder: Path, copy: Path, name: str, value: float) -> Path:
-    """A copy with one number of one weight spoilt."""
+    """A copy with one number of one weight spoilt, as if it had been saved so: without the digest of what it was."""
     copy.mkdir()
     for file in folder.iterdir():
         if file.is_file():
@@ -57,6 +57,9 @@ def spoilt(folder: Path, copy: Path, name: str, value: float) -> Path:
     weights = load_file(folder / "model.safetensors")
     weights[name].view(-1)[-1] = value
     save_file(weights, copy / "model.safetensors", {"format": "pt"})
+    config = json.loads((copy / "config.json").read_text())
+    del config["weights_digest"]
+    (copy / "config.json").write_text(json.dumps(config))
     return copy
 
 

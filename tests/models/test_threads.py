@@ -24,6 +24,7 @@ from hf_stitch.hooks.capture import capture, observe, replaced
 from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.hooks.trace import probe
 from hf_stitch.models.predictor import Predictor
+from hf_stitch.runtime.tensor_digest import digest_of_tensors
 
 CALLS = 24  # of all threads together: by hand, enough that most of these tests fail where hooks fire in any thread
 SOUNDS = [torch.randn(n, generator=torch.Generator().manual_seed(n)).numpy() for n in (420, 300, 230, 510)]
@@ -198,3 +199,18 @@ def test_a_whole_model_is_read_and_overwritten_in_threads(family: str, module: s
 
     same_in_threads(threads, answer)
     assert hooks_of(model) == 0
+
+
+@many
+def test_models_are_loaded_in_threads(threads: int, folders: dict[str, Path], often: None) -> None:
+    """transformers exchanges functions of its own and of torch while it loads; all are back afterwards."""
+    kept = exchanged()
+    names = sorted(MADE)
+    same_in_threads(threads, lambda i: digest_of_tensors(load(folders[names[i]]).state_dict()), len(names), 2 * threads)
+    assert exchanged() == kept
+
+
+def exchanged() -> list[Any]:
+    """What loading exchanges for a while."""
+    own = [tf.PreTrainedModel.__dict__[name] for name in ("tie_weights", "init_weights")]
+    return [*own, *[getattr(torch.nn.init, name) for name in dir(torch.nn.init)], torch.get_default_dtype()]
