@@ -50,12 +50,20 @@ def class_of(config: PretrainedConfig, name: str | None = None) -> Any:
     from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
     if name:
-        return class_named(name)
+        return _concrete(class_named(name), config)
     # The first is what the checkpoint was saved from.
     for wanted in (config.architectures or [])[:1]:
         with suppress(RecipeError):
-            return class_named(wanted)
+            return _concrete(class_named(wanted), config)
     return MODEL_MAPPING.get(type(config), transformers.AutoModel)
+
+
+def _concrete(model_class: Any, config: PretrainedConfig) -> Any:
+    """The class, unless it is an abstract one: RecipeError."""
+    # Before it is built: what transformers finds out of `PreTrainedModel` it keeps there, for all classes that inherit.
+    if getattr(model_class, "config_class", None) is None and not hasattr(model_class, "_model_mapping"):
+        check_family(model_class, config, config.name_or_path)
+    return model_class
 
 
 def register_ours(plain: dict) -> None:

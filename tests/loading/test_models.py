@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoConfig, Wav2Vec2ForXVector
 
 from hf_stitch.errors import ArtifactError, RecipeError, StitchError, ZooError
 from hf_stitch.loading import provenance as origin
@@ -148,6 +149,9 @@ def test_a_class_that_makes_no_model_is_told(pico_wav2vec2: Path, name: str) -> 
 def test_an_abstract_class_is_told(pico_wav2vec2: Path) -> None:
     with pytest.raises(RecipeError, match="'PreTrainedModel' is of no family"):
         load_model(side(pico_wav2vec2, **{"class": "PreTrainedModel"}))
+    load_model(side(pico_wav2vec2))
+    # Of this family, and built for the first time: nothing was left at the class that all inherit from.
+    Wav2Vec2ForXVector(AutoConfig.from_pretrained(pico_wav2vec2))
 
 
 def test_devices_and_dtypes_are_checked() -> None:
