@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import GenerationConfig, PreTrainedModel
 from transformers.utils import ModelOutput
@@ -27,6 +26,7 @@ from hf_stitch.loading.finite_weights import check_weights
 from hf_stitch.loading.one_at_a_time import one_at_a_time
 from hf_stitch.loading.safetensors_only import WHERE, weight_files
 from hf_stitch.models.configuration_stitched import StitchedConfig, check_config
+from hf_stitch.models.damage import changed_since, check_complete, told_as_damage
 from hf_stitch.models.freezing import freeze, is_frozen
 from hf_stitch.models.hub.map_only import HALVES, MAP_ONLY, check_unchanged, empty_half, load_half, map_weights
 from hf_stitch.models.hub.publishing import push_model
@@ -283,35 +283,11 @@ class StitchedModel(PreTrainedModel):
             raise ArtifactError(f"{where}: use_safetensors=False: pickles are never loaded; leave it out")
         given = {key: value for key, value in kwargs.items() if key in (*WHERE, "config", "variant")}
         changed = changed_file(where, weight_files(where, **given), **given)
-        damaged = ArtifactError(
-            f"{where}: {changed} is not what was saved (its digest is another): it was damaged or edited; copy or fit "
-            "it again, or take `weights_digest` out of config.json if it was you"
-        )
-        try:
-            with one_at_a_time:
-                model, info = super().from_pretrained(where, *args, output_loading_info=True, **kwargs)
-        except SafetensorError as error:
-            raise ArtifactError(
-                f"{where}: the weights cannot be read ({error}); the file is truncated, copy or fit it again"
-            ) from None
-        except (TypeError, AttributeError, LookupError, ValueError, RuntimeError) as error:
-            if changed is not None:
-                raise damaged from error
-            if (damage := _damage(cls, where, kwargs, error)) is not None:
-                raise ArtifactError(f"{where}: {damage}; copy or fit it again") from None
-            raise
-        except OSError as error:
-            if not Path(where).is_dir():
-                raise
-            raise ArtifactError(f"{where}: {str(error).splitlines()[0]}; copy or fit it again") from error
-        # transformers only warns of these and leaves missing weights random.
-        if info["missing_keys"] or info["unexpected_keys"]:
-            odd = sorted([*info["missing_keys"], *info["unexpected_keys"]])
-            raise ArtifactError(
-                f"{where}: weights and config disagree on {len(odd)} tensors ({odd[0]}, ...); fit it again"
-            )
+        with told_as_damage(cls, where, kwargs, changed), one_at_a_time:
+            model, info = super().from_pretrained(where, *args, output_loading_info=True, **kwargs)
+        check_complete(info, where)
         if changed is not None:
-            raise damaged
+            raise changed_since(where, changed)
         if model.config.save == MAP_ONLY:
             model.complete(kwargs.get("dtype", kwargs.get("torch_dtype")))
         check_weights(model, where, "copy or fit it again, or load it in float32")
@@ -349,28 +325,6 @@ class StitchedModel(PreTrainedModel):
     @classmethod
     def register_for_auto_class(cls, auto_class: str = "AutoModel") -> None:
         """Nothing to do: the shim stands for the code, which is never copied."""
-
-
-def _damage(kind: type[StitchedModel], where: str, asked: Mapping[str, Any], error: Exception) -> str | None:
-    """What is wrong with a saved configuration, where building an empty model of it alone fails too; else None.
-
-    Such errors may also come of what the caller asked for, a dtype or a device map; those stay what they are.
-    """
-    if "ignore_mismatched_sizes" in str(error):
-        return "weights and config disagree on the shape of tensors"
-    place = {key: asked[key] for key in ("revision", "token", "cache_dir", "subfolder") if key in asked}
-    try:
-        content, _ = StitchedConfig.get_config_dict(where, **place)
-        if content.get("model_type") != StitchedConfig.model_type:
-            return f"config.json is damaged (model_type is {content.get('model_type')!r})"
-        if not isinstance(content.get("dtype") or "", str):
-            return f"config.json is damaged (dtype is {content['dtype']!r})"
-        config = StitchedConfig.from_pretrained(where, **place)
-        with torch.device("meta"):
-            kind(config)
-    except (TypeError, AttributeError, LookupError, ValueError, RuntimeError) as found:
-        return f"config.json is damaged ({type(found).__name__}: {str(found).splitlines()[0][:120]})"
-    return None
 
 
 class StitchedForGeneration(StitchedModel):

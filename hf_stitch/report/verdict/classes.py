@@ -6,6 +6,7 @@ from hf_stitch.recipe.sequence import facts_of
 from hf_stitch.report.measure import Measure
 from hf_stitch.report.verdict.evidence import (
     MORE_TESTS,
+    OWN_DATA,
     Asked,
     Lookup,
     advice,
@@ -55,9 +56,7 @@ def judge_classes(agreement: Measure, get: Lookup, asked: Asked) -> Verdict:
         return Verdict("holds-partly", text, _remedy(get, method, asked) if faults else MORE_TESTS)
     behind, lost = get("agreement_minus_cascade", method), penalty(get, "accuracy", method)
     text = f"The two halves fit: {_found(agreement, get)}{company(behind, lost, COST, NO_COST)}."
-    return Verdict(
-        "holds", text, "Try it on data of your own, from another source than the test's, before relying on it."
-    )
+    return Verdict("holds", text, OWN_DATA)
 
 
 def _found(agreement: Measure, get: Lookup) -> str:

@@ -98,6 +98,7 @@ def unsure(measure: Measure, what: str) -> str:
 
 
 MORE_TESTS = "Measure it on more samples: give `data.test` more, or run `hf-stitch evaluate DIR dataset=FILE`."
+OWN_DATA = "Try it on data of your own, from another source than the test's, before relying on it."
 
 
 def advice(method: str, asked: Asked, first: Sequence[str], cascade: Measure | None) -> str:

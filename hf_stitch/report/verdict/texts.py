@@ -11,6 +11,7 @@ from __future__ import annotations
 from hf_stitch.report.measure import Measure
 from hf_stitch.report.verdict.evidence import (
     MORE_TESTS,
+    OWN_DATA,
     Asked,
     Lookup,
     advice,
@@ -67,9 +68,7 @@ def judge_texts(agreement: Measure, get: Lookup, asked: Asked) -> Verdict:
         return Verdict("holds-partly", text, _remedy(get, method, asked) if faults else MORE_TESTS)
     behind, lost = get("token_agreement_minus_cascade", method), penalty(get, "answer_wer", method)
     text = f"The two halves fit: {_found(agreement, get)}{company(behind, lost, COST, NO_COST)}."
-    return Verdict(
-        "holds", text, "Try it on data of your own, from another source than the test's, before relying on it."
-    )
+    return Verdict("holds", text, OWN_DATA)
 
 
 def _found(agreement: Measure, get: Lookup) -> str:
