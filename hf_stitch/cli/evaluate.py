@@ -25,10 +25,10 @@ def run(
     It runs on its recipe's test data, or on other data named by KEY=VALUE. Those must have the inputs of both models;
     of the recipe's other columns only what is there is measured.
     """
-    from hf_stitch.cli.progress_bars import progress
     from hf_stitch.cli.terminal import silence_libraries, tell
     from hf_stitch.errors import ArtifactError
     from hf_stitch.models.hub.repository import local
+    from hf_stitch.runtime.progress_bars import progress
 
     folder = local(name)
     # Before the imports that take seconds: a wrong folder is told at once.

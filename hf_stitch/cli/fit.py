@@ -30,9 +30,9 @@ def run(
     Collects activations, learns the map, and writes the model with its report and card. The same command again takes
     up where an interrupted one stopped. With --rehearse nothing is fetched: it says what the fit will take.
     """
-    from hf_stitch.cli.progress_bars import progress
     from hf_stitch.cli.terminal import console, files_in, silence_libraries, tell
     from hf_stitch.recipe.recipe import Recipe
+    from hf_stitch.runtime.progress_bars import progress
 
     # Before torch is imported: mistakes in the recipe are told at once.
     asked = Recipe.load(recipe, overrides or ())
@@ -52,10 +52,10 @@ def run(
 def _rehearse(asked: Any, folder: Path, device: str | None, dtype: str | None, quiet: bool) -> None:
     import json
 
-    from hf_stitch.cli.progress_bars import progress
     from hf_stitch.cli.rehearsal import tell
     from hf_stitch.cli.terminal import console, silence_libraries
     from hf_stitch.experiments.rehearsal.rehearse import rehearse
+    from hf_stitch.runtime.progress_bars import progress
 
     silence_libraries()
     found = rehearse(asked, device=device, dtype=dtype, progress=progress(quiet))

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_stitch.cli.visible import visible
 from hf_stitch.errors import StitchError
 from hf_stitch.runtime.files import disk_is_full
+from hf_stitch.runtime.visible import visible
 
 DONE, FAULT, USER_ERROR, INTERRUPTED = 0, 1, 2, 130  # 2 as click has it, 130 as shells: 128 + SIGINT
 ISSUES = "the project's issue page"

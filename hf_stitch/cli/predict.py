@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hf_stitch.cli.terminal import Device, Quiet
-from hf_stitch.cli.visible import json_line, visible
 from hf_stitch.errors import DataError
+from hf_stitch.runtime.visible import json_line, visible
 
 if TYPE_CHECKING:
     from hf_stitch.models.predictor import Predictor

@@ -29,10 +29,10 @@ def run(
     of `hf auth login`, or HF_TOKEN.
     """
     from hf_stitch.cli.terminal import silence_libraries
-    from hf_stitch.cli.visible import visible
     from hf_stitch.errors import RecipeError, nearest
     from hf_stitch.models.hub.map_only import FULL, MAP_ONLY, pin_revisions
     from hf_stitch.models.hub.publishing import left_out, push_folder, push_model
+    from hf_stitch.runtime.visible import visible
 
     silence_libraries()
     if form not in (None, *FORMS):

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hf_stitch.cli.terminal import Overrides
-from hf_stitch.cli.visible import visible
+from hf_stitch.runtime.visible import visible
 
 TEXT = "List, show, copy or check recipes."
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a shipped recipe.")]

@@ -32,7 +32,7 @@ def silence_libraries() -> None:
 
 def console() -> Console:
     """Where results go: stdout, as wide as needed when it is no terminal; of several processes the first one speaks."""
-    from hf_stitch.cli.plain_console import PlainConsole
+    from hf_stitch.runtime.plain_console import PlainConsole
 
     # RANK is set by torchrun and accelerate.
     made = PlainConsole(soft_wrap=not sys.stdout.isatty(), quiet=os.environ.get("RANK", "0") != "0")

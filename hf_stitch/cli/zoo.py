@@ -42,8 +42,8 @@ def build(
 
     The data of speech need espeak-ng.
     """
-    from hf_stitch.cli.progress_bars import progress
     from hf_stitch.recipe.names import without_zoo
+    from hf_stitch.runtime.progress_bars import progress
     from hf_stitch.zoo.build import build as build_zoo
 
     build_zoo(out, [without_zoo(name) for name in names or ()], progress().note)

@@ -27,7 +27,10 @@ class Comparison:
         self.halves, self.shared = SharedHalves(observations), Shared()
         # On the fit split a map is as good as it is flexible: nothing is measured there.
         held_out = [split for split in observations.frames if split != "fit"]
-        self.references = {split: make_references(recipe, observations, split) for split in held_out}
+        self.references = {}
+        for split in held_out:
+            with observations.runtime.progress.stage(f"references ({split})"):
+                self.references[split] = make_references(recipe, observations, split)
         self._errors: dict[str, np.ndarray] = {}  # of each sample of validation, by variant that has its answers
 
     def correspondence(self, recipe: Recipe) -> Correspondence:
@@ -47,7 +50,8 @@ class Comparison:
         """The same with its answers on validation and test: they are computed here, and nowhere else."""
         seen, answers = self.observations, {}
         for split in self.references:
-            with seen.timings.stage(f"evaluate.{fitted.label}"):
+            told = seen.runtime.progress.stage(f"answers of {fitted.label} ({split})")
+            with seen.timings.stage(f"evaluate.{fitted.label}"), told:
                 texts = fitted.correspondence.texts(split)
                 answers[split] = stitched_answers(fitted.model, seen.frames[split], texts, seen.runtime)
         if "validation" in answers:
@@ -59,6 +63,15 @@ class Comparison:
         """All measures of a variant that has its answers."""
         with self.observations.timings.stage(f"evaluate.{fitted.label}"):
             return measure_variant(fitted, self.references)
+
+    def errors(self, label: str) -> np.ndarray | None:
+        """Errors of a variant on each sample of validation; None of one that has no answers there."""
+        return self._errors.get(label)
+
+    def remember(self, label: str, errors: np.ndarray | None) -> None:
+        """Take up the errors of a variant that was measured before."""
+        if errors is not None:
+            self._errors[label] = errors
 
     def surely_better(self, label: str, other: str) -> bool:
         """Whether a variant does better on validation by more than chance: paired, on the same samples."""

@@ -17,6 +17,7 @@ from hf_stitch.evaluation.answers import stacked
 from hf_stitch.evaluation.error_profile import error_profile, never_right
 from hf_stitch.evaluation.references import make_references, reference_measures, scope_of
 from hf_stitch.evaluation.trust import measure_trust
+from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.tables import open_table
 from hf_stitch.models.answering import text_output_of, write
 from hf_stitch.models.cost import cost_of
@@ -28,6 +29,7 @@ from hf_stitch.report.report import Report
 from hf_stitch.report.verdict.judge import judge
 from hf_stitch.runtime.environment import environment, peak_memory
 from hf_stitch.runtime.progress import Progress
+from hf_stitch.runtime.progress_bars import chosen
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.timings import Timings
 from hf_stitch.stitching.correspondence import Correspondence
@@ -38,7 +40,7 @@ def evaluate(
     data: Mapping[str, Any] | None = None,
     *,
     device: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Report:
     """Measure a stitched model against its references.
 
@@ -49,14 +51,16 @@ def evaluate(
         model_or_dir: a StitchedModel, a folder that `fit` wrote, or a Hub id.
         data: a `data.test` part (dataset, split, samples, columns) in place of the recipe's own; keys left out
             are taken from there, of another `dataset` only the columns that it has.
+        device, progress: as for `fit`.
 
     Raises:
         StitchError: no model there, no test data, or data that cannot be used.
     """
     given = isinstance(model_or_dir, StitchedModel)
-    model: Any = model_or_dir if given else StitchedModel.from_pretrained(local(model_or_dir))
+    with quiet():
+        model: Any = model_or_dir if given else StitchedModel.from_pretrained(local(model_or_dir))
     recipe, notes = _with_data(model, data)
-    runtime, timings = Runtime.start(device, None, progress), Timings()
+    runtime, timings = Runtime.start(device, None, chosen(progress)), Timings()
     model = model.to(runtime.device).eval()
     with timings.stage("total"):
         seen = Observations.open(recipe, runtime, timings, ("test",)).collect()

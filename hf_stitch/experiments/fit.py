@@ -15,11 +15,14 @@ from hf_stitch.errors import StitchError
 from hf_stitch.evaluation.group_medians import group_measures
 from hf_stitch.experiments.claim import claimed
 from hf_stitch.experiments.comparison import Comparison
-from hf_stitch.experiments.diagnose import diagnose, pictures_of
+from hf_stitch.experiments.diagnose import diagnose
+from hf_stitch.experiments.finished_rows import FinishedRows
 from hf_stitch.experiments.make_report import make_report
-from hf_stitch.experiments.output_folder import check_output_folder, open_folder, save_model
+from hf_stitch.experiments.output_folder import check_output_folder, open_folder
 from hf_stitch.experiments.stamps import Stamps, stamps_of
+from hf_stitch.experiments.variants import backward, compared, saved_variant
 from hf_stitch.geometry.diffusion.engine import engine
+from hf_stitch.loading.quiet import quiet
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.recipe import Recipe
@@ -27,6 +30,7 @@ from hf_stitch.report.diagnostics import Diagnostics
 from hf_stitch.report.measure import Measure
 from hf_stitch.report.report import Report
 from hf_stitch.runtime.progress import Progress
+from hf_stitch.runtime.progress_bars import chosen
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.timings import Timings
 
@@ -39,7 +43,7 @@ def fit(
     device: str | None = None,
     dtype: str | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> tuple[StitchedModel, Report]:
     """Fit a recipe.
 
@@ -48,6 +52,8 @@ def fit(
         out: folder to write; nothing is written when absent. The same fingerprint resumes there or is returned at once.
         overrides: `key=value` words that change the recipe.
         device, dtype: where and in what the two models run; and blocks of the diffusion maps.
+        progress: True and False show on stderr how far the fit is, or do not; absent: shown, unless transformers' or
+            datasets' bars are switched off. Or an object that is told.
         overwrite: fit anew whatever result `out` holds; without it one of other data, models, dtype or (where it is
             given) device is an error.
 
@@ -55,19 +61,20 @@ def fit(
         The stitched model in eval mode, and the report.
 
     Raises:
-        StitchError: anything that the user can mend; activations already collected are kept and reused.
+        StitchError: anything that the user can mend. What is finished by then is kept for the same call: activations,
+            and in `out` the saved model and rows of the comparison.
     """
-    asked = Recipe.of(recipe, overrides)
+    asked, shown = Recipe.of(recipe, overrides), chosen(progress)
     folder = None if out is None else Path(out)
     stamps = None if folder is None else stamps_of(asked, device, dtype)
     if folder is not None and check_output_folder(folder, asked, stamps, overwrite):
-        if progress is not None:
-            progress.note(f"{folder}: finished before, nothing done (--overwrite fits it again)")
-        return StitchedModel.from_pretrained(folder).eval(), Report.load(folder / "report.json")
+        shown.note(f"{folder}: finished before, nothing done (--overwrite fits it again)")
+        with quiet():
+            return StitchedModel.from_pretrained(folder).eval(), Report.load(folder / "report.json")
     for _, variant in asked.variants():
         engine(variant.stitch.get("engine") or "torch")  # a missing package is told before any work
     torch.manual_seed(asked.seed)
-    runtime, timings = Runtime.start(device, dtype, progress), Timings()
+    runtime, timings = Runtime.start(device, dtype, shown), Timings()
     with ExitStack() as held:
         with timings.stage("total"):
             opened = Observations.open(asked, runtime, timings)
@@ -78,14 +85,16 @@ def fit(
             seen = opened.collect()
             if asked.directions == "both":
                 seen.swapped()  # refuses models that cannot be swapped now, not after the fit
+            made_of = stamps and {**stamps, "device": runtime.device.type}
+            rows = _rows(folder, asked, seen, made_of)
             comparison = Comparison(asked, seen)
-            main, measures, diagnostics = _fit_all(asked, comparison, folder)
-        made_of = stamps and {**stamps, "device": runtime.device.type}
+            main, measures, diagnostics = _fit_all(asked, comparison, rows, folder)
         report = make_report(asked, main, measures, diagnostics, comparison, made_of)
         if folder is not None and runtime.is_main:
             from hf_stitch.report.rendering.write_report import write_report
 
             write_report(report, folder)
+            rows.clear()
     runtime.wait()
     if folder is not None:
         main.model.name_or_path = main.model.config.name_or_path = str(folder)
@@ -96,58 +105,55 @@ def fit(
 def _own(folder: Path, asked: Recipe, stamps: Stamps | None, overwrite: bool) -> Iterator[None]:
     """Hold the folder, opened for this recipe; another fit may have written it since it was looked at."""
     with claimed(folder, lambda interrupted: check_output_folder(folder, asked, stamps, overwrite, interrupted)):
-        open_folder(folder, asked)
+        open_folder(folder, asked, anew=overwrite)
         yield
 
 
-def _fit_all(asked: Recipe, comparison: Comparison, folder: Path | None) -> tuple[Fitted, list[Measure], Diagnostics]:
+def _rows(folder: Path | None, asked: Recipe, seen: Observations, stamps: Stamps | None) -> FinishedRows:
+    """The rows that a fit of the same recipe on the same data and models finished in this folder before it stopped."""
+    known = stamps or {}
+    collected = {split: frames.key for split, frames in seen.frames.items()}  # with the versions of what computes them
+    unsure = [
+        label
+        for label, _ in asked.variants()
+        if any(stamp is None for name, stamp in known.items() if name.startswith(f"{label}: "))
+    ]
+    made_of = {"fingerprint": asked.fingerprint(), "stamps": known, "activations": collected}
+    return FinishedRows(folder, made_of, seen.runtime, unsure)
+
+
+def _fit_all(
+    asked: Recipe, comparison: Comparison, rows: FinishedRows, folder: Path | None
+) -> tuple[Fitted, list[Measure], Diagnostics]:
     """The recipe's own method first, so that nothing of it is lost if a comparison fails; then all others."""
-    seen = comparison.observations
-    main = comparison.fit_saved()
-    if folder is not None and seen.runtime.is_main:
-        save_model(folder, main.model, seen.source, seen.target)
-    main = comparison.answered(main)
-    measures = comparison.reference_measures() + comparison.measure(main)
+    main, own = saved_variant(comparison, rows, folder)
+    measures = comparison.reference_measures() + own
     found, diagnostics = diagnose(main, comparison.references.get("test"))
     measures += found
-    fits, warnings = {main.label: dict(main.diagnostics)}, list[str]()
+    fits, warnings = {main.label: dict(main.diagnostics)}, list(diagnostics.warnings or [])
     for label, recipe in asked.variants()[1:]:
-        seen.runtime.progress.note(f"comparing with {label}")
         with _kept_going(label, warnings):
-            found, fits[label] = _compared(label, recipe, comparison)
-            measures += found
+            row = compared(label, recipe, comparison, rows)
+            measures, fits[label] = measures + row.measures, row.fit
     diagnostics = replace(diagnostics, fits=fits)
     if asked.directions == "both":
-        found, diagnostics = _backward(asked, comparison.swapped(), diagnostics, warnings)
+        found, diagnostics = _backward(asked, comparison.swapped(), diagnostics, rows, warnings)
         measures += found
     return main, measures + group_measures(measures), replace(diagnostics, warnings=warnings)
 
 
-def _compared(label: str, recipe: Recipe, comparison: Comparison) -> tuple[list[Measure], dict[str, Any]]:
-    """One comparison on the same observations, or on its own where it is about other models or data; what it found."""
-    runtime, other = comparison.observations.runtime, comparison
-    if not comparison.serves(recipe):
-        other = Comparison(recipe, Observations.open(recipe, runtime, Timings()).collect())
-    fitted = other.answered(other.fit(label, recipe))
-    measures = other.measure(fitted)
-    if recipe.directions == "both" and other is not comparison:
-        back = other.swapped()
-        measures += back.measure(back.answered(back.fit(label, recipe)))
-    return measures, dict(fitted.diagnostics)
-
-
 def _backward(
-    asked: Recipe, back: Comparison, diagnostics: Diagnostics, warnings: list[str]
+    asked: Recipe, back: Comparison, diagnostics: Diagnostics, rows: FinishedRows, warnings: list[str]
 ) -> tuple[list[Measure], Diagnostics]:
     """The variants that fitted, from target to source; only measured, not saved."""
     measures, pictures = back.reference_measures(), diagnostics.pictures
     for label, recipe in asked.variants():
         if back.serves(recipe) and label in (diagnostics.fits or {}):  # others went both ways by themselves
             with _kept_going(label, warnings, " backward"):
-                fitted = back.answered(back.fit(label, recipe))
-                measures += back.measure(fitted)
-                if label == asked.label and pictures is not None:
-                    pictures = {**pictures, "backward": pictures_of(fitted, back.references["test"])}
+                row = backward(label, recipe, back, rows, drawn=label == asked.label and pictures is not None)
+                measures += row.measures
+                if pictures is not None and row.pictures is not None:
+                    pictures = {**pictures, "backward": row.pictures}
     return measures, replace(diagnostics, pictures=pictures)
 
 

@@ -19,6 +19,7 @@ from hf_stitch.models.fitted import Fitted, SharedHalves
 from hf_stitch.models.hub.map_only import MAP_ONLY, pin_revisions
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.recipe.side import SIDES, Role
+from hf_stitch.runtime.extras import extra
 from hf_stitch.runtime.timings import Timings
 from hf_stitch.stitching.correspondence import Correspondence
 from hf_stitch.stitching.layers.fit_layer import fit_layer
@@ -47,7 +48,8 @@ def fit_variant(
     summaries: dict[str, Any] = {}
     for side, role in enumerate(mapped_sides(recipe)):
         metrics[side], summaries[role] = correspondence.metric(role)
-    with seen.timings.stage(f"fit.{label}"):
+    told = f"fitting {label} ({recipe.stitch.work(len(pairing))})"
+    with seen.timings.stage(f"fit.{label}"), seen.runtime.progress.stage(told):
         layer = fit_map(recipe, *correspondence.rows("fit", (metrics[0], metrics[1])), seen, correspondence.rule.steps)
         rule = correspondence.whole_rule()
     _note_seconds(layer, seen.timings)
@@ -66,13 +68,16 @@ def fit_saved(label: str, correspondence: Correspondence, halves: SharedHalves, 
     """Fit the variant that is saved: with its trust gauge, and with pinned halves where the map alone is stored.
 
     Raises:
-        StitchError: as `fit_variant` and `fit_trust`.
+        StitchError: as `fit_variant`; a gauge that cannot be fitted is a warning.
     """
     fitted = fit_variant(label, correspondence, halves, fingerprint)
-    trust = fit_trust(fitted.model, correspondence)
+    trust, warnings = None, list[str]()
+    with extra(f"trust: {correspondence.recipe.trust}", warnings):
+        trust = fit_trust(fitted.model, correspondence)
     if correspondence.recipe.save == MAP_ONLY:
         pin_revisions(fitted.model.config, fitted.model.prefix, fitted.model.suffix)
-    return replace(fitted, trust=trust)
+    told = {**fitted.diagnostics, "warnings": [*fitted.diagnostics["warnings"], *warnings]}
+    return replace(fitted, trust=trust, diagnostics=told)
 
 
 def fit_map(

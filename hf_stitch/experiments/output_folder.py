@@ -14,9 +14,11 @@ from safetensors import SafetensorError, safe_open
 
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.errors import ArtifactError, StitchError
+from hf_stitch.experiments import finished_rows
 from hf_stitch.experiments.claim import CLAIM, unfinished
 from hf_stitch.experiments.stamps import Stamps, changed_stamps
 from hf_stitch.loading.processors import TARGET_FOLDER, Preparer
+from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.safetensors_only import weight_files
 from hf_stitch.models.configuration_stitched import StitchedConfig
 from hf_stitch.models.hub.shim import FILE
@@ -33,7 +35,7 @@ WRITTEN = (
     *("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json"),
     *("preprocessor_config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json"),
     *("special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "vocab.json", "vocab.txt", "merges.txt"),
-    *("spiece.model", "sentencepiece.bpe.model", "tokenizer.model", TARGET_FOLDER),
+    *("spiece.model", "sentencepiece.bpe.model", "tokenizer.model", TARGET_FOLDER, finished_rows.FILE),
 )
 """What a fit writes: nothing else in a folder is ever touched."""
 
@@ -114,11 +116,17 @@ def damage(folder: Path) -> str | None:
     return None
 
 
-def open_folder(folder: Path, recipe: Recipe) -> None:
-    """Write the recipe, and delete what an earlier fit left: of two recipes nothing may come together."""
+def open_folder(folder: Path, recipe: Recipe, anew: bool = False) -> None:
+    """Write the recipe, and delete what an earlier fit left: of two recipes nothing may come together.
+
+    Args:
+        anew: rows of the comparison that a stopped fit of this recipe wrote are not to be taken up.
+    """
     with _full_disk(folder):
         # Its presence says that all is there, and from now on that is not so.
         (folder / REPORT).unlink(missing_ok=True)
+        if anew:
+            (folder / finished_rows.FILE).unlink(missing_ok=True)
         held = _recipe_of(folder)
         if held is None or held.fingerprint() != recipe.fingerprint():
             for path in (path for name in WRITTEN for path in folder.glob(name)):
@@ -177,7 +185,7 @@ def _is_ours(folder: Path, known: Recipe | None, report: Report | None) -> bool:
 
 def save_model(folder: Path, model: StitchedModel, source: HookedModel, target: HookedModel) -> None:
     """Weights, config, and what prepares the inputs."""
-    with _full_disk(folder):
+    with _full_disk(folder), quiet():
         model.save_pretrained(folder)
         for weights in folder.glob("*.safetensors"):  # safetensors makes files that only their owner may read
             weights.chmod((folder / "config.json").stat().st_mode & 0o666)

@@ -97,6 +97,12 @@ class Stitch(Part):
         """The sides whose local metrics the method asks for."""
         return SIDES if self.needs_metric else ()
 
+    def work(self, rows: int) -> str:
+        """What is to be solved on so many rows, in words."""
+        count = min(rows, self.get("landmarks" if self.keeps_rows else "pairs") or rows)
+        of = f" of {rows:,}" if count < rows else ""
+        return f"{self.summary}: {count:,}{of} {'centres' if self.keeps_rows else 'rows'}"
+
     def accepts_euclidean(self) -> bool:
         """Whether these options do without local metrics."""
         return not self.needs_metric

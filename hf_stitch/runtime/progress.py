@@ -1,4 +1,4 @@
-"""How long work tells how far it is. The library is silent; the command line brings bars of its own."""
+"""How long work tells how far it is: what is shown of it, and where, is chosen in `progress_bars`."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import typer
 from pico_recipes import listening, saved
 from pico_texts import SENTENCES
 
-from hf_stitch.cli import evaluate, predict, progress_bars
+from hf_stitch.cli import evaluate, predict
 from hf_stitch.cli.inspect import folded
 from hf_stitch.cli.main import main, status_of
 from hf_stitch.recipe.digest import digest
@@ -538,34 +538,6 @@ def test_numbers_are_shown_in_columns_on_a_terminal(
     head, line = run(capsys, "predict", numbers, tmp_path / "x.txt")[1].splitlines()
     assert head.split() == ["input", "trust", "0"]
     assert re.fullmatch(r"0\.5 +[01]\.\d{4} +-?\d+\.\d{4}", line.strip())
-
-
-def test_lines_tell_begin_end_and_every_ten_seconds(capsys: pytest.CaptureFixture[str]) -> None:
-    assert isinstance(progress_bars.progress(), progress_bars.Lines)
-    now = iter([0.0, 4.0, 11.0, 12.0, 22.0, 30.0])
-    told = progress_bars.Lines(clock=lambda: next(now))
-    with told.stage("neighbours", 100) as advance:
-        for _ in range(4):
-            advance(11)
-    assert capsys.readouterr().err.splitlines() == [
-        "neighbours: 100 to do",
-        "neighbours: 22 of 100, 2.0 a second, 39 s left",
-        "neighbours: 44 of 100, 2.0 a second, 28 s left",
-        "neighbours: done in 30.0 s",
-    ]
-
-
-def test_bars_are_drawn_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    told = progress_bars.progress()
-    assert isinstance(told, progress_bars.Bars)
-    with told.stage("neighbours", 2) as advance:
-        advance(2)
-        told.note("a note")
-    err = capsys.readouterr().err
-    assert "neighbours" in err
-    assert "2/2" in err
-    assert "a note" in err
 
 
 def test_a_file_that_is_no_sound(tmp_path: Path, pico_wav2vec2: Path) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from hf_stitch.cli.main import main
-from hf_stitch.cli.progress_bars import Bars, Lines
 from hf_stitch.cli.terminal import console, table
-from hf_stitch.cli.visible import json_line, visible
+from hf_stitch.runtime.progress_bars import Bars, Lines
+from hf_stitch.runtime.visible import json_line, visible
 
 BRACKETS = ["[/red]", "[bold]loud", "a [/] b", "[", "\\[x]", "[link=file:///x]y", ":smile:", "[@click=app.quit]x"]
 CODES = {

@@ -373,7 +373,10 @@ def test_progress_is_told(text: dict) -> None:
             self.notes.append(text)
 
     fit(Recipe.parse({**text, "compare": ["orthogonal"]}), device="cpu", progress=Told())
-    assert Told.notes == ["comparing with orthogonal"]
+    own, begun, other = Told.notes
+    assert own.startswith("affine: agreement ")
+    assert begun == "comparing with orthogonal"
+    assert other.startswith("orthogonal: agreement ")
 
 
 def test_regression_targets(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from hf_stitch.recipe.side import SIDES
 from hf_stitch.runtime.cache import cache_folder
 from hf_stitch.runtime.environment import environment
 from hf_stitch.runtime.progress import Progress
+from hf_stitch.runtime.progress_bars import chosen
 from hf_stitch.runtime.runtime import Runtime
 
 FORMAT = 1  # of the file NAME.rehearsal.json
@@ -48,7 +49,7 @@ def rehearse(
     *,
     device: str | None = None,
     dtype: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Rehearsal:
     """Try a recipe on stand-ins of its models and data.
 
@@ -67,7 +68,7 @@ def rehearse(
     with tempfile.TemporaryDirectory(prefix="hf-stitch-rehearsal-") as folder:
         scratch = Path(folder)
         with sealed(scratch):
-            runtime = Runtime.start(device, dtype, progress)
+            runtime = Runtime.start(device, dtype, chosen(progress))
             if runtime.accelerator.num_processes > 1:
                 raise RecipeError("a rehearsal runs in one process; start it without torchrun or accelerate launch")
             seen = run_small(asked, runtime, scratch)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hf_stitch.report import catalogue
-from hf_stitch.report.measure import find, number
+from hf_stitch.report.measure import Measure, find, number
 from hf_stitch.report.report import Report
 
 
@@ -26,6 +28,13 @@ def summary(report: Report, split: str = "test") -> tuple[list[str], list[list[s
                 count = next(m.n for m in found if m is not None)
                 rows.append([label + star, *("" if m is None else m.written(number) for m in found), str(count)])
     return ["method", *shown.values(), "n"], rows
+
+
+def summary_line(measures: Sequence[Measure], split: str = "test") -> str:
+    """The measures of one method that people read first, in a line; empty where there are none on that split."""
+    kept = {m.name: m for m in measures if m.split == split}
+    names = catalogue.COLUMNS[catalogue.kind_of(kept)]
+    return ", ".join(f"{title} {kept[name].written(number)}" for name, title in names.items() if name in kept)
 
 
 def summary_markdown(report: Report) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from hf_stitch.cli.visible import visible
+from hf_stitch.runtime.visible import visible
 
 
 class PlainConsole(Console):
