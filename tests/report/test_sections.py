@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def test_the_rows_of_every_fit_are_told() -> None:
     assert section is not None
     (table,) = section.content["tables"]
     assert table.head == ["method", "rows", "words left out", "dimensions, source"], "no column without a number"
-    assert table.rows == [["rbf", "12\u202f345", "7", ""], ["map", "9", "", "2 [1, 3]"]]
+    assert table.rows == [["rbf", "12\u202f345", "7", ""], ["map", "9", "", "2 (1 to 3)"]]
     assert build(reports.parabola_report(diagnostics=Diagnostics(fits={"old": {}}))) is None
 
 
@@ -99,5 +100,5 @@ def test_all_of_the_trust_gauge_is_shown() -> None:
     facts = {"samples": 99, "calibrated_on": "validation", "ingredients": ["distance"], "smallest": 0.0625, "rows": 77}
     page = page_for(reports.speech_report(diagnostics={"trust": facts}))
     assert "Calibrated on 99 samples (validation). Ingredients: distance." in page
-    assert '<th scope="row">smallest</th><td>0.0625</td>' in page
-    assert '<th scope="row">rows</th><td>77</td>' in page
+    assert re.search(r"<th[^>]*>smallest</th><td[^>]*>0.0625</td>", page)
+    assert re.search(r"<th[^>]*>rows</th><td[^>]*>77</td>", page)

@@ -1,7 +1,8 @@
 """Figures as SVG text, made of what a report holds. Only the `plots*` files import matplotlib.
 
 The same data give the same text: hash salts are fixed, dates and other metadata left out. Colours are CSS variables, so
-that a figure follows the page into the dark. Every function returns "" where there is nothing to draw.
+that a figure follows the page into the dark. Every function returns "" where there is nothing to draw, or nothing that
+varies.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
+
+from hf_stitch.report.rendering.ticks import readable_ticks
+from hf_stitch.report.rendering.variation import varies
 
 # Colours that matplotlib draws with, and that nothing else has, for the CSS variables that replace them in the SVG.
 _VARIABLES = {
@@ -32,7 +35,8 @@ _VARIABLES = {
 }
 INK, MUTED, LINE, SOURCE, TARGET = _VARIABLES
 SIDES = {"source": SOURCE, "target": TARGET}
-RAMP = LinearSegmentedColormap.from_list("ramp", ["#4a6fd0", "#b5559f", "#e2893b"])
+# From dark to light, so that it is read without colour too.
+RAMP = LinearSegmentedColormap.from_list("ramp", ["#3f5bc8", "#b5559f", "#efb04e"])
 _BINS = 12  # colours of a cloud; by hand: a path for each
 _DRAWN = 800  # points of a cloud that are drawn; by hand
 # By hand, but for what is said beside it.
@@ -62,7 +66,7 @@ def cloud(
 ) -> str:
     """Points in the plane, such as coordinates phi_1, phi_2, coloured by `hue` (a number each; the first when None)."""
     array = _table(points)
-    if array.shape[0] < 2:
+    if array.shape[0] < 2 or not any(varies(column) for column in array[:, :2].T):
         return ""
     colour = array[:, 0] if hue is None else np.asarray(hue, dtype=float)
     keep = np.unique(np.linspace(0, len(array) - 1, min(len(array), _DRAWN)).astype(int))
@@ -90,7 +94,7 @@ def spectra(values: Mapping[str, Sequence[float]], ylabel: str, title: str) -> s
     # 40 by hand.
     drawn = {side: [v for v in numbers if v is not None][:40] for side, numbers in values.items() if numbers}
     drawn = {side: numbers for side, numbers in drawn.items() if numbers}
-    if not drawn:
+    if not any(varies(numbers) for numbers in drawn.values()):
         return ""
 
     def draw(axes: Axes) -> None:
@@ -111,7 +115,7 @@ def curves(lines: Mapping[str, Sequence[tuple[float, float]]], xlabel: str, ylab
     """Points (x, y) above 0 of up to four named lines, both axes logarithmic."""
     drawn = {name: [p for p in sorted(points) if min(p) > 0] for name, points in lines.items()}
     drawn = {name: points for name, points in drawn.items() if points}
-    if not drawn:
+    if not _both_vary(drawn):
         return ""
 
     def draw(axes: Axes) -> None:
@@ -127,6 +131,8 @@ def curves(lines: Mapping[str, Sequence[tuple[float, float]]], xlabel: str, ylab
 
 def graphs(lines: Mapping[str, Sequence[tuple[float, float]]], xlabel: str, ylabel: str, title: str) -> str:
     """Points (x, y) of both models as two lines."""
+    if not _both_vary(lines):
+        return ""
 
     def draw(axes: Axes) -> None:
         for side, points in lines.items():
@@ -147,8 +153,7 @@ def draw_svg(draw: Any, title: str, salt: str) -> str:
         axes = figure.add_subplot()
         draw(axes)
         for axis in (axes.xaxis, axes.yaxis):
-            if axis.get_scale() == "log":
-                _plain_powers(axis)
+            readable_ticks(axis)
         buffer = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
@@ -193,13 +198,10 @@ def _table(points: Sequence[Sequence[float]]) -> Any:
     return np.asarray(rows, dtype=float)
 
 
-def _plain_powers(axis: Axis) -> None:
-    """Numbers on a logarithmic axis, few enough to be read; matplotlib's own are written for TeX."""
-    low, high = axis.get_view_interval()
-    steps = (1.0, 2.0, 5.0) if high < 100 * low else (1.0,)
-    axis.set_major_locator(LogLocator(subs=steps, numticks=5))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
+def _both_vary(lines: Mapping[str, Sequence[tuple[float, float]]]) -> bool:
+    """Whether points (x, y) of lines lie at several x and several y."""
+    points = [point for line in lines.values() for point in line]
+    return bool(points) and all(varies(column) for column in zip(*points))
 
 
 def _whole_numbers(axes: Axes) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from hf_stitch.report.rendering.plots import INK, LINE, MUTED, RAMP, SOURCE, TARGET, draw_svg
+from hf_stitch.report.rendering.variation import varies
 
 Range = tuple[float, float]
 STEPS = (1, 2, 5, 10, 30, 100, 1e9)  # colours of condition numbers; by hand, above 100 they count as singular
@@ -16,7 +17,7 @@ STEPS = (1, 2, 5, 10, 30, 100, 1e9)  # colours of condition numbers; by hand, ab
 
 def risk_coverage(coverage: Sequence[float], risk: Sequence[float], ylabel: str, title: str) -> str:
     """Error of the most trusted share of samples, against that share; the whole's error as a dashed line."""
-    if len(coverage) < 2 or len(coverage) != len(risk):
+    if len(coverage) != len(risk) or not varies(risk):
         return ""
 
     def draw(axes: Axes) -> None:
@@ -41,6 +42,8 @@ def error_by_distance(bins: Sequence[Mapping[str, Any]], ylabel: str, title: str
         np.array([one[key] if one.get(key) is not None else one["value"] for one in known], dtype=float)
         for key in ("median", "value", "low", "high")
     )
+    if not varies(place) or not varies(value):
+        return ""
     odd = np.array([bool(one.get("kind")) for one in known])
     wide = bool((value > 0).all() and value.max() > 30 * value.min())
     spread = bool(place.min() > 0 and place.max() > 10 * place.min())
@@ -66,6 +69,8 @@ def condition_curve(axis: Sequence[float], values: Sequence[float], odd: Sequenc
     """Condition numbers over one input; the range that was fitted is marked, and so is each end of a singular run."""
     if len(axis) < 2 or not len(axis) == len(values) == len(odd):
         return ""
+    if not varies(values) and not varies(odd):
+        return ""
     place, high = np.asarray(axis, float), np.asarray(values, float)
     edges = np.flatnonzero(np.diff(np.asarray(odd, dtype=int)))
 
@@ -86,7 +91,7 @@ def condition_curve(axis: Sequence[float], values: Sequence[float], odd: Sequenc
 def condition_shares(values: Sequence[float], title: str) -> str:
     """Share of samples whose condition number is at most so large; above 100 they count as singular."""
     high = np.sort(np.asarray(values, float))
-    if len(high) < 2:
+    if not varies(high):
         return ""
 
     def draw(axes: Axes) -> None:
@@ -104,6 +109,8 @@ def condition_map(
     """Condition numbers over two inputs in steps; the box that was fitted and singular places are outlined."""
     x, y = (np.asarray(one, float) for one in axes_)
     if min(len(x), len(y)) < 2 or not len(values) == len(odd) == len(x) * len(y):
+        return ""
+    if not varies(values) and not varies(odd):
         return ""
     table = np.clip(np.asarray(values, float), STEPS[0], STEPS[-1] - 1e-9).reshape(len(x), len(y)).T
     places = np.asarray(odd, float).reshape(len(x), len(y)).T

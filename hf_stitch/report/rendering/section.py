@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from hf_stitch.report.rendering.run_words import grouped
 from hf_stitch.report.report import Report
 
 
@@ -25,16 +26,21 @@ Builder = Callable[[Report], Section | None]
 
 @dataclass(frozen=True)
 class Figure:
-    """SVG, caption, and its width on the page: `spectrum` a third, `cloud` a half, `wide` the whole."""
+    """SVG, caption, and its width on the page: `spectrum` a third, `cloud` a half, `wide` the whole.
+
+    One without SVG is the caption alone: a line in place of a drawing in which nothing would vary.
+    """
 
     svg: Markup
     caption: str
     kind: str = "spectrum"
 
 
-def figure(svg: str, caption: str, kind: str = "spectrum") -> list[Figure]:
-    """The figure, or nothing where there was nothing to draw; `svg` is markup that `plots` made."""
-    return [Figure(Markup(svg), caption, kind)] if svg else []
+def figure(svg: str, caption: str, kind: str = "spectrum", said: str = "") -> list[Figure]:
+    """The figure, or what is `said` in its place, or nothing; `svg` is markup that `plots` made."""
+    if svg:
+        return [Figure(Markup(svg), caption, kind)]
+    return [Figure(Markup(""), f"{caption}: {said}.", kind)] if said else []
 
 
 @dataclass(frozen=True)
@@ -57,8 +63,6 @@ def fact(value: Any) -> str:
     """A value of the diagnostics as text."""
     if value is None:
         return ""
-    if isinstance(value, list) and len(value) == 3 and all(isinstance(part, int | float) for part in value):
-        return f"{value[0]:.3g} [{value[1]:.3g}, {value[2]:.3g}]"
     if isinstance(value, float):
         return f"{value:.4g}"
     # By hand: longer lists are no longer read.
@@ -67,13 +71,19 @@ def fact(value: Any) -> str:
     return str(value)
 
 
+def median_of(value: Any) -> str:
+    """A median with the 10th and 90th percentile: in round brackets, since square ones hold 95 % intervals."""
+    if not isinstance(value, list) or len(value) != 3 or None in value:
+        return fact(value)
+    return f"{value[0]:.3g} ({value[1]:.3g} to {value[2]:.3g})"
+
+
 def flat(value: Any, path: str = "") -> list[tuple[str, str]]:
     """Nested data as rows (path, text)."""
     if isinstance(value, dict) and value:
         return [row for key, item in value.items() for row in flat(item, f"{path}.{key}" if path else str(key))]
     if isinstance(value, int) and not isinstance(value, bool):
-        # A narrow blank, which never breaks: commas part thousands in some countries and decimals in others.
-        return [(path, f"{value:,}".replace(",", "\u202f"))] if path else []
+        return [(path, grouped(value))] if path else []
     if isinstance(value, dict):
         return []
     if isinstance(value, list) and len(value) <= 12:

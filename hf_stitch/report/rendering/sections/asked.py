@@ -8,6 +8,7 @@ import yaml
 
 from hf_stitch.report.plain_json import part
 from hf_stitch.report.rendering.find_sections import shown_diagnostics
+from hf_stitch.report.rendering.run_words import path_words
 from hf_stitch.report.rendering.section import Section, flat
 from hf_stitch.report.report import Report
 
@@ -24,7 +25,10 @@ def build(report: Report) -> Section:
     other |= report.diagnostics.other  # also what bears the name of a field but not its shape
     for label, fit in part(report.diagnostics.fits).items():
         other[label] = _without(fit)
-    details = {"Diagnostics": flat(other), "Environment": flat(report.environment)}
+    details = {
+        "Diagnostics": flat(other),
+        "Environment": [(path_words(path), text) for path, text in flat(report.environment)],
+    }
     recipe = yaml.safe_dump(report.recipe, sort_keys=False, allow_unicode=True, width=100)
     return Section("asked", {"recipe": recipe, "details": [(title, rows) for title, rows in details.items() if rows]})
 

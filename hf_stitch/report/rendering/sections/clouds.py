@@ -8,13 +8,14 @@ from typing import Any
 from hf_stitch.recipe.side import SIDES
 from hf_stitch.report.plain_json import part
 from hf_stitch.report.rendering import plots
-from hf_stitch.report.rendering.section import Figure, Section, fact, figure
+from hf_stitch.report.rendering.section import Figure, Section, fact, figure, median_of
+from hf_stitch.report.rendering.variation import throughout
 from hf_stitch.report.report import Report
 
 ORDER = 110
 READS = ("fits", "colour")
 _CLOUD = {
-    "dimension": "intrinsic dimension, median [quartiles]",
+    "dimension": "intrinsic dimension, median (10th to 90th percentile)",
     "rank": "rank of the local metric",
     "bandwidth": "kernel bandwidth",
     "components": "connected components",
@@ -44,21 +45,24 @@ def _figures(sides: dict[str, dict[str, Any]], colour: Any = None) -> list[Figur
     for side, points in found.items():
         hue = colour if given and len(colour) == len(points) else hue
         svg = plots.cloud(points, hue, f"diffusion coordinates of the {side}")
-        drawn += figure(svg, f"Diffusion coordinates of the {side}", "cloud")
+        said = "all points lie at one place" if len(points) > 1 and all(point == points[0] for point in points) else ""
+        drawn += figure(svg, f"Diffusion coordinates of the {side}", "cloud", said)
     for key, ylabel, caption in (
         ("eigenvalues", "eigenvalue a_p", "Eigenvalues of the two diffusion maps"),
         ("laplace", "Laplace eigenvalue", "Comparable spectra: Laplace eigenvalues"),
         ("residuals", "residual", "What each coordinate adds: residual of the regression on earlier ones"),
     ):
         values = {side: facts.get(key) or [] for side, facts in sides.items()}
-        drawn += figure(plots.spectra(values, ylabel, caption), caption)
+        known = [(side, throughout(numbers)) for side, numbers in values.items()]
+        said = ", ".join(f"{side} {words}" for side, words in known if words)
+        drawn += figure(plots.spectra(values, ylabel, caption), caption, said=said)
     return drawn
 
 
 def _sides(clouds: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
     """Rows (fact, source, target) about the two clouds."""
     source, target = (clouds[side] for side in SIDES)
-    rows = [(label, fact(source.get(key)), fact(target.get(key))) for key, label in _CLOUD.items()]
+    rows = [(label, median_of(source.get(key)), median_of(target.get(key))) for key, label in _CLOUD.items()]
     return [row for row in rows if any(cell != "" for cell in row[1:])]
 
 

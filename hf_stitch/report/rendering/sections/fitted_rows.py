@@ -6,7 +6,7 @@ from typing import Any
 
 from hf_stitch.recipe.side import SIDES
 from hf_stitch.report.plain_json import part
-from hf_stitch.report.rendering.section import Section, Table, drawn, fact
+from hf_stitch.report.rendering.section import Section, Table, drawn, fact, median_of
 from hf_stitch.report.report import Report
 
 ORDER = 95
@@ -27,5 +27,5 @@ def build(report: Report) -> Section | None:
 
 
 def _row(label: str, fit: dict[str, Any]) -> tuple[str, ...]:
-    dimensions = (fact(part(fit, "neighbourhoods", side).get("dimension")) for side in SIDES)
+    dimensions = (median_of(part(fit, "neighbourhoods", side).get("dimension")) for side in SIDES)
     return label, f"{fit['rows']:,}".replace(",", "\u202f"), fact(fit.get("dropped_words") or None), *dimensions

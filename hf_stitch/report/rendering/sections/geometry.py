@@ -15,6 +15,7 @@ from hf_stitch.recipe.side import SIDES
 from hf_stitch.report.plain_json import part
 from hf_stitch.report.rendering import plots
 from hf_stitch.report.rendering.section import Figure, Section, Table, drawn, figure
+from hf_stitch.report.rendering.variation import throughout
 from hf_stitch.report.report import Report
 
 ORDER = 100
@@ -96,7 +97,8 @@ def _over_inputs(label: str, sides: Sides) -> list[Figure]:
 def _graph(label: str, places: np.ndarray, maps: Mapping[str, np.ndarray]) -> list[Figure]:
     caption = f"{label}: first coordinate against the source's input, the source's turned by the best sign"
     lines = {side: list(zip(places[:, 0].tolist(), values[:, 0].tolist())) for side, values in maps.items()}
-    return figure(plots.graphs(lines, "input", "φ₁", caption), caption, "cloud")
+    values = [y for points in lines.values() for _, y in points]
+    return figure(plots.graphs(lines, "input", "φ₁", caption), caption, "cloud", throughout(values))
 
 
 def _colours(label: str, places: np.ndarray, maps: Mapping[str, np.ndarray]) -> list[Figure]:
@@ -106,7 +108,7 @@ def _colours(label: str, places: np.ndarray, maps: Mapping[str, np.ndarray]) -> 
             turned = ", turned into the target's" if side == "source" else ""
             caption = f"{label}: coordinate {k + 1} of the {side} over the inputs{turned}"
             svg = plots.cloud(places.tolist(), values[:, k].tolist(), caption, ("x₁", "x₂"))
-            found += figure(svg, caption, "cloud")
+            found += figure(svg, caption, "cloud", throughout(values[:, k].tolist()))
     return found
 
 

@@ -9,6 +9,7 @@ from hf_stitch.report.measure import number
 from hf_stitch.report.plain_json import part
 from hf_stitch.report.rendering import plots_trust
 from hf_stitch.report.rendering.section import Figure, Section, Table, drawn, figure
+from hf_stitch.report.rendering.variation import throughout
 from hf_stitch.report.report import Report
 
 ORDER = 80
@@ -65,7 +66,8 @@ def _row(title: str, numbers: Mapping[str, Any]) -> list[str]:
 def _of_rows(facts: Mapping[str, Any]) -> Section | None:
     """At held-out activations, where there is no grid of inputs."""
     title, values = "Condition numbers at held-out activations", facts.get("condition")
-    figures = figure(plots_trust.condition_shares(values, title), title, "cloud") if isinstance(values, list) else []
+    values = values if isinstance(values, list) else []
+    figures = figure(plots_trust.condition_shares(values, title), title, "cloud", throughout(values))
     table = Table(["condition number", *COLUMNS.values()], [_row(title, part(facts, "inside"))])
     return drawn(TITLE, figures, [table], LEAD_ROWS.format(**facts))
 
@@ -75,6 +77,7 @@ def _figure(title: str, facts: Mapping[str, Any]) -> list[Figure]:
     if not axes or len(values) != len(odd) or None in values:  # a report committed beside its card has no points
         return []
     fit = list(zip(facts["low"], facts["high"]))
+    said = throughout(values) and f"condition number {throughout(values)}"
     if len(axes) == 1:
-        return figure(plots_trust.condition_curve(axes[0], values, odd, fit[0], title), title)
-    return figure(plots_trust.condition_map(axes, values, odd, fit, title), title)
+        return figure(plots_trust.condition_curve(axes[0], values, odd, fit[0], title), title, said=said)
+    return figure(plots_trust.condition_map(axes, values, odd, fit, title), title, said=said)

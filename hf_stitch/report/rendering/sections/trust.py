@@ -9,7 +9,9 @@ from hf_stitch.report import catalogue
 from hf_stitch.report.measure import find
 from hf_stitch.report.plain_json import part
 from hf_stitch.report.rendering import plots_trust
+from hf_stitch.report.rendering.run_words import path_words
 from hf_stitch.report.rendering.section import Figure, Section, Table, drawn, figure, flat
+from hf_stitch.report.rendering.variation import throughout
 from hf_stitch.report.report import Report
 
 ORDER = 70
@@ -38,16 +40,19 @@ def _figures(report: Report) -> list[Figure]:
     bins = report.diagnostics.error_by_distance
     captions = "Risk and coverage: error of the most trusted share of the test", "Error against distance, on the test"
     axis = ERRORS[catalogue.kind_of(m.name for m in report.measures)]
-    risk = plots_trust.risk_coverage(curve.get("coverage") or [], curve.get("risk") or [], axis, captions[0])
-    far = plots_trust.error_by_distance(bins if isinstance(bins, list) else [], axis, captions[1])
-    return figure(risk, captions[0], "cloud") + figure(far, captions[1], "cloud")
+    shares, bins = curve.get("risk") or [], bins if isinstance(bins, list) else []
+    risk = plots_trust.risk_coverage(curve.get("coverage") or [], shares, axis, captions[0])
+    far = plots_trust.error_by_distance(bins, axis, captions[1])
+    same = (throughout(shares), throughout([one.get("value") for one in bins]))
+    said = [f"{axis} {words}" if words else "" for words in same]
+    return figure(risk, captions[0], "cloud", said[0]) + figure(far, captions[1], "cloud", said[1])
 
 
 def _kept(report: Report) -> Table:
     """A row a split: how often it abstains, and how right it is where it answers and where it does not."""
     splits = [m.split for m in report.measures if m.name == "abstained" and m.split.startswith("test")]
     names, titles = _by_trust(report)
-    return Table(["", "trust below 0.02", *titles], _rows(report, splits, ("abstained", *names)))
+    return Table(["samples", "trust below 0.02", *titles], _rows(report, splits, ("abstained", *names)))
 
 
 def _probes(report: Report) -> Table:
@@ -61,7 +66,8 @@ def _probes(report: Report) -> Table:
 
 def _rest(facts: Mapping[str, Any]) -> Table:
     """What else is known of the calibration."""
-    return Table(["calibration", ""], flat({name: fact for name, fact in facts.items() if name not in SAID}))
+    rest = flat({name: fact for name, fact in facts.items() if name not in SAID})
+    return Table(["calibration", "value"], [(path_words(path), text) for path, text in rest])
 
 
 def _by_trust(report: Report) -> tuple[tuple[str, str], tuple[str, str]]:
