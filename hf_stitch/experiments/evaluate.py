@@ -12,7 +12,7 @@ from torch import Tensor
 from hf_stitch.activations.collection import output_of, to_device
 from hf_stitch.activations.frames import Answers
 from hf_stitch.activations.observations import Observations
-from hf_stitch.errors import ArtifactError, DataError
+from hf_stitch.errors import ArtifactError, DataError, RecipeError, nearest
 from hf_stitch.evaluation.answers import stacked
 from hf_stitch.evaluation.error_profile import error_profile, never_right
 from hf_stitch.evaluation.references import make_references, reference_measures, scope_of
@@ -24,7 +24,9 @@ from hf_stitch.models.cost import cost_of
 from hf_stitch.models.hub.repository import local
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.data import OPTIONAL, Data
+from hf_stitch.recipe.public import local_names
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.recipe.side import SIDES
 from hf_stitch.report.report import Report
 from hf_stitch.report.verdict.judge import judge
 from hf_stitch.runtime.environment import environment, peak_memory
@@ -39,6 +41,7 @@ def evaluate(
     model_or_dir: StitchedModel | str | Path,
     data: Mapping[str, Any] | None = None,
     *,
+    models: Mapping[str, str] | None = None,
     device: str | None = None,
     progress: Progress | bool | None = None,
 ) -> Report:
@@ -52,18 +55,22 @@ def evaluate(
         data: a `data.test` part (dataset, split, samples, columns) in place of the recipe's own; keys left out
             are taken from there, of another `dataset` only the columns that it has.
         device, progress: as for `fit`.
+        models: where the two whole models are now, by `source` and `target`, if not where the recipe says: the target
+            is the reference on its own input.
 
     Raises:
-        StitchError: no model there, no test data, or data that cannot be used.
+        StitchError: no model there, no test data, or data that cannot be used; models of other weights than the halves.
     """
     given = isinstance(model_or_dir, StitchedModel)
     with quiet():
         model: Any = model_or_dir if given else StitchedModel.from_pretrained(local(model_or_dir))
-    recipe, notes = _with_data(model, data)
+    recipe, notes = _with_data(model, data, models or {})
     runtime, timings = Runtime.start(device, None, chosen(progress)), Timings()
     model = model.to(runtime.device).eval()
     with timings.stage("total"):
-        seen = Observations.open(recipe, runtime, timings, ("test",)).collect()
+        opened = Observations.open(recipe, runtime, timings, ("test",))
+        _check_models(model, opened, models or {})
+        seen = opened.collect()
         references, scope = make_references(recipe, seen, "test"), scope_of(recipe, seen, "test")
         correspondence, kind = Correspondence(seen, recipe), references.kind
         answers = _answers(model, seen)
@@ -86,15 +93,21 @@ def evaluate(
         verdict=judge(measures, recipe.label, asked=recipe.plain(), missed=missed),
         chosen=None,
         notes=notes + seen.notes,
-    )
+    ).public(local_names(recipe.plain()))
 
 
-def _with_data(model: StitchedModel, data: Mapping[str, Any] | None) -> tuple[Recipe, list[str]]:
-    """The model's recipe with the test data asked for, and what is to be told of them."""
+def _with_data(
+    model: StitchedModel, data: Mapping[str, Any] | None, models: Mapping[str, str]
+) -> tuple[Recipe, list[str]]:
+    """The model's recipe with the test data and models asked for, and what is to be told of the data."""
     content = model.config.recipe
     if not content:
         raise ArtifactError("this stitched model carries no recipe; expected one that `fit` made")
     plain = {**content, "compare": []}
+    for side, name in models.items():
+        if side not in SIDES:
+            raise RecipeError(f"models: {side!r} is neither of the two; {nearest(side, SIDES)}")
+        plain[side] = {**plain[side], "model": name, "revision": None}
     own: Any = {} if data is None else data.get("columns", {})
     if data is not None:
         base = plain["data"].get("test") or plain["data"]["fit"]
@@ -109,6 +122,23 @@ def _with_data(model: StitchedModel, data: Mapping[str, Any] | None) -> tuple[Re
     if data is None or "dataset" not in data:
         return recipe, []
     return _with_its_columns(recipe, recipe.data.test, given=own)
+
+
+def _check_models(model: StitchedModel, opened: Observations, models: Mapping[str, str]) -> None:
+    """ArtifactError where a model that was given has other weights than the half that was made of it."""
+    halves = {"source": (model.prefix, opened.source), "target": (model.suffix, opened.target)}
+    for side, name in models.items():
+        half, whole = halves[side][0].state_dict(), halves[side][1].model.state_dict()
+        other = [one for one in half.keys() & whole.keys() if not _same(half[one], whole[one])]
+        if other:
+            raise ArtifactError(
+                f"{side}.model={name}: has other weights than the {side} of the fit ({len(other)} of "
+                f"{len(half)}, such as {min(other)}): name the model that the map was fitted with"
+            )
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one, other.to(one))
 
 
 def _with_its_columns(recipe: Recipe, test: Data, given: Collection[str]) -> tuple[Recipe, list[str]]:

@@ -89,7 +89,7 @@ def fit(
             rows = _rows(folder, asked, seen, made_of)
             comparison = Comparison(asked, seen)
             main, measures, diagnostics = _fit_all(asked, comparison, rows, folder)
-        report = make_report(asked, main, measures, diagnostics, comparison, made_of)
+        report = make_report(asked, main, measures, diagnostics, comparison, made_of, folder)
         if folder is not None and runtime.is_main:
             from hf_stitch.report.rendering.write_report import write_report
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 
 from hf_stitch.evaluation.error_profile import never_right
 from hf_stitch.evaluation.examples import texts_cut_off
@@ -11,6 +13,7 @@ from hf_stitch.experiments.comparison import Comparison, choose
 from hf_stitch.models.cost import cost_of
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.recipe.overrides import overrides_between
+from hf_stitch.recipe.public import local_names
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.diagnostics import Diagnostics
 from hf_stitch.report.measure import Measure
@@ -26,8 +29,13 @@ def make_report(
     diagnostics: Diagnostics,
     comparison: Comparison,
     stamps: Mapping[str, str | None] | None = None,
+    folder: Path | None = None,
 ) -> Report:
-    """The report of a recipe whose own method is `main`; `stamps` says of what it was made, where that is kept."""
+    """The report of a recipe whose own method is `main`, without paths of this machine.
+
+    Args:
+        stamps: of what it was made, where that is kept. folder: where it is written, if anywhere.
+    """
     seen = main.observations
     rivals = [label for label, recipe in asked.variants() if _same_question(asked, recipe)]
     comparable = [label for label in rivals if "@oracle" not in label]  # nobody has the true length at run time
@@ -37,10 +45,12 @@ def make_report(
         notes.append(f"{main.diagnostics['dropped_words']} words of the fit texts were not recognised and left out")
     if chosen and chosen["method"] != main.label:
         notes.append(_other_is_better(asked, chosen["method"], main.label, comparison))
-    return Report(
+    report = Report(
         recipe={"name": asked.name, **asked.plain()},
         fingerprint=asked.fingerprint(),
-        environment=environment(seen.runtime) | ({"stamps": dict(stamps)} if stamps else {}),
+        environment=environment(seen.runtime)
+        | ({"stamps": dict(stamps)} if stamps else {})
+        | ({"folder": _told_folder(folder)} if folder is not None else {}),
         timings=dict(seen.timings),
         memory_peak_bytes=peak_memory(),
         parameters=cost_of(main.model, seen.source, seen.target),
@@ -57,6 +67,13 @@ def make_report(
         diagnostics=diagnostics,
         notes=notes,
     )
+    return report.public(local_names(asked.plain()))
+
+
+def _told_folder(folder: Path) -> str:
+    """What a folder is called in the examples of page and card: from where one is, if it lies below, else its name."""
+    place = Path(os.path.abspath(folder))
+    return (place.relative_to(Path.cwd()) if Path.cwd() in place.parents else Path(place.name)).as_posix()
 
 
 def _other_is_better(asked: Recipe, label: str, own: str, comparison: Comparison) -> str:

@@ -25,6 +25,7 @@ from hf_stitch.models.hub.shim import FILE
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.models.tasks import spells
 from hf_stitch.models.weights_digest import changed_file
+from hf_stitch.recipe.public import is_public
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.report import SCHEMA, Report
 from hf_stitch.runtime.files import report_full_disk, write_text
@@ -74,7 +75,9 @@ def check_output_folder(
     if interrupted or not _names(folder):
         return False
     known, report = _recipe_of(folder), _report_of(folder)
-    fingerprint = known.fingerprint() if known is not None else report.fingerprint if report is not None else None
+    fingerprint = known.fingerprint() if known is not None else None
+    if report is not None and (known is None or is_public(known.plain())):
+        fingerprint = report.fingerprint  # of the recipe with the places that are not told
     # The report is written last, but may be of a run before a change of recipe.yaml.
     finished = report is not None and report.fingerprint == fingerprint and damage(folder) is None
     if not finished and not _is_ours(folder, known, report):

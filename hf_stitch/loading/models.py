@@ -16,7 +16,7 @@ from hf_stitch.errors import ArtifactError, RecipeError, StitchError
 from hf_stitch.loading.model_classes import check_family, class_of, register_ours
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.safetensors_only import as_published, weight_files, without_safetensors
-from hf_stitch.recipe.names import is_folder, is_path, is_shipped, is_there, local_path
+from hf_stitch.recipe.names import is_elsewhere, is_folder, is_path, is_shipped, is_there, local_path
 from hf_stitch.recipe.side import Side
 from hf_stitch.runtime.device import pick_device, pick_dtype
 
@@ -38,6 +38,11 @@ def resolve(name: str) -> str:
         from hf_stitch.zoo.catalogue import resolve_model
 
         return str(resolve_model(name))
+    if is_elsewhere(name):
+        raise RecipeError(
+            f"model {name!r} was a folder where the map was fitted, and its place is not told: name one that is here "
+            "(source.model=FOLDER, target.model=FOLDER)"
+        )
     folder = local_path(name)
     if is_folder(folder):
         if not (folder / "config.json").is_file():

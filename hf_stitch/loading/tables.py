@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from hf_stitch.errors import DataError, StitchError, nearest
 from hf_stitch.loading.text_files import decoded, lines_of
 from hf_stitch.recipe.data import Data
-from hf_stitch.recipe.names import is_file, is_folder, is_path, is_shipped, is_there, local_path
+from hf_stitch.recipe.names import is_elsewhere, is_file, is_folder, is_path, is_shipped, is_there, local_path
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -107,6 +107,11 @@ def table_place(data: Data) -> Path | None:
 
 
 def _open(data: Data, split: str | None, name: str) -> Table:
+    if is_elsewhere(data.dataset):
+        raise DataError(
+            f"data.{name}.dataset: {data.dataset!r} lay where the map was fitted, and its place is not told: name data "
+            "that are here (dataset=FILE)"
+        )
     path = table_place(data) or local_path(data.dataset)
     if is_folder(path):
         return _from_folder(path, (split or name) if is_shipped(data.dataset) else split)

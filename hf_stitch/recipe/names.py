@@ -1,4 +1,7 @@
-"""What the name of a model or data set may be: `zoo:NAME`, a path on this machine, or an id of the Hub."""
+"""What the name of a model or data set may be: `zoo:NAME`, a path on this machine, or an id of the Hub.
+
+`local:NAME` is what is told of a path elsewhere, see `hf_stitch.recipe.public`: a name, with which nothing is found.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,17 @@ import os
 from pathlib import Path
 
 ZOO = "zoo:"
+LOCAL = "local:"
 
 
 def is_shipped(name: str) -> bool:
     """True for a name of the zoo, which comes with the package."""
     return name.startswith(ZOO)
+
+
+def is_elsewhere(name: str) -> bool:
+    """True for the public name of a folder or file that another machine has, or this one in a place not told."""
+    return name.startswith(LOCAL)
 
 
 def without_zoo(name: str) -> str:
@@ -25,7 +34,7 @@ def is_path(name: str) -> bool:
 
 def is_local(name: str) -> bool:
     """True for a name that is never asked of the Hub: shipped, a path, or something that is there."""
-    return is_shipped(name) or is_path(name) or is_there(local_path(name))
+    return is_shipped(name) or is_elsewhere(name) or is_path(name) or is_there(local_path(name))
 
 
 def local_path(name: str | os.PathLike[str]) -> Path:

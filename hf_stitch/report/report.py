@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 
 from hf_stitch.errors import ArtifactError, DataError, RecipeError, nearest
+from hf_stitch.recipe.public import told
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report import catalogue
 from hf_stitch.report.diagnostics import Diagnostics
@@ -133,6 +134,12 @@ class Report:
             "diagnostics": self.diagnostics.to_plain(),
         }
         return copy.deepcopy({"schema": fields.pop("schema"), **fields})
+
+    def public(self, names: Mapping[str, str]) -> Report:
+        """The same report, with the public `names` of models and data in place of paths of this machine."""
+        own = self.to_dict()
+        public = told(own, names)
+        return self if public == own else Report.from_dict(public)
 
     def to_json(self) -> str:
         # allow_nan: NaN is no JSON; none is left here, and one that were should fail.

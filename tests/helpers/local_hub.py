@@ -8,8 +8,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
@@ -66,6 +70,16 @@ class LocalHub:
         given = {"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
         given |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         return given | ({"HF_TOKEN": token} if token else {})
+
+
+def python(hub: LocalHub, home: Path, code: str, token: str | None = TOKEN, **more: str) -> str:
+    """What a fresh process prints that takes the local Hub for the Hub, with `more` environment variables."""
+    there = {key: value for key, value in os.environ.items() if key not in ("HF_HUB_OFFLINE", "HF_TOKEN")}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=there | hub.environment(home, token) | more, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    return run.stdout
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -16,7 +16,7 @@ import pytest
 import torch
 import transformers as tf
 import yaml
-from local_hub import TOKEN, LocalHub, Repository
+from local_hub import TOKEN, LocalHub, Repository, python
 from pico_recipes import listening, reading
 from pico_speech import RATE, say
 from PIL import Image
@@ -27,6 +27,7 @@ from hf_stitch.models.hub.publishing import check_folder
 from hf_stitch.models.hub.shim import FILE
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.recipe.side import SIDES
 
 
 @pytest.fixture(scope="module")
@@ -74,16 +75,6 @@ def viewer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     columns = {"source": "picture", "label": "label"}
     data = {split: {"dataset": str(base / f"{split}.jsonl"), "columns": columns} for split in ("fit", "test")}
     return made({**ends, "data": data}, base / "out")
-
-
-def python(hub: LocalHub, home: Path, code: str, token: str | None = TOKEN) -> str:
-    """What a fresh process prints that takes the local Hub for the Hub."""
-    there = {key: value for key, value in os.environ.items() if key not in ("HF_HUB_OFFLINE", "HF_TOKEN")}
-    run = subprocess.run(
-        [sys.executable, "-c", code], env=there | hub.environment(home, token), capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    return run.stdout
 
 
 ANSWERS = """
@@ -149,26 +140,38 @@ def same(a, b):
 card = ModelCard.load("me/sharded").data
 folder = snapshot_download("me/sharded")
 there.push_to_hub("me/again")
+def measured(*words, **more):
+    return [[m.name, m.value] for m in evaluate(*words, **more).measures if m.method == "affine"]
 print(json.dumps({
     "same": [same(model, one) for one in (there, at_first, dev, StitchedModel.from_pretrained("me/again"))],
     "card": [card.library_name, card.pipeline_tag, card.tags], "folder": folder,
     "predicted": [row["label"] for row in Predictor("me/sharded")(["the film was very good"])],
-    "measured": [[m.name, m.value] for m in evaluate("me/sharded").measures if m.method == "affine"],
+    "measured": [measured(FOLDER), measured("me/sharded", DATA, models=MODELS)],
 }))
 """
 
 
 def test_loading_by_id_in_shards_and_by_revision(hub: LocalHub, tmp_path: Path, reader: Path) -> None:
-    told = json.loads(python(hub, tmp_path, f"FOLDER = {str(reader)!r}\n{LOADS}").splitlines()[-1])
+    asked = yaml.safe_load((reader / "recipe.yaml").read_text())
+    data, models = {"dataset": asked["data"]["test"]["dataset"]}, {side: asked[side]["model"] for side in SIDES}
+    code = f"FOLDER, DATA, MODELS = {str(reader)!r}, {data!r}, {models!r}\n{LOADS}"
+    told = json.loads(python(hub, tmp_path, code).splitlines()[-1])
     assert told["same"] == [True] * 4
     assert told["card"][:2] == ["transformers", "text-classification"]
     assert "hf_stitch" in told["card"][2]
     shards = [name for name in hub.repositories["me/sharded"].at("main")[1] if name.endswith(".safetensors")]
     assert len(shards) > 2
     assert "dev" in hub.repositories["me/sharded"].branches
-    assert (Path(told["folder"]) / "recipe.yaml").read_text() == (reader / "recipe.yaml").read_text()
+    pushed = yaml.safe_load((Path(told["folder"]) / "recipe.yaml").read_text())
+    for one in (pushed, asked):
+        for part in (one["source"], one["target"]):
+            part["model"] = Path(part["model"].removeprefix("local:")).name
+        for part in one["data"].values():
+            part["dataset"] = Path(part["dataset"].removeprefix("local:")).name
+    assert pushed == asked, "all but the places"
     assert told["predicted"][0] in ("negative", "positive")
-    assert told["measured"]
+    assert told["measured"][0]
+    assert told["measured"][0] == told["measured"][1]
 
 
 def test_refusals(hub: LocalHub, tmp_path: Path, reader: Path) -> None:

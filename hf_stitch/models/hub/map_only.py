@@ -18,7 +18,7 @@ from hf_stitch.hooks.prefix import apply_prefix_plan
 from hf_stitch.hooks.suffix import apply_suffix_plan
 from hf_stitch.loading.model_classes import class_of
 from hf_stitch.loading.models import load_model, resolve, uniform
-from hf_stitch.recipe.names import is_shipped
+from hf_stitch.recipe.names import is_elsewhere, is_shipped
 from hf_stitch.recipe.side import Side
 from hf_stitch.runtime.tensor_digest import digest_of_tensors
 
@@ -127,6 +127,6 @@ def portable(config: StitchedConfig) -> str | None:
     """Name of a base model that only this machine has; None when the thin form loads anywhere."""
     for name in HALVES:
         model = str(config.ends[name].get("model"))
-        if not is_shipped(model) and Path(resolve(model)).is_dir():
+        if is_elsewhere(model) or (not is_shipped(model) and Path(resolve(model)).is_dir()):
             return model
     return None

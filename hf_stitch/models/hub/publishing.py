@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from transformers import PreTrainedModel
 
 from hf_stitch.errors import ArtifactError
 from hf_stitch.models.hub.map_only import MAP_ONLY, portable
+from hf_stitch.models.hub.public_copy import PublicCopy, public_copy
 from hf_stitch.models.hub.repository import KEPT, WEIGHTS, explained, local
 from hf_stitch.models.hub.shim import FILE
 
@@ -43,6 +46,19 @@ def push_model(
         ArtifactError: the model came from no folder and from no repository, or is thin over a local folder.
         HubError: the Hub refuses.
     """
+    with model_folder(model, max_shard_size) as folder:
+        return push_folder(
+            folder, repo_id, private=private, revision=revision, token=token, message=commit_message, **more
+        )
+
+
+@contextmanager
+def model_folder(model: PreTrainedModel, max_shard_size: int | str = "5GB") -> Iterator[Path]:
+    """A folder, for as long as this lasts, with a model as it is now and what lies beside it where it came from.
+
+    Raises:
+        ArtifactError: it came from no folder and from no repository.
+    """
     origin = model.name_or_path
     if not origin:
         raise ArtifactError(
@@ -55,9 +71,7 @@ def push_model(
         # First, so that what the model itself writes replaces its older form.
         copy_companions(beside, folder)
         model.save_pretrained(folder, max_shard_size=max_shard_size)
-        return push_folder(
-            folder, repo_id, private=private, revision=revision, token=token, message=commit_message, **more
-        )
+        yield folder
 
 
 def push_folder(
@@ -70,23 +84,25 @@ def push_folder(
     message: str | None = None,
     **more: Any,
 ) -> str:
-    """Upload what `fit` wrote, as it is; files of other kinds stay here. Returns the address of the commit.
+    """Upload what `fit` wrote, with names in the place of paths; files of other kinds stay here.
+
+    Returns:
+        Address of the commit.
 
     Raises:
         ArtifactError: the folder holds no whole stitched model, or a thin one over a folder of this machine.
         HubError: the Hub refuses.
     """
-    check_folder(folder)
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)
-    with explained(repo_id, revision):
+    with public_form(folder, repo_id) as public, explained(repo_id, revision):
         known = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
         if revision is not None:
             api.create_branch(known, branch=revision, exist_ok=True)
         made = api.upload_folder(
             repo_id=known,
-            folder_path=folder,
+            folder_path=public.folder,
             revision=revision,
             allow_patterns=list(KEPT),
             delete_patterns=list(WEIGHTS),  # shards of an earlier push
@@ -94,6 +110,14 @@ def push_folder(
             **more,
         )
     return str(made.commit_url)
+
+
+@contextmanager
+def public_form(folder: Path, repo_id: str) -> Iterator[PublicCopy]:
+    """What `push_folder` uploads, for as long as this lasts. Raises ArtifactError as that does."""
+    check_folder(folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        yield public_copy(folder, Path(scratch), repo_id)
 
 
 def check_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ import jinja2
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
-from hf_stitch.recipe.names import is_shipped, without_zoo
+from hf_stitch.recipe.names import is_elsewhere, is_shipped, without_zoo
 from hf_stitch.recipe.side import SIDES
 from hf_stitch.report import catalogue, units
 from hf_stitch.report.diagnostics import Diagnostics
@@ -23,6 +23,8 @@ from hf_stitch.report.rendering.sections.written import written_tables
 from hf_stitch.report.report import Report
 
 TEMPLATES = Path(__file__).parent / "templates"
+UNKNOWN = "unknown"
+"""What stands for a licence, or for an id of the Hub, that there is none."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 # by hand, for reports that name no task
 _SPEECH = re.compile(r"wav2vec|hubert|wavlm|whisper|speech|ctc|audio", re.IGNORECASE)
@@ -68,6 +70,7 @@ def card_for(report: Report) -> str:
         kinds=[kind for kind, name in catalogue.DECIDING.items() if any(m.name == name for m in report.measures)],
         ranges=any(m.range for m in _tested(report)),
         shipped=any(is_shipped(_model(report, side)) for side in SIDES),
+        elsewhere=any(map(is_elsewhere, [*(_model(report, side) for side in SIDES), *_named_data(report)])),
         recipe=recipe,
         # Longer than any run of backticks in the recipe, which would else close it.
         fence="`" * max(3, 1 + max(map(len, re.findall("`+", recipe)), default=0)),
@@ -81,7 +84,7 @@ def card_data(report: Report) -> ModelCardData:
     licences = sorted(set(_licences(report).values()))
     optional: dict[str, Any] = {
         # `other` with a name, as the Hub asks where no single licence covers it all.
-        "license": licences[0] if len(licences) == 1 else "other" if licences else "unknown",
+        "license": licences[0] if len(licences) == 1 else "other" if licences else UNKNOWN,
         "license_name": "see-base-models" if len(licences) > 1 else None,
         "pipeline_tag": pipeline_tag(report),
         "base_model": [name for side in SIDES if (name := _base_model(_model(report, side)))] or None,
@@ -101,12 +104,12 @@ def card_data(report: Report) -> ModelCardData:
 def eval_results(report: Report) -> list[EvalResult]:
     """One entry for each forward test measure of the saved method (plain floats; null values are left out)."""
     test = part(report.recipe, "data", "test")
-    dataset = str(test.get("dataset") or "unknown")
+    dataset = str(test.get("dataset") or UNKNOWN)
     task = pipeline_tag(report) or "other"
     return [
         EvalResult(
             task_type=task,
-            dataset_type=_base_model(dataset) or dataset,
+            dataset_type=_base_model(dataset) or UNKNOWN,
             dataset_name=dataset,
             dataset_split=m.split,
             dataset_revision=test.get("revision"),
@@ -201,8 +204,12 @@ def _base_model(name: str) -> str | None:
 
 
 def _datasets(report: Report) -> list[str]:
-    names = (part(report.recipe, "data", split).get("dataset") for split in ("fit", "validation", "test"))
-    return list(dict.fromkeys(found for name in names if (found := _base_model(str(name or "")))))
+    return list(dict.fromkeys(found for name in _named_data(report) if (found := _base_model(name))))
+
+
+def _named_data(report: Report) -> list[str]:
+    splits = (part(report.recipe, "data", split) for split in ("fit", "validation", "test"))
+    return [str(split.get("dataset") or "") for split in splits]
 
 
 def _licences(report: Report) -> dict[str, str]:
