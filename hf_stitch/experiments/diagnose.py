@@ -18,7 +18,7 @@ from hf_stitch.evaluation.trust import measure_trust
 from hf_stitch.geometry.subsets import SHOWN, evenly_spaced
 from hf_stitch.loading.provenance import licence_of
 from hf_stitch.models.fitted import Fitted
-from hf_stitch.models.tasks import task_of
+from hf_stitch.models.tasks import tag_of
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.diagnostics import Diagnostics
 from hf_stitch.report.measure import Measure
@@ -34,7 +34,7 @@ def diagnose(fitted: Fitted, references: References | None) -> tuple[list[Measur
     measures, drawings = invertibility_over_grid(fitted)
     diagnostics = Diagnostics(
         licences={"source": licence_of(recipe.source), "target": licence_of(recipe.target)},
-        task=task_of(seen.source, seen.target),
+        task=tag_of(fitted.model.config) or "",  # none fits; reports of 0.1.0 did not say,
         trust=None if fitted.trust is None else dict(fitted.trust),
         jacobian=drawings.get("jacobian"),
         colour=_colour(fitted),

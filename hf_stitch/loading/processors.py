@@ -21,6 +21,7 @@ from hf_stitch.loading.modality import Modality, input_name, modality
 from hf_stitch.loading.model_classes import class_named, own_labels
 from hf_stitch.loading.models import resolve
 from hf_stitch.loading.quiet import quiet
+from hf_stitch.loading.saved_tokenizer import load_tokenizer, mark
 from hf_stitch.loading.token_offsets import Said, offsets, said_spans, token_spans, tokenized
 from hf_stitch.recipe.sequence import facts_of
 from hf_stitch.recipe.side import Side
@@ -85,13 +86,18 @@ class Preparer:
     @classmethod
     def load(cls, folder: str | Path, config: PretrainedConfig) -> Preparer:
         """Load what `save` wrote; `config` is the (stitched) model's. ArtifactError as `for_model`."""
+        kind = modality(getattr(config, "source", None) or config)
+        rule = facts_of(getattr(config, "sequence", None) or {})
+        other = target_tokenizer(folder) if rule.needs_target_spans else None
+        return cls.beside(config, _load_tool(kind, str(folder), None), other)
+
+    @classmethod
+    def beside(cls, config: Any, tool: Any, other: Any = None) -> Preparer:
+        """A preparer of a (stitched) model's tool that is there; `other` is the target's tokenizer."""
         source = getattr(config, "source", None) or config
         kind = modality(source)
         wanted = (getattr(config, "ends", None) or {"prefix": {}})["prefix"].get("class")
         name = class_named(wanted).main_input_name if wanted and kind == "vector" else input_name(source)
-        tool = _load_tool(kind, str(folder), None)
-        rule = facts_of(getattr(config, "sequence", None) or {})
-        other = target_tokenizer(folder) if rule.needs_target_spans else None
         dtype = getattr(source, "dtype", None) or getattr(config, "dtype", None) or torch.float32
         return cls.of(kind, source, name, tool, dtype, other)
 
@@ -170,8 +176,8 @@ class Preparer:
             with `said` also `target_spans` (b, t', 2) int64: as below, in audio samples.
             Text: `input_ids` and `attention_mask` (b, t) int64, padded on the tokenizer's own side and cut at
             `max_length`, without token types; with a target tokenizer also `target_spans` (b, t', 2) int64: the
-            range of positions in this batch's source tokens that each target token overlaps (the nearest token where
-            it overlaps none), (-1, token id) for its special tokens and (-2, -2) for its padding.
+            range of source tokens, counted from the first that is no padding, that each target token overlaps (the
+            nearest token where it overlaps none), (-1, token id) for its special tokens and (-2, -2) for its padding.
             Vectors: (b, d) under the model's main input, in the model's dtype.
 
         Raises:
@@ -194,7 +200,7 @@ class Preparer:
         encoded = self._encode(self.tool, list(raws), self.max_length)
         made = {key: encoded[key] for key in ("input_ids", "attention_mask")}
         if self.target_tokenizer is not None:
-            made["target_spans"] = self._target_spans(list(raws), encoded)
+            made["target_spans"] = self._target_spans(list(raws))
         return made
 
     def _vectors(self, raws: Sequence[Any]) -> Tensor:
@@ -211,17 +217,16 @@ class Preparer:
             return_token_type_ids=False, return_attention_mask=True, return_tensors="pt",
         )  # fmt: skip
 
-    def _target_spans(self, texts: list[str], source: Any) -> Tensor:
+    def _target_spans(self, texts: list[str]) -> Tensor:
         """(b, t', 2): see `batch`."""
         target = self._encode(self.target_tokenizer, texts, _max_length(self.target_tokenizer, None))
         spans = torch.full((*target["input_ids"].shape, 2), PADDING)
         pairs = zip(offsets(self.tool, texts, self.max_length), offsets(self.target_tokenizer, texts))
         for i, (mine, theirs) in enumerate(pairs):
-            first = int(source["attention_mask"][i].argmax())  # padding on the left shifts the source's positions
             real = target["attention_mask"][i].bool()
             ids = target["input_ids"][i][real].tolist()
             found = token_spans(mine, theirs)
-            rows = [(SPECIAL, token) if s is None else (s[0] + first, s[1] + first) for s, token in zip(found, ids)]
+            rows = [(SPECIAL, token) if s is None else s for s, token in zip(found, ids)]
             spans[i, real] = torch.tensor(rows)
         return spans
 
@@ -246,6 +251,8 @@ class Preparer:
             if getattr(tool, "return_attention_mask", None) is False:
                 tool.return_attention_mask = True  # as in `batch`: pipelines must tell padding from sound
             tool.save_pretrained(str(folder))
+        if self.target_tokenizer is not None and self.modality == "text":
+            mark(Path(folder))
         if self.target_tokenizer is not None:
             self.target_tokenizer.save_pretrained(str(Path(folder) / TARGET_FOLDER))
 
@@ -262,11 +269,14 @@ def _load_tool(kind: Modality, place: str, revision: str | None) -> Any:
         return None
     import transformers
 
-    name = {"audio": "AutoFeatureExtractor", "image": "AutoImageProcessor", "text": "AutoTokenizer"}[kind]
+    name = "AutoFeatureExtractor" if kind == "audio" else "AutoImageProcessor"
     what = {"audio": "feature extractor", "image": "image processor", "text": "tokenizer"}[kind]
     try:
         with quiet():
-            tool = getattr(transformers, name).from_pretrained(place, revision=revision, trust_remote_code=False)
+            if kind == "text":
+                tool = load_tokenizer(place, revision=revision)
+            else:
+                tool = getattr(transformers, name).from_pretrained(place, revision=revision, trust_remote_code=False)
     except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ArtifactError(f"{place}: no {what} for this {kind} model ({why}); save one beside the model") from error

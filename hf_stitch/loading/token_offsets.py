@@ -12,6 +12,8 @@ import numpy as np
 
 from hf_stitch.errors import RecipeError
 
+EMPTY = (1, 1)
+"""A range of no source tokens. Not (0, 0), with which transformers' pipelines pad."""
 Offsets = list[tuple[int, int] | None]
 """Character range of each token of a text, outer blanks cut off; None for a special token."""
 
@@ -66,7 +68,7 @@ def _span(known: list[tuple[int, int, int]], start: int, end: int) -> tuple[int,
     shared = [i for i, a, b in known if a < end and b > start]
     if not shared and known:
         shared = [min(known, key=lambda token: max(token[1] - end, start - token[2]))[0]]
-    return (shared[0], shared[-1] + 1) if shared else (0, 0)
+    return (shared[0], shared[-1] + 1) if shared else EMPTY
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from hf_stitch.errors import DataError
@@ -11,6 +12,8 @@ from hf_stitch.hooks.finite_logits import ADVICE
 
 if TYPE_CHECKING:
     from hf_stitch.models.configuration_stitched import StitchedConfig
+
+NEVER = -1e4  # a logit of what is not said; half precision still holds it. By hand.
 
 
 def _classifies(config: StitchedConfig, width: int) -> bool:
@@ -45,3 +48,12 @@ def labelled(config: StitchedConfig, found: Tensor) -> dict[str, Any]:
     scores = {names.get(i, str(i)): float(chance) for i, chance in enumerate(found)}
     label = max(scores, key=lambda name: scores[name])
     return {"label": label, "score": scores[label], "scores": scores}
+
+
+def silent(logits: Tensor, mask: Tensor, blank: int) -> Tensor:
+    """CTC logits (b, t, k) that spell nothing where the mask (b, t) says padding: pipelines read what stands there."""
+    if logits.shape[:2] != mask.shape or bool(mask.all()):
+        return logits
+    nothing = torch.full_like(logits[0, 0], NEVER)
+    nothing[blank] = 0
+    return torch.where(mask.unsqueeze(-1), logits, nothing)

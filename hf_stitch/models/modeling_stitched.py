@@ -31,8 +31,9 @@ from hf_stitch.models.freezing import freeze, is_frozen
 from hf_stitch.models.hub.map_only import HALVES, MAP_ONLY, check_unchanged, empty_half, load_half, map_weights
 from hf_stitch.models.hub.publishing import push_model
 from hf_stitch.models.hub.shim import write_shim
+from hf_stitch.models.labels import silent
 from hf_stitch.models.routing import MAIN, as_states, asked_of_source, for_target, right_padded, route, split
-from hf_stitch.models.tasks import continues, generates
+from hf_stitch.models.tasks import answer_of, continues, generates
 from hf_stitch.models.weights_digest import changed_file, write_digests
 from hf_stitch.stitching.layers.layer import StitchingLayer
 from hf_stitch.stitching.lengths.length_rule import LengthRule
@@ -230,6 +231,8 @@ class StitchedModel(PreTrainedModel):
         values = self.stitch(frames, mask, plan)
         trust = self.trusted(frames, plan) if return_trust else None  # refused before the suffix runs
         output = self.finish(values, plan.mask, **extra)
+        if answer_of(self.config) == "frames":
+            output.logits = silent(output.logits, plan.mask, self.config.target.pad_token_id)
         if trust is not None:
             output["trust"], output["trust_parts"] = trust.score, trust.parts
         return output.to_tuple() if return_dict is False else output
@@ -388,7 +391,7 @@ class StitchedForGeneration(StitchedModel):
         if inputs is not None:
             given[self.main_input_name] = inputs
         prompt = self.prompt(given)
-        if target_spans is None and "input_ids" in given:
+        if "input_ids" in given:
             along = [k for k, v in given.items() if isinstance(v, Tensor) and v.shape[:2] == given["input_ids"].shape]
             moved = {key: right_padded(given[key], attention_mask) for key in along}
             attention_mask = moved["input_ids"][1]

@@ -26,6 +26,12 @@ BUILT_IN = {
     ("audio", "frames"): "automatic-speech-recognition",
     ("text", "text"): "text-generation",
 }
+# Names of the Hub for which transformers has, or had, no pipeline of its own: ours answer them. Others that would fit
+# (text2text-generation, image-to-text) are names that it refuses, or takes for another task.
+OF_THE_HUB = {
+    ("vector", "labels"): "tabular-classification",
+    ("vector", "vector"): "tabular-regression",
+}
 # By hand; both texts and CTC frames end as texts.
 CUSTOM: dict[Answer, str] = {
     "labels": "stitched-classification",
@@ -85,14 +91,16 @@ def samples_per_position(config: PretrainedConfig) -> float:
 
 
 def tasks_of(config: PretrainedConfig) -> list[str]:
-    """The pipeline tasks that fit the model, a built-in one first where there is one."""
+    """The pipeline tasks that fit the model, that of its card first where there is one, our own last."""
     answer, kind = answer_of(config), modality(config)
-    own = [CUSTOM[answer]]
-    needs_both_tokenizers = facts_of(config.sequence).needs_target_spans
-    # Built-in pipelines make no spans, and put the prompt before what was generated.
-    if needs_both_tokenizers or (answer == "text" and kind == "text" and not continues(config)):
-        return own
-    return [BUILT_IN[kind, answer], *own] if (kind, answer) in BUILT_IN else own
+    tag = BUILT_IN.get((kind, answer)) or OF_THE_HUB.get((kind, answer))
+    spans = facts_of(config.sequence).needs_target_spans
+    # transformers' text generation puts the prompt before what was generated, and hands on tokens alone.
+    other_text = (answer, kind) == ("text", "text") and (spans or not continues(config))
+    # Times of words and true lengths come with the data; no pipeline takes them.
+    if other_text or (spans and kind == "audio") or config.sequence.get("target_length") == "oracle":
+        tag = None
+    return [*filter(None, [tag]), CUSTOM[answer]]
 
 
 def check_task(config: PretrainedConfig, task: str | None) -> None:
@@ -101,17 +109,13 @@ def check_task(config: PretrainedConfig, task: str | None) -> None:
     Raises:
         ArtifactError: the task would misread the answer, or its input is not what the model takes.
     """
-    known = {*BUILT_IN.values(), *CUSTOM.values()}
+    known = {*BUILT_IN.values(), *OF_THE_HUB.values(), *CUSTOM.values()}
     if task in known and task not in (fitting := tasks_of(config)):
         ends = config.ends["prefix"].get("class"), config.ends["suffix"].get("class")
         raise ArtifactError(
             f"a stitched model of {ends[0]} and {ends[1]} does not answer the task {task!r}; it answers "
             f"{' or '.join(fitting)} (pipelines named stitched-... come with hf_stitch)"
         )
-
-
-# Names of the Hub's tasks.
-WRITING = {"audio": "automatic-speech-recognition", "image": "image-to-text"}
 
 
 def is_classifier(end: HookedModel) -> bool:
@@ -122,11 +126,7 @@ def is_classifier(end: HookedModel) -> bool:
     )
 
 
-def task_of(source: HookedModel, target: HookedModel) -> str:
-    """The Hub's name for what a stitched model does, from what goes in and what comes out."""
-    if target.text_output is not None:
-        texts = "text-generation" if target.text_output.mode == "prompt" else "text2text-generation"
-        return WRITING.get(source.preparer.modality, texts)
-    if source.preparer.modality == "vector":
-        return "tabular-classification" if is_classifier(target) else "tabular-regression"
-    return f"{source.preparer.modality}-classification"  # the Hub counts regressors of texts and sounds among these
+def tag_of(config: PretrainedConfig) -> str | None:
+    """The Hub's name for what a stitched model does, which `pipeline` answers; None where no such name fits."""
+    [*found, _] = tasks_of(config)
+    return found[0] if found else None

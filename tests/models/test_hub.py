@@ -43,8 +43,7 @@ def made(content: dict[str, Any], folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory, pico_roberta: Path, pico_xlnet: Path, written: Path) -> Path:
-    content = reading(pico_roberta, pico_xlnet, written, sequence={"length": "resample"})
-    return made(content, tmp_path_factory.mktemp("reader") / "out")
+    return made(reading(pico_roberta, pico_xlnet, written), tmp_path_factory.mktemp("reader") / "out")
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +114,7 @@ def test_fit_push_pipeline(hub: LocalHub, tmp_path: Path, reader: Path, listener
     own = StitchedModel.from_pretrained(reader).eval()
     inputs = tf.AutoTokenizer.from_pretrained(reader)("the film was very good", return_tensors="pt")
     with torch.no_grad():
-        chances = own(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits.softmax(-1)
+        chances = own(**inputs).logits.softmax(-1)
     assert read[2][0]["score"] == pytest.approx(float(chances.max()), abs=1e-6)
     assert sum(one["score"] for one in heard[2]) == pytest.approx(1, abs=1e-5)
     assert {one["label"] for one in seen[2]} == {"dark", "light"}

@@ -7,10 +7,11 @@ import sys
 import transformers
 from transformers.models.auto import modeling_auto
 
+from hf_stitch.loading.stitched_tokenizer import StitchedTokenizer
 from hf_stitch.models.auto.task_classes import ForCausalLM, ForClassification, ForSpeechRecognition
 from hf_stitch.models.configuration_stitched import StitchedConfig
 from hf_stitch.models.modeling_stitched import StitchedModel
-from hf_stitch.models.tasks import CUSTOM
+from hf_stitch.models.tasks import CUSTOM, OF_THE_HUB
 
 CLASSES = {
     "AutoModel": StitchedModel,
@@ -34,6 +35,11 @@ PIPELINES = {
     "stitched-text": "text.StitchedTextPipeline",
     "stitched-vector": "vector.StitchedVectorPipeline",
 }
+# A card names these, so that `pipeline(model=ID)` looks for them.
+ALIASES = {
+    "tabular-classification": "stitched-classification",
+    "tabular-regression": "stitched-vector",
+}
 
 
 def register() -> None:
@@ -41,6 +47,7 @@ def register() -> None:
     transformers.AutoConfig.register(StitchedConfig.model_type, StitchedConfig, exist_ok=True)
     for name, model_class in CLASSES.items():
         getattr(transformers, name).register(StitchedConfig, model_class, exist_ok=True)
+    transformers.AutoTokenizer.register(StitchedConfig, StitchedTokenizer, exist_ok=True)
     for table, known in KNOWN_BY_NAME.items():
         # These tables have no `register`; pipelines warn of, or refuse, a class that is not in them.
         getattr(modeling_auto, table).setdefault(StitchedConfig.model_type, known)
@@ -52,6 +59,8 @@ def register() -> None:
 def register_pipelines(pipelines: object) -> None:
     """Register the custom tasks, as paths, so that their module is loaded when the first of them is made."""
     assert set(PIPELINES) == set(CUSTOM.values())
-    for task, name in PIPELINES.items():
-        entry = {"impl": f"hf_stitch.models.pipelines.{name}", "pt": (transformers.AutoModel,), "type": "multimodal"}
-        pipelines.PIPELINE_REGISTRY.supported_tasks[task] = entry  # type: ignore[attr-defined]
+    assert set(ALIASES) == set(OF_THE_HUB.values())
+    known = pipelines.PIPELINE_REGISTRY.supported_tasks  # type: ignore[attr-defined]
+    for task, own in {**{own: own for own in PIPELINES}, **ALIASES}.items():
+        impl = f"hf_stitch.models.pipelines.{PIPELINES[own]}"
+        known.setdefault(task, {"impl": impl, "pt": (transformers.AutoModel,), "type": "multimodal"})

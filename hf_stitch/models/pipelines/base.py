@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 from transformers.pipelines.base import ChunkPipeline
 
-from hf_stitch.errors import DataError, RecipeError
+from hf_stitch.errors import ArtifactError, DataError, RecipeError
 from hf_stitch.loading.audio import read_audio
 from hf_stitch.loading.images import read_picture
 from hf_stitch.loading.processors import Preparer, target_tokenizer
+from hf_stitch.models.configuration_stitched import StitchedConfig
 from hf_stitch.models.hub.repository import local
 from hf_stitch.models.pipelines.audio_windows import Window, check_lengths, quiet_windows
 from hf_stitch.models.tasks import CUSTOM, answer_of, check_task
@@ -48,6 +49,12 @@ class StitchedPipeline(ChunkPipeline):
     _load_tokenizer = False
 
     def __init__(self, model: Any, **kwargs: Any) -> None:
+        if not isinstance(model.config, StitchedConfig):
+            kind = type(model).__name__
+            raise ArtifactError(
+                f"{kind} is no stitched model, and the task {kwargs.get('task')!r} is for stitched models alone; "
+                "expected a folder that `hf-stitch fit` wrote, or a Hub id of one"
+            )
         # Before anything is loaded: a task that does not fit would misread the answer.
         check_task(model.config, kwargs.get("task") or CUSTOM[answer_of(model.config)])
         if not model.name_or_path:

@@ -126,7 +126,7 @@ def eval_results(report: Report) -> list[EvalResult]:
 def pipeline_tag(report: Report) -> str | None:
     """The Hub's name of the task: `diagnostics.task` if there, else read from the two model classes."""
     if report.diagnostics.task is not None:
-        return report.diagnostics.task
+        return report.diagnostics.task or None  # empty: no pipeline answers it
     source, target = (str(part(report.recipe, side).get("class") or "") for side in SIDES)
     found = next((tag for head, tag in _HEADS.items() if target.endswith(head)), None)
     heard = _SPEECH.search(source) or _SPEECH.search(_model(report, "source"))

@@ -131,9 +131,9 @@ class LengthRule(nn.Module):
             if self.facts.needs_ctc_head and path is not None:
                 sample = replace(sample, path=path[i, start : start + length].cpu().numpy())
             found = self.rule.positions(sample)
-            samples.append(found._replace(windows=found.windows + start) if self.rule.shifted else found)
+            samples.append(found._replace(windows=found.windows + start))
         # The target's own side: XLNet reads its last position, and RoBERTa counts positions from the first.
-        plan = batch_plan(samples, "right" if self.rule.padded else self.state.padding_side)
+        plan = batch_plan(samples, self.state.padding_side)
         return Plan(plan.windows.to(mask.device), plan.kind.to(mask.device), plan.row.to(mask.device))
 
     def _wanted(self, lengths: list[int], given: Any, frames: Tensor | None, mask: Tensor) -> list[int]:

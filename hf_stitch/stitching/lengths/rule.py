@@ -88,14 +88,10 @@ class Rule:
 
     Attributes:
         State: what it learns.
-        shifted: windows count from a sample's first real timestep, not from the first of its padded batch.
-        padded: its positions include the padding of the batch, since what it is given does.
         special_tokens: the target's special tokens have positions, which no timestep corresponds to.
     """
 
     State: ClassVar[type[RuleState]] = RuleState
-    shifted: ClassVar[bool] = True
-    padded: ClassVar[bool] = False
     special_tokens: ClassVar[bool] = False
 
     def __init__(self, state: Any) -> None:

@@ -17,7 +17,7 @@ from hf_stitch.activations.windows import split_evenly
 from hf_stitch.errors import ActivationError, RecipeError
 from hf_stitch.hooks.capture import capture
 from hf_stitch.recipe.sequence import Lengths
-from hf_stitch.stitching.lengths.position_plan import MAPPED, MEAN, PADDING, SPECIAL
+from hf_stitch.stitching.lengths.position_plan import MAPPED, MEAN, SPECIAL
 from hf_stitch.stitching.lengths.rule import (
     FRAMES_OF_A_WORD,
     Pairs,
@@ -47,8 +47,6 @@ class Spans(Rule):
 
     State = SpansState
     state: SpansState
-    shifted = False
-    padded = True
     special_tokens = True
 
     @classmethod
@@ -73,7 +71,10 @@ class Spans(Rule):
 
     def positions(self, sample: SampleShape) -> Positions:
         spans, real = self._spans(sample)
-        other = np.where(spans[:, 0] == -1, SPECIAL, np.where(spans[:, 0] == -2, PADDING, MEAN))
+        # -2 pads what the processor makes, 0 what transformers' pipelines put together; `batch_plan` pads anew.
+        padding = (spans[:, 0] == -2) | (spans == 0).all(1)
+        spans, real = spans[~padding], real[~padding]
+        other = np.where(spans[:, 0] == -1, SPECIAL, MEAN)
         kind = np.where(real, MAPPED, other)
         row = np.where(real, np.cumsum(real) - 1, np.where(kind == SPECIAL, spans[:, 1], 0))
         return Positions(self._windows(spans[real]), kind, row)
