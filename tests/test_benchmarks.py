@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from benchmarks.__main__ import keep, main
 from benchmarks.clock import in_own_process
 from benchmarks.square import inputs, observed
 from benchmarks.tables import RESULTS, TABLE, TABLES, with_tables
+from huggingface_hub import constants
 from scipy.sparse import csr_matrix
 
 from hf_stitch.experiments.rehearsal.known_configurations import KNOWN
@@ -126,9 +128,20 @@ def test_datafold() -> None:
 
 
 def test_a_stitched_model_gives_what_its_bare_halves_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine that thinks that it is online, and asks nobody."""
+    asked: list[object] = []
+
+    def refuse(*words: object, **_: object) -> None:
+        asked.append(words)
+        raise OSError("no network")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
     tiny = {"hidden_size": 32, "num_hidden_layers": 8, "num_attention_heads": 4, "intermediate_size": 48}
     for name in ("facebook/wav2vec2-base-960h", "roberta-base"):
         monkeypatch.setitem(KNOWN, name, KNOWN[name] | tiny)
     halves, cascade = latency.rows(1, 1)  # it compares their numbers itself
+    assert asked == []
     assert halves["ours"] == cascade["ours"] > 0
     assert halves["medians"].keys() == {"stitched", "prefix", "suffix", "source", "target"}

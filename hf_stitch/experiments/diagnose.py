@@ -18,7 +18,7 @@ from hf_stitch.evaluation.trust import measure_trust
 from hf_stitch.geometry.subsets import SHOWN, evenly_spaced
 from hf_stitch.loading.provenance import licence_of
 from hf_stitch.models.fitted import Fitted
-from hf_stitch.models.tasks import tag_of
+from hf_stitch.models.tasks import tag_of, tasks_of
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.diagnostics import Diagnostics
 from hf_stitch.report.measure import Measure
@@ -35,6 +35,7 @@ def diagnose(fitted: Fitted, references: References | None) -> tuple[list[Measur
     diagnostics = Diagnostics(
         licences={"source": licence_of(recipe.source), "target": licence_of(recipe.target)},
         task=tag_of(fitted.model.config) or "",  # none fits; reports of 0.1.0 did not say,
+        usage=_usage(fitted),
         trust=None if fitted.trust is None else dict(fitted.trust),
         jacobian=drawings.get("jacobian"),
         colour=_colour(fitted),
@@ -53,6 +54,16 @@ def diagnose(fitted: Fitted, references: References | None) -> tuple[list[Measur
         **trusted,
     )
     return measures + found, diagnostics
+
+
+def _usage(fitted: Fitted) -> dict[str, Any]:
+    """How the saved model is asked."""
+    model, preparer = fitted.model, fitted.observations.source.preparer
+    if model.rule.needs_times or model.rule.state.target_length == "oracle":
+        return {}
+    known = {"width": preparer.width, "rate": preparer.rate if preparer.modality == "audio" else None}
+    asked = {"takes": preparer.modality, "pipeline": tasks_of(model.config)[-1]}
+    return asked | {key: value for key, value in known.items() if value is not None}
 
 
 def _colour(fitted: Fitted) -> list[float] | None:

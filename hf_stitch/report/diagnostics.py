@@ -27,6 +27,9 @@ class Diagnostics:
     """`{source, target}`: licence of each base model, null where unknown."""
     task: str | None = None
     """The Hub's name of what the stitched model does."""
+    usage: dict[str, Any] | None = None
+    """`{takes, pipeline, width, rate}`: kind of the input, name of the pipeline that answers, measures of the input;
+    empty where the input alone is not enough for an answer."""
     warnings: list[Any] | None = None
     """Warnings of the run as texts; those of single fits stand in `fits`."""
     trust: dict[str, Any] | None = None

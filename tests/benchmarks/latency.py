@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hf_stitch.activations.activation_set import ActivationSet
 from hf_stitch.experiments.rehearsal.known_configurations import configuration
+from hf_stitch.experiments.rehearsal.small_run import sealed
 from hf_stitch.experiments.rehearsal.stand_ins import stand_in
 from hf_stitch.models.assembly import assemble, cut
 from hf_stitch.models.modeling_stitched import StitchedModel
@@ -67,19 +68,19 @@ def rows(size: int = SECONDS, rounds: int = 9) -> Iterator[Row]:
 
 
 def models() -> tuple[tuple[Any, Any], StitchedModel]:
-    """Both whole models and the stitched one, which has copies of their halves."""
-    recipe, runtime = Recipe.parse(RECIPE), Runtime.start("cpu")
-    with tempfile.TemporaryDirectory() as scratch:
+    """Both whole models and the stitched one, which has copies of their halves; the Hub is not asked for any."""
+    with tempfile.TemporaryDirectory() as scratch, sealed(Path(scratch)):
+        recipe, runtime = Recipe.parse(RECIPE), Runtime.start("cpu")
         source, target = (
             stand_in(side, configuration(side, None)[0], runtime, seed, Path(scratch), None)
             for seed, side in enumerate((recipe.source, recipe.target))
         )
-    draw = torch.Generator().manual_seed(0)
-    keys = torch.stack([torch.arange(64), torch.zeros(64, dtype=torch.long)], 1)
-    sets = [ActivationSet(torch.randn(64, end.point.width, generator=draw), keys) for end in (source, target)]
-    layer = fit_layer("affine", *sets, options={"ridge": 1.0})
-    rule = LengthRule.from_spec({"length": "resample", "target_length": "ratio", "ratio": TOKENS_A_FRAME})
-    return (source.model, target.model), assemble(recipe, cut(source, target, False), layer, rule)
+        draw = torch.Generator().manual_seed(0)
+        keys = torch.stack([torch.arange(64), torch.zeros(64, dtype=torch.long)], 1)
+        sets = [ActivationSet(torch.randn(64, end.point.width, generator=draw), keys) for end in (source, target)]
+        layer = fit_layer("affine", *sets, options={"ridge": 1.0})
+        rule = LengthRule.from_spec({"length": "resample", "target_length": "ratio", "ratio": TOKENS_A_FRAME})
+        return (source.model, target.model), assemble(recipe, cut(source, target, False), layer, rule)
 
 
 def bare(source: Any, target: Any) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:

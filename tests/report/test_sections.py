@@ -76,6 +76,7 @@ def _told(without: str = "") -> Report:
 
 SAMPLES: dict[str, Any] = {
     "task": "audio-classification",
+    "usage": {"takes": "audio", "pipeline": "stitched-classification", "rate": 8000},
     "pictures": {
         "forward": {"shape": [1, 2], "samples": ["s"], "rows": {"stitched": [base64.b64encode(b"\0\1").decode()]}}
     },

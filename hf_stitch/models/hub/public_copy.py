@@ -152,8 +152,10 @@ def _rendered(
 
 def _moved(text: str, here: str, repo: str, names: Mapping[str, str]) -> str:
     """A text that somebody has written on, with public names, and in its examples the repository."""
-    for around in ('"{}"', "`{}`", "predict {} ", "evaluate {}\n") if here else ():
-        text = text.replace(around.format(here), around.format(repo))
+    if here:
+        # As the examples name it; a folder may be called like any word of a text.
+        words = rf"""(["'`]){re.escape(here)}\1|(hf-stitch (?:predict|evaluate) ){re.escape(here)}(?=\s|$)"""
+        text = re.sub(words, lambda found: f"{found[1] or found[2]}{repo}{found[1] or ''}", text)
     return told_text(text, names)
 
 

@@ -17,6 +17,7 @@ from hf_stitch.report import catalogue, units
 from hf_stitch.report.diagnostics import Diagnostics
 from hf_stitch.report.measure import Measure, find
 from hf_stitch.report.plain_json import part
+from hf_stitch.report.rendering.examples import examples_of
 from hf_stitch.report.rendering.sections.geometry import spectrum_tables
 from hf_stitch.report.rendering.sections.pairs import few_pairs_labels, few_pairs_tables
 from hf_stitch.report.rendering.sections.written import written_tables
@@ -74,7 +75,7 @@ def card_for(report: Report) -> str:
         recipe=recipe,
         # Longer than any run of backticks in the recipe, which would else close it.
         fence="`" * max(3, 1 + max(map(len, re.findall("`+", recipe)), default=0)),
-        folder=units.folder_of(report.name),
+        examples=examples_of(report),
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hf_stitch.report import units
+from hf_stitch.report.rendering.examples import examples_of
 from hf_stitch.report.rendering.section import Section
 from hf_stitch.report.report import Report
 
 ORDER = 130
-READS: tuple[str, ...] = ()
+READS: tuple[str, ...] = ("usage",)
 
 
 def build(report: Report) -> Section:
-    return Section("use", {"folder": units.folder_of(report.name)})
+    return Section("use", {"examples": examples_of(report)})
