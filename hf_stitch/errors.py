@@ -29,6 +29,22 @@ class HookError(StitchError):
     """A hook point that does not exist, fires never or more than once, or has no usable activation."""
 
 
+class ProbeError(HookError):
+    """A model that cannot be probed, since nobody knows inputs on which it runs.
+
+    Args:
+        cause: what went wrong. advice: what to do about it where the error was raised; whoever knows of another way,
+            as a recipe does, says `cause` with that.
+    """
+
+    def __init__(self, cause: str, advice: str = "give a function make_inputs(batch, length) -> keyword arguments"):
+        super().__init__(cause, advice)
+        self.cause, self.advice = cause, advice
+
+    def __str__(self) -> str:
+        return f"{self.cause}; {self.advice}"
+
+
 class ActivationError(StitchError):
     """Activations that are NaN, infinite, constant, unpaired or too few."""
 

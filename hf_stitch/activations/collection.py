@@ -104,7 +104,7 @@ def _part(
         points = [end.point, *head, *end.further]
         with torch.no_grad():
             found, answer = _seen(end, role, points, inputs)
-        mask = timestep_mask(end.model, inputs.get("attention_mask"), found[0])
+        mask = timestep_mask(end.model, inputs.get("attention_mask"), found[0], end.point)
         frames = Ragged.unpad(found[0], mask)
         _check_finite(frames, end, [samples.keys[i] for i in bucket])
         # Without padding, on the CPU: parts of a bucket then need no mask, and any device can read them.
@@ -115,8 +115,8 @@ def _part(
         if head and letters is not None:
             texts = [str(samples.target(i)) for i in bucket]
             tensors["forced.values"] = _forced(Ragged.unpad(found[1], mask), texts, letters)
-        for k, seen in enumerate(found[1 + len(head) :]):
-            rows = Ragged.unpad(seen, timestep_mask(end.model, inputs.get("attention_mask"), seen))
+        for k, (seen, point) in enumerate(zip(found[1 + len(head) :], end.further)):
+            rows = Ragged.unpad(seen, timestep_mask(end.model, inputs.get("attention_mask"), seen, point))
             tensors[f"{role}.{k}.values"], tensors[f"{role}.{k}.lengths"] = rows.values.cpu(), rows.lengths
         if isinstance(answer, Ragged):
             tensors[f"{role}.written.values"], tensors[f"{role}.written.lengths"] = answer.values, answer.lengths

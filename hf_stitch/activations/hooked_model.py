@@ -9,12 +9,14 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from hf_stitch.activations.ctc import CtcAlphabet, alphabet
+from hf_stitch.activations.model_inputs import ModelInputs, told_by_side
 from hf_stitch.activations.text_output import TextOutput, configure_generation, generation_settings_of
 from hf_stitch.errors import HookError, RecipeError
 from hf_stitch.hooks.generation import generation_way
-from hf_stitch.hooks.points import HookPoint, select_features
+from hf_stitch.hooks.points import HookPoint, resolve, select_features, uncompiled
+from hf_stitch.hooks.position_lengths import with_lengths
 from hf_stitch.hooks.probe_inputs import make_inputs_for
-from hf_stitch.hooks.trace import probe
+from hf_stitch.hooks.trace import MakeInputs, ModelTrace, copied, probe
 from hf_stitch.loading.finite_weights import check_weights
 from hf_stitch.loading.models import load_model
 from hf_stitch.loading.processors import Preparer
@@ -34,6 +36,7 @@ class HookedModel:
         head: hook point of the CTC head's logits, where the model has one.
         identity: what the activations and answers depend on, for cache keys.
         text_output: how it writes, where its answers are texts and they are wanted.
+        inputs: how it is fed; None: as its configuration says.
     """
 
     side: Side
@@ -45,6 +48,17 @@ class HookedModel:
     identity: dict
     text_output: TextOutput | None = None
     further: tuple[HookPoint, ...] = ()
+    inputs: ModelInputs | None = None
+
+    @property
+    def make_inputs(self) -> MakeInputs:
+        """(batch, length) -> keyword arguments, for probes."""
+        return make_inputs_for(self.model) if self.inputs is None else self.inputs.make
+
+    @property
+    def own_inputs(self) -> bool:
+        """Whether these are made by a function of the user's."""
+        return self.inputs is not None and self.inputs.own
 
     @property
     def selected(self) -> HookPoint:
@@ -57,16 +71,21 @@ class HookedModel:
         return self.preparer.tokenizer
 
     def probe(self, module: str) -> HookPoint:
-        return probe(self.model, module, make_inputs_for(self.model))
+        return probe(self.model, module, self.make_inputs)
 
 
 def open_hooked_model(
-    side: Side, runtime: Runtime, generation: Generation | None = None, hooks: Sequence[str] = ()
+    side: Side,
+    runtime: Runtime,
+    generation: Generation | None = None,
+    hooks: Sequence[str] = (),
+    make_inputs: MakeInputs | None = None,
 ) -> HookedModel:
     """Load a model and check its hook points.
 
     Args:
         hooks: further hook points, beside that of the side.
+        make_inputs: (batch, length) -> keyword arguments, for a model that cannot be probed on what is known of it.
         generation: how the model is to write, should it be one that does; absent: its answers are not wanted.
 
     Raises:
@@ -76,7 +95,7 @@ def open_hooked_model(
     model = load_model(side, dtype=runtime.dtype, device=runtime.device)
     check_weights(model, side.model, "get the checkpoint again, or load it in --dtype float32")
     preparer = Preparer.for_model(side, model)
-    return hooked_model_of(side, model, preparer, fingerprint_of(side), runtime, generation, hooks)
+    return hooked_model_of(side, model, preparer, fingerprint_of(side), runtime, generation, hooks, make_inputs)
 
 
 def hooked_model_of(
@@ -87,25 +106,39 @@ def hooked_model_of(
     runtime: Runtime,
     generation: Generation | None = None,
     hooks: Sequence[str] = (),
+    make_inputs: MakeInputs | None = None,
 ) -> HookedModel:
     """A model that is there, with its hook points checked; `stamp` stands for its weights in cache keys.
 
+    Args:
+        make_inputs: as `open_hooked_model`.
+
     Raises:
         HookError: no such hook point, one that fires twice or never, features that it does not have, or a model that
-            writes, but not from there.
+            writes, but not from there. RecipeError: inputs that the model does not take.
     """
-    make_inputs = make_inputs_for(model)
-    point = probe(model, side.hook, make_inputs, output=side.output)
+    resolve(uncompiled(model), side.hook)  # before anything runs
+    with told_by_side(side, own=make_inputs is not None):
+        inputs = ModelInputs.of(side, model, preparer.sizes(), make_inputs)
+        trace = ModelTrace(copied(model), inputs.make)
+        started = inputs.started(model, side.hook, trace)
+        if started is not inputs:
+            inputs, trace = started, ModelTrace(copied(model), started.make)
+        fixed = inputs.fixed(model, side)
+    preparer = replace(preparer, fixed=fixed)
+    point = trace.point(side.hook, side.output)
+    inputs.check_real(trace, point, side)
+    point = with_lengths(trace, point, model)
     wanted = side.features.model_dump() if isinstance(side.features, Every) else side.features
     try:
         features = select_features(wanted, point.width)
     except HookError as error:
         raise HookError(f"{side.model}, {side.hook}: {error}") from None
-    further = tuple(probe(model, name, make_inputs) for name in hooks)
+    further = tuple(with_lengths(trace, _point(trace, model, name), model) for name in hooks)
     head = None
     if type(model).__name__.endswith("ForCTC"):
         try:
-            head = probe(model, "lm_head", make_inputs)
+            head = _point(trace, model, "lm_head")
         except HookError:
             head = None  # a CTC model with another head: `length: ctc` is then refused by name
     identity: dict[str, Any] = {
@@ -116,6 +149,8 @@ def hooked_model_of(
         # CPU and GPU round differently, so their activations are kept apart; which GPU it was does not matter.
         "device": runtime.device.type,
     }
+    if fixed is not None:
+        identity["inputs"] = fixed.to_dict()
     if further:
         identity["further"] = [one.to_dict() for one in further]
     # Settings before the stamp: what the model writes depends on them.
@@ -125,7 +160,12 @@ def hooked_model_of(
             **text_output.to_dict(),
             **(generation_settings_of(model) if text_output.mode != "ctc" else {}),
         }
-    return HookedModel(side, model, preparer, point, features, head, identity, text_output, further)
+    return HookedModel(side, model, preparer, point, features, head, identity, text_output, further, inputs)
+
+
+def _point(trace: ModelTrace, model: PreTrainedModel, name: str) -> HookPoint:
+    resolve(uncompiled(model), name)
+    return trace.point(name)
 
 
 def _text_output(model: PreTrainedModel, point: HookPoint, asked: Generation) -> TextOutput | None:

@@ -164,7 +164,7 @@ def _sketch(
     for moved in deviations:
         b, k = moved.shape[:2]
         # Windows count from a sample's first real timestep; padding on the left shifts them.
-        mask = timestep_mask(end.model, inputs.get("attention_mask"), moved[:, 0])
+        mask = timestep_mask(end.model, inputs.get("attention_mask"), moved[:, 0], end.point)
         where = (place.to(moved.device) + mask.int().argmax(1)[:, None, None, None]).repeat_interleave(k, 0)
         rows = pool_windows(moved.flatten(0, 1), where).unflatten(0, (b, k)).transpose(1, 2)
         rows = rows[real.to(rows.device)]

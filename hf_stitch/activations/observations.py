@@ -9,11 +9,12 @@ from hf_stitch.activations.collection import collect
 from hf_stitch.activations.frames import Frames
 from hf_stitch.activations.hooked_model import HookedModel, open_hooked_model
 from hf_stitch.errors import DataError, RecipeError
+from hf_stitch.hooks.trace import MakeInputs
 from hf_stitch.loading.provenance import data_stamp
 from hf_stitch.loading.samples import Samples, load_samples
 from hf_stitch.recipe.data import Splits
 from hf_stitch.recipe.recipe import Recipe
-from hf_stitch.recipe.side import Direction
+from hf_stitch.recipe.side import SIDES, Direction, Role
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.timings import Timings
 from hf_stitch.runtime.torchaudio_extra import trouble
@@ -53,19 +54,23 @@ class Observations:
         timings: Timings,
         splits: Sequence[str] = SPLITS,
         hooks: tuple[Sequence[str], Sequence[str]] = ((), ()),
+        make_inputs: Mapping[Role, MakeInputs] | None = None,
     ) -> Observations:
         """Load models and data and check them; nothing long is done yet.
 
         Args:
             hooks: further hook points of source and target, collected in the same pass; see `Frames.at`.
+            make_inputs: by side (batch, length) -> keyword arguments, for models that cannot be probed on what is known
+                of them.
 
         Raises:
             StitchError: a model, hook point, column or sample that cannot be used.
         """
         with timings.stage("load.models"):
             back = recipe.generation if recipe.directions == "both" else None
-            source = open_hooked_model(recipe.source, runtime, back, hooks[0])
-            target = open_hooked_model(recipe.target, runtime, recipe.generation, hooks[1])
+            own = make_inputs or {}
+            source = open_hooked_model(recipe.source, runtime, back, hooks[0], own.get("source"))
+            target = open_hooked_model(recipe.target, runtime, recipe.generation, hooks[1], own.get("target"))
         check_generation(recipe, target)
         if recipe.data.test is None and "test" in splits:
             runtime.progress.note("the recipe has no data.test part: the map is fitted, but nothing will be measured")
@@ -128,6 +133,11 @@ class Observations:
     def _notes(self, split: str, remarks: Sequence[str]) -> list[str]:
         samples = self.samples[split]
         return [*samples.remarks, *remarks, *samples.decoding]
+
+    @property
+    def own_inputs(self) -> dict[Role, MakeInputs]:
+        """The functions by which models are probed that are the user's own, by side."""
+        return {role: end.make_inputs for role, end in zip(SIDES, (self.source, self.target)) if end.own_inputs}
 
     def swapped(self) -> Observations:
         """The same observations from target to source; nothing is collected anew.

@@ -18,6 +18,7 @@ def run(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="zoo:NAME, a folder (stitched ones too), or a Hub id.")],
     class_: Annotated[str | None, typer.Option("--class", help="Class in transformers; its own, if absent.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub id.")] = None,
+    inputs: Annotated[str | None, typer.Option(help="Inputs as in a recipe, in YAML.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Show equal layers singly, and what cannot be hooked.")] = False,
 ) -> None:
     """Show where a model can be cut.
@@ -31,14 +32,47 @@ def run(
     out = console()
     if _is_stitched(model, revision):
         return _show_stitched(model, revision, every)
-    from hf_stitch.hooks.module_tree import module_tree
     from hf_stitch.loading.models import load_model
-    from hf_stitch.recipe.side import Side
 
-    found: Any = load_model(Side.model_validate({"model": model, "class": class_, "revision": revision, "hook": ""}))
-    rows = module_tree(found)
+    side = _side(model, class_, revision, inputs)
+    found: Any = load_model(side)
+    rows = _rows(side, found)
     out.print(f"{model}: {type(found).__name__}, {_count(found):,} parameters")
     out.print(_table(rows if every else folded(rows), every))
+
+
+def _side(model: str, class_: str | None, revision: str | None, inputs: str | None) -> Any:
+    from pydantic import ValidationError
+
+    from hf_stitch.errors import RecipeError
+    from hf_stitch.recipe.explain import explain
+    from hf_stitch.recipe.plain import read_yaml
+    from hf_stitch.recipe.side import Side
+
+    asked = {"model": model, "class": class_, "revision": revision, "hook": ""}
+    try:
+        return Side.model_validate(asked if inputs is None else {**asked, "inputs": read_yaml(inputs)})
+    except (ValidationError, RecipeError) as error:
+        why = explain(error, Side) if isinstance(error, ValidationError) else str(error)
+        raise RecipeError(f"--inputs: {why.removeprefix('recipe: ')}") from None
+
+
+def _rows(side: Any, model: Any) -> list[Row]:
+    """The hook points of a model on inputs of the sizes that its processor makes.
+
+    Raises:
+        ProbeError: nobody knows what it takes.
+    """
+    from hf_stitch.activations.model_inputs import ModelInputs
+    from hf_stitch.errors import ProbeError
+    from hf_stitch.hooks.module_tree import module_tree
+    from hf_stitch.loading.processors import picture_sizes
+
+    try:
+        return module_tree(model, ModelInputs.of(side, model, picture_sizes(side, model)).make)
+    except ProbeError as error:
+        todo = "describe its inputs, as in --inputs '{NAME: {shape: [b, t, 4], dtype: int64}}'"
+        raise ProbeError(f"{side.model}: {error.cause}", todo) from error
 
 
 def _show_stitched(model: str, revision: str | None, every: bool) -> None:

@@ -17,6 +17,7 @@ from hf_stitch.evaluation.answers import stacked
 from hf_stitch.evaluation.error_profile import error_profile, never_right
 from hf_stitch.evaluation.references import make_references, reference_measures, scope_of
 from hf_stitch.evaluation.trust import measure_trust
+from hf_stitch.hooks.trace import MakeInputs
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.tables import open_table
 from hf_stitch.models.answering import text_output_of, write
@@ -26,7 +27,7 @@ from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.data import OPTIONAL, Data
 from hf_stitch.recipe.public import local_names
 from hf_stitch.recipe.recipe import Recipe
-from hf_stitch.recipe.side import SIDES
+from hf_stitch.recipe.side import SIDES, Role
 from hf_stitch.report.report import Report
 from hf_stitch.report.verdict.judge import judge
 from hf_stitch.runtime.environment import environment, peak_memory
@@ -44,6 +45,7 @@ def evaluate(
     models: Mapping[str, str] | None = None,
     device: str | None = None,
     progress: Progress | bool | None = None,
+    make_inputs: Mapping[Role, MakeInputs] | None = None,
 ) -> Report:
     """Measure a stitched model against its references.
 
@@ -57,6 +59,7 @@ def evaluate(
         device, progress: as for `fit`.
         models: where the two whole models are now, by `source` and `target`, if not where the recipe says: the target
             is the reference on its own input.
+        make_inputs: as `fit`, for the whole models beside which it is measured.
 
     Raises:
         StitchError: no model there, no test data, or data that cannot be used; models of other weights than the halves.
@@ -68,7 +71,7 @@ def evaluate(
     runtime, timings = Runtime.start(device, None, chosen(progress)), Timings()
     model = model.to(runtime.device).eval()
     with timings.stage("total"):
-        opened = Observations.open(recipe, runtime, timings, ("test",))
+        opened = Observations.open(recipe, runtime, timings, ("test",), make_inputs=make_inputs)
         _check_models(model, opened, models or {})
         seen = opened.collect()
         references, scope = make_references(recipe, seen, "test"), scope_of(recipe, seen, "test")

@@ -22,10 +22,12 @@ from hf_stitch.experiments.output_folder import check_output_folder, open_folder
 from hf_stitch.experiments.stamps import Stamps, stamps_of
 from hf_stitch.experiments.variants import backward, compared, saved_variant
 from hf_stitch.geometry.diffusion.engine import engine
+from hf_stitch.hooks.trace import MakeInputs
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.recipe.side import Role
 from hf_stitch.report.diagnostics import Diagnostics
 from hf_stitch.report.measure import Measure
 from hf_stitch.report.report import Report
@@ -44,6 +46,7 @@ def fit(
     dtype: str | None = None,
     overwrite: bool = False,
     progress: Progress | bool | None = None,
+    make_inputs: Mapping[Role, MakeInputs] | None = None,
 ) -> tuple[StitchedModel, Report]:
     """Fit a recipe.
 
@@ -56,6 +59,8 @@ def fit(
             datasets' bars are switched off. Or an object that is told.
         overwrite: fit anew whatever result `out` holds; without it one of other data, models, dtype or (where it is
             given) device is an error.
+        make_inputs: for `source`, `target` or both a function (batch, length) -> keyword arguments by which the model
+            is probed, where the recipe's `inputs` cannot say what it takes.
 
     Returns:
         The stitched model in eval mode, and the report.
@@ -77,7 +82,7 @@ def fit(
     runtime, timings = Runtime.start(device, dtype, shown), Timings()
     with ExitStack() as held:
         with timings.stage("total"):
-            opened = Observations.open(asked, runtime, timings)
+            opened = Observations.open(asked, runtime, timings, make_inputs=make_inputs)
             if folder is not None:
                 with runtime.together():
                     if runtime.is_main:

@@ -89,7 +89,8 @@ def compared(label: str, recipe: Recipe, comparison: Comparison, rows: FinishedR
     with seen.timings.watched() as took:
         other = comparison
         if not comparison.serves(recipe):
-            other = Comparison(recipe, Observations.open(recipe, seen.runtime, Timings()).collect())
+            opened = Observations.open(recipe, seen.runtime, Timings(), make_inputs=seen.own_inputs)
+            other = Comparison(recipe, opened.collect())
         fitted = other.answered(other.fit(label, recipe))
         measures = other.measure(fitted)
         if recipe.directions == "both" and other is not comparison:

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from hf_stitch.errors import HookError
 from hf_stitch.hooks.finite_logits import refusing_nan
+from hf_stitch.hooks.input_paths import streams
 from hf_stitch.hooks.points import HookPoint, canonical, uncompiled
 from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.hooks.suffix import run_suffix, starting, whole_plan
-from hf_stitch.hooks.trace import COMBOS, ModelTrace, copied, quiet
+from hf_stitch.hooks.trace import COMBOS, MakeInputs, ModelTrace, copied, quiet
 
 Way = Literal["encoder", "prompt"]
 
@@ -57,10 +58,13 @@ def _name_of(model: nn.Module, module: nn.Module) -> str:
     return next(name for name, other in model.named_modules() if other is module)
 
 
-def plan_prompt(model: nn.Module, point: HookPoint) -> dict[str, Any] | None:
+def plan_prompt(model: nn.Module, point: HookPoint, make_inputs: MakeInputs | None = None) -> dict[str, Any] | None:
     """The suffix plan of a causal language model that takes activations as its prompt; None of any other.
 
     Nothing is left out, since every new token needs its embedding.
+
+    Args:
+        make_inputs: (batch, length) -> keyword arguments; `make_inputs_for(model)` by default.
 
     Raises:
         HookError: what the embedding gives is not what the model takes as `inputs_embeds`.
@@ -72,8 +76,10 @@ def plan_prompt(model: nn.Module, point: HookPoint) -> dict[str, Any] | None:
     except HookError:
         return None
     model = copied(model)
-    trace = ModelTrace(model, make_inputs_for(model))
-    plan = whole_plan(model, trace.point(canonical(model, point.module), point.output), trace) | {"inject": "kept"}
+    make = make_inputs or make_inputs_for(model)
+    trace = ModelTrace(model, make)
+    point = trace.point(canonical(model, point.module), point.output)
+    plan = whole_plan(model, point, trace, streams(model, point, make)[0]) | {"inject": "kept"}
     with quiet(model):
         batch, length = COMBOS[0]
         generator = torch.Generator().manual_seed(0)

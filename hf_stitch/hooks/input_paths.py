@@ -57,7 +57,9 @@ def streams(model: nn.Module, point: HookPoint, make: MakeInputs) -> list[Stream
             return [
                 Stream(_after_encoder(model, make, main, drop), given, f"{DECODER}{MASK}") for drop in (True, False)
             ]
-    return [Stream(make, tuple(key for key in probe if key not in reach and key != MASK))]
+    # What is the same for all samples, as a recipe's fixed inputs are, is known when the suffix runs.
+    real = [key for key, value in probe.items() if not torch.equal(value, value.flip(0))]
+    return [Stream(make, tuple(key for key in real if key not in reach and key != MASK))]
 
 
 def _arguments(model: nn.Module) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hf_stitch.errors import HookError, nearest
 
 Layout = Literal["batch_first", "time_first", "channels_first", "flat"]
+_LISTS = ("features", "lengths")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class HookPoint:
         layout: "batch_first" (b, t, m), "time_first" (t, b, m), "channels_first" (b, m, t), "flat" (b, m).
         width: m, the number of all features there.
         features: the selected features in order, or None for all of them.
+        lengths: (a, c, d) where an input whose mask has n places has (a * n + c) // d positions here, see
+            `hf_stitch.hooks.position_lengths`; None where they are as many, or the model itself says how many.
     """
 
     module: str
@@ -33,6 +36,7 @@ class HookPoint:
     layout: Layout
     width: int
     features: tuple[int, ...] | None = None
+    lengths: tuple[int, int, int] | None = None
 
     @property
     def name(self) -> str:
@@ -46,7 +50,11 @@ class HookPoint:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data; `from_dict` is its inverse."""
-        return asdict(self) | {"features": None if self.features is None else list(self.features)}
+        lists = {key: None if value is None else list(value) for key, value in asdict(self).items() if key in _LISTS}
+        plain = asdict(self) | lists
+        if self.lengths is None:
+            del plain["lengths"]  # points of before have none: their digests stay
+        return plain
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> HookPoint:
@@ -55,13 +63,12 @@ class HookPoint:
         Raises:
             HookError: a key is missing or unknown, or the layout is not one of the four.
         """
-        known = set(cls.__dataclass_fields__)
-        if set(data) != known:
+        known = set(cls.__dataclass_fields__) - {"lengths"}
+        if set(data) - {"lengths"} != known:
             raise HookError(f"a hook point has the keys {sorted(known)}; got {sorted(data)}")
         if data["layout"] not in get_args(Layout):
             raise HookError(f"unknown layout {data['layout']!r}; {nearest(str(data['layout']), get_args(Layout))}")
-        features = data["features"]
-        return cls(**{**data, "features": None if features is None else tuple(features)})
+        return cls(**{**data, **{key: tuple(data[key]) for key in _LISTS if data.get(key) is not None}})
 
 
 def uncompiled(model: nn.Module) -> nn.Module:

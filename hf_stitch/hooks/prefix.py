@@ -100,6 +100,11 @@ def _unreached(trace: ModelTrace, reached: set[str]) -> list[str]:
     """The largest subtrees with tensors none of whose modules is ever entered before the end."""
     busy = reached | owners(reached)
     idle = {name for name in trace.modules if name and name not in busy}
+    # What holds the weights that two others share is how transformers knows that they do when it saves them (T5's
+    # `shared` embedding, where encoder and decoder both stay); leaving it out would save nothing.
+    held = [id(p) for name in busy if name in trace.modules for p in trace.modules[name].parameters(recurse=False)]
+    twice = {number for number in held if held.count(number) > 1}
+    idle -= {name for name in idle if {id(p) for p in trace.modules[name].parameters()} & twice}
     return [n for n in trace.modules if n in idle and not owners([n]) & idle and holds_tensors(trace.modules[n])]
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Mapping
-from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hf_stitch.errors import HookError
+from hf_stitch.errors import HookError, ProbeError
 from hf_stitch.hooks import symbolic_shapes
+from hf_stitch.hooks.given_inputs import GivenInput, Maker, constant_in
+from hf_stitch.hooks.input_shapes import PIXELS, float_shape, main_input, special_ids, vocabulary
 from hf_stitch.hooks.points import uncompiled
 from hf_stitch.hooks.trace import COMBOS, MakeInputs
 
@@ -19,63 +20,92 @@ from hf_stitch.hooks.trace import COMBOS, MakeInputs
 # behind a stub that stays 0, and padded generation comes out wrong (logits were seen to be off by 9.8).
 _SWITCHES = ("use_cache", "use_mems")
 _MASK = "attention_mask"
+_STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+KNOWN = (*PIXELS, "input_values", "input_features", "inputs")
+"""Names of float inputs of which configurations say how large they are."""
 
 
-def make_inputs_for(model: nn.Module) -> MakeInputs:
-    """Valid random inputs of a model, from its `main_input_name` and config.
+def make_inputs_for(
+    model: nn.Module,
+    given: Mapping[str, GivenInput] | None = None,
+    sizes: Mapping[str, tuple[int, ...]] | None = None,
+) -> MakeInputs:
+    """Valid random inputs of a model, from its `main_input_name`, its config and those inside it.
+
+    Args:
+        given: inputs of which the configuration says nothing, or something else.
+        sizes: shapes of one sample of an input, as its processor makes it, such as {"pixel_values": (3, 160, 160)}.
 
     Returns:
         make(batch, length) -> keyword arguments: `input_ids` (batch, length) random ordinary tokens; raw audio of
-        `length` frames; `input_features`; `pixel_values` at the config's size; otherwise float vectors (batch, width)
-        as wide as `config.layer_sizes[0]` or the first nn.Linear. The same arguments give the same numbers.
+        `length` frames; `input_features`; `pixel_values` at the config's size, or 32 pixels a step of `length` for
+        networks that have none; otherwise float vectors (batch, width) as wide as `config.layer_sizes[0]` or the first
+        nn.Linear; and whatever else the model cannot do without. The same arguments give the same numbers.
 
     Raises:
-        HookError: nothing of this is known of the model; write a `make_inputs` of your own.
+        ProbeError: nothing of this is known of the model; write a `make_inputs` of your own.
     """
     model = uncompiled(model)
-    config = getattr(model, "config", None)
     accepted = inspect.signature(model.forward).parameters
-    key = getattr(model, "main_input_name", None) or next(iter(accepted))
     switches = {name: False for name in _SWITCHES if name in accepted}
-    vocabulary = _vocabulary(config)
-    tokens = key.endswith("input_ids") and vocabulary is not None
-    two_towers = tokens and all(hasattr(model, f"get_{kind}_features") for kind in ("text", "image"))
-    shape = None if tokens else _float_shape(model, config, key)
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    given = given or {}
+    makers = {name: _maker(model, name, sizes or {}) for name in _wanted(model, accepted) if name not in given}
+    makers |= {name: one.maker(model) for name, one in given.items()}
 
     def make(batch: int, length: int) -> dict[str, Any]:
         generator = torch.Generator().manual_seed(1_000_003 * batch + length)  # one seed for each size in use
-        inputs: dict[str, Any] = dict(switches)
-        if shape is None:
-            assert vocabulary is not None
-            inputs[key] = _random_tokens(config, vocabulary, batch, length, generator).to(device)
-        else:
-            sizes = [symbolic_shapes.size(d, batch, length) for d in shape]
-            inputs[key] = torch.randn(sizes, generator=generator).to(device, dtype)
-        if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in accepted and vocabulary is not None:
-            inputs["decoder_input_ids"] = _random_tokens(config, vocabulary, batch, length, generator).to(device)
-        if two_towers:
-            sizes = [symbolic_shapes.size(d, batch, length) for d in _float_shape(model, config, "pixel_values")]
-            inputs["pixel_values"] = torch.randn(sizes, generator=generator).to(device, dtype)
-        return inputs
+        return {**switches, **{name: maker(batch, length, generator) for name, maker in makers.items()}}
 
     return make
 
 
-def _vocabulary(config: Any) -> int | None:
-    for part in (config, getattr(config, "text_config", None), getattr(config, "decoder", None)):
-        size = getattr(part, "vocab_size", None)
-        if isinstance(size, int):
-            return size
-    return None
+def _wanted(model: nn.Module, accepted: Mapping[str, inspect.Parameter]) -> list[str]:
+    """The inputs without which a model does not run, the main one first."""
+    config = getattr(model, "config", None)
+    key = main_input(model)
+    found = [key]
+    if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in accepted and vocabulary(config, True):
+        found.append("decoder_input_ids")
+    towers = {
+        "image": ("pixel_values",),
+        "video": ("pixel_values", "pixel_values_videos"),
+        "audio": ("input_features", "input_values"),
+    }
+    for kind, names in towers.items():  # of models with two, both of which run: CLIP, CLAP, X-CLIP
+        if hasattr(model, "get_text_features") and hasattr(model, f"get_{kind}_features"):
+            found += [name for name in names if name in accepted][:1]
+    required = [name for name, one in accepted.items() if one.default is one.empty and one.kind not in _STARRED]
+    return list(dict.fromkeys([*found, *(name for name in required if name != "self")]))
 
 
-def special_ids(config: Any) -> set[int]:
-    """All token ids with a meaning of their own that a config names."""
-    found = [value for key, value in vars(config).items() if key.endswith("_token_id")] if config is not None else []
-    flat = [v for value in found for v in (value if isinstance(value, list | tuple) else [value])]
-    return {v for v in flat if isinstance(v, int)}
+def _maker(model: nn.Module, name: str, sizes: Mapping[str, tuple[int, ...]]) -> Maker:
+    """What makes one input.
+
+    Raises:
+        ProbeError: nothing is known of it.
+    """
+    config = getattr(model, "config", None)
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    size = vocabulary(config, decoder=name.startswith("decoder_"))
+    if name.endswith("input_ids") and size is not None:
+        return lambda batch, length, draw: _random_tokens(config, size, batch, length, draw).to(device)
+    if name.endswith("_mask"):
+        return lambda batch, length, _: torch.ones(batch, length, dtype=torch.long, device=device)
+    shape = None if name.endswith("input_ids") else float_shape(model, config, name, sizes)
+    main = main_input(model)
+    if shape is None or (name not in (main, *KNOWN) and name not in sizes):
+        kind = type(model).__name__
+        known = "expected tokens, audio, pixels or vectors"
+        raise ProbeError(
+            f"no default probe inputs for {kind} with main input {main!r}"
+            + (f"; {known}" if name == main else f", which needs {name} too")
+        )
+
+    def random(batch: int, length: int, draw: torch.Generator) -> Tensor:
+        return torch.randn([symbolic_shapes.size(d, batch, length) for d in shape], generator=draw).to(device, dtype)
+
+    return random
 
 
 def _random_tokens(config: Any, vocabulary: int, batch: int, length: int, generator: torch.Generator) -> Tensor:
@@ -100,49 +130,6 @@ def _end_token(config: Any) -> int | None:
     return end if getattr(config, "is_encoder_decoder", False) and isinstance(end, int) else None
 
 
-def _float_shape(model: nn.Module, config: Any, key: str) -> list[symbolic_shapes.Dim]:
-    """Shape of the main float input as formulas of batch and length."""
-    batch: symbolic_shapes.Dim = [1, 0, 1]
-    audio: Any = config if hasattr(config, "conv_kernel") else getattr(config, "encoder", None)
-    if key in ("input_values", "inputs") and hasattr(audio, "conv_kernel"):
-        slope, offset = prod(audio.conv_stride), 0
-        for kernel, stride in zip(reversed(audio.conv_kernel), reversed(audio.conv_stride)):
-            # samples of f frames: invert out = (in - kernel) // stride + 1 layer by layer
-            offset = offset * stride + kernel - stride
-        return [batch, [0, slope, offset]]
-    if key == "pixel_values":
-        vision = getattr(config, "vision_config", config)
-        size = getattr(vision, "image_size", 64)
-        height, width = size if isinstance(size, list | tuple) else (size, size)
-        return [batch, getattr(vision, "num_channels", 3), height, width]
-    if key in ("input_values", "input_features") and hasattr(config, "num_mel_bins"):
-        if hasattr(config, "max_source_positions") and not hasattr(config, "input_feat_per_channel"):
-            # Whisper takes one length only, which its convolutions halve
-            return [batch, config.num_mel_bins, 2 * config.max_source_positions]
-        if key == "input_values" and hasattr(config, "max_length"):
-            return [batch, config.max_length, config.num_mel_bins]
-    if key == "input_features":
-        for name in ("feature_projection_input_dim", "input_feat_per_channel", "num_mel_bins", "feature_size"):
-            if hasattr(config, name):
-                return [batch, [0, 1, 0], getattr(config, name)]
-    width = vector_width(model)
-    if width is not None:
-        return [batch, width]
-    raise HookError(
-        f"no default probe inputs for {type(model).__name__} with main input {key!r}; expected tokens, audio, pixels "
-        "or vectors; give a function make_inputs(batch, length) -> keyword arguments"
-    )
-
-
-def vector_width(model: nn.Module) -> int | None:
-    """How many numbers a model of vectors takes: `config.layer_sizes[0]`, or the first nn.Linear's; None if neither."""
-    sizes = getattr(getattr(model, "config", None), "layer_sizes", None)
-    first = next((m for m in model.modules() if next(m.parameters(recurse=False), None) is not None), None)
-    if sizes:
-        return int(sizes[0])
-    return first.in_features if isinstance(first, nn.Linear) else None
-
-
 def describe_inputs(
     model: nn.Module, made: list[dict[str, Any]], given: Collection[str] = (), mask_key: str = _MASK
 ) -> dict[str, Any]:
@@ -155,15 +142,20 @@ def describe_inputs(
     tensors: dict[str, Any] = {}
     constants: dict[str, Any] = {}
     for key, value in made[0].items():
-        if key in given or (key.startswith("decoder_") and not mask_key.startswith("decoder_")):
+        if key in given:
             continue
         fitted = symbolic_shapes.fit(symbolic_shapes.record(value), symbolic_shapes.record(made[1].get(key)), COMBOS)
-        if fitted is not None and "tensor" in fitted and key != _MASK:
-            tensors[key] = fitted
+        is_tensor = fitted is not None and "tensor" in fitted
+        constant = constant_in(value, fitted["tensor"]) if is_tensor else None
+        if constant is None and key.startswith("decoder_") and not mask_key.startswith("decoder_"):
+            continue
+        if is_tensor and key != _MASK:
+            told = constant is not None and (constant or key.endswith("input_ids"))  # others are filled with 0 anyway
+            tensors[key] = fitted | ({"fill": constant} if told else {})
         elif fitted is not None and "value" in fitted:
             constants[key] = fitted["value"]
     pad = getattr(config, "pad_token_id", None)
-    special, vocabulary = special_ids(config), _vocabulary(config) or 1
+    special, tokens = special_ids(config), vocabulary(config) or 1
     mask = None
     if tensors and mask_key in inspect.signature(model.forward).parameters:
         dims = next(iter(tensors.values()))["tensor"]
@@ -176,7 +168,7 @@ def describe_inputs(
         "mask": mask,
         "mask_key": mask_key,
         "pad": pad if isinstance(pad, int) else None,
-        "token": next((i for i in range(vocabulary) if i not in special), 0),
+        "token": next((i for i in range(tokens) if i not in special), 0),
     }
 
 
@@ -203,8 +195,9 @@ def dummy_inputs(
     for key, tensor in described["tensors"].items():
         sizes = [symbolic_shapes.size(d, batch, length) for d in tensor["tensor"]]
         kind = getattr(torch, tensor["dtype"])
-        fill = described["token"] if key.endswith("input_ids") else 0
-        inputs[key] = torch.full(sizes, fill, dtype=dtype if kind.is_floating_point else kind, device=device)
+        fill = tensor.get("fill", described["token"] if key.endswith("input_ids") else 0)
+        filled = torch.tensor(fill, dtype=dtype if kind.is_floating_point else kind, device=device)
+        inputs[key] = filled.expand(sizes).clone()
     return masked(inputs, described, batch, length, mask, device)
 
 
@@ -238,7 +231,7 @@ def masked(
     if formula == [0, 1, 0]:
         inputs[key_of_mask] = full.long()
         for key in described["tensors"]:
-            if key.endswith("input_ids"):
+            if key.endswith("input_ids") and inputs[key].shape == full.shape:
                 inputs[key] = _padded_tokens(inputs[key], full, described)
         return inputs
     frames = torch.arange(length, device=device)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from math import isqrt
 from typing import Any
 
 import torch
@@ -167,12 +168,12 @@ def input_length(plan: Mapping[str, Any], positions: int) -> int | None:
                 f"{point.module} always has {expected} positions; got {positions}: use a length rule that gives it"
             )
         return None
-    length = symbolic_shapes.length_of(longer[0], positions)
-    if len(longer) > 1 or length is None:
-        raise HookError(
-            f"{point.module} has {symbolic_shapes.symbol(longer[0])} positions for t inputs; "
-            f"{positions} is none of them"
-        )
+    square = len(longer) == 2 and longer[0] == longer[1]  # a picture, whose sides grow together
+    side = isqrt(positions) if square else positions
+    length = symbolic_shapes.length_of(longer[0], side)
+    if (len(longer) > 1 and not square) or (square and side**2 != positions) or length is None:
+        shown = " x ".join(symbolic_shapes.symbol(dim) for dim in longer)
+        raise HookError(f"{point.module} has {shown} positions for t inputs; {positions} is none of them")
     return length
 
 

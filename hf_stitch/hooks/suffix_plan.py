@@ -20,6 +20,7 @@ from hf_stitch.hooks.capture import capture, replaced
 from hf_stitch.hooks.input_paths import STATES, Stream, streams
 from hf_stitch.hooks.placeholders import gate, ungate
 from hf_stitch.hooks.points import HookPoint, resolve, uncompiled
+from hf_stitch.hooks.position_lengths import refuse_windows
 from hf_stitch.hooks.probe_inputs import dummy_inputs, make_inputs_for, masked
 from hf_stitch.hooks.pruning import (
     holds_tensors,
@@ -61,7 +62,9 @@ def plan_suffix(model: nn.Module, point: HookPoint, make_inputs: MakeInputs | No
     """
     whole, model = uncompiled(model), copied(model)
     make = make_inputs or make_inputs_for(model)
-    point = replace(ModelTrace(model, make).point(point.module, point.output), features=point.features)
+    whole_trace = ModelTrace(model, make)
+    point = replace(whole_trace.point(point.module, point.output), features=point.features)
+    refuse_windows(whole_trace, point)
     # What a fresh model does at its first run (BigBird tells all its layers) has to work in the suffix, too.
     fresh = (lambda: model) if unmoved(whole, model) else (lambda: copied(whole).eval())
     refusals: list[HookError] = []

@@ -59,10 +59,12 @@ def fit_dim(sizes: Sequence[int], combos: Sequence[Combo]) -> Dim | None:
 
 def _shortened(sizes: tuple[int, int], lengths: tuple[int, int]) -> Dim | None:
     """The formula (length + c) // d of a sequence that a model shortens by d, rounding down or up (SEW)."""
-    for d in (2, 4, 8):  # SEW squeezes by 2; the others by hand
-        for c in sorted(range(1 - d, d), key=abs):
-            if all((length + c) // d == n for n, length in zip(sizes, lengths)):
-                return [0, 1, c, d]
+    # SEW squeezes by 2, Funnel's pyramids by 4 and put something before; the others by hand
+    for widest, divisors in ((1, (2, 4, 8)), (2, (2, 4, 8, 3, 5, 6, 7, 10, 12, 16))):
+        for d in divisors:
+            for c in sorted(range(1 - widest * d, widest * d), key=abs):
+                if all((length + c) // d == n for n, length in zip(sizes, lengths)):
+                    return [0, 1, c, d]
     return None
 
 

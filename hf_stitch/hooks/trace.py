@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from hf_stitch.errors import HookError, nearest
+from hf_stitch.errors import HookError, ProbeError, nearest
 from hf_stitch.hooks import symbolic_shapes
 from hf_stitch.hooks.points import HookPoint, canonical, resolve, select_features, split_call, uncompiled
 from hf_stitch.hooks.thread_hooks import add_hook
@@ -91,9 +91,10 @@ def run_probe(model: nn.Module, inputs: Mapping[str, Any]) -> Any:
         return model(**inputs)
     except Exception as error:
         shown = ", ".join(f"{k} {tuple(v.shape)}" if hasattr(v, "shape") else k for k, v in inputs.items())
-        raise HookError(
-            f"{type(model).__name__} cannot run on its probe inputs ({shown}): {type(error).__name__}: {error}; "
-            "mend its configuration, or give a `make_inputs(batch, length)` of your own"
+        said = " ".join(str(error).split())
+        raise ProbeError(
+            f"{type(model).__name__} cannot run on its probe inputs ({shown}): {type(error).__name__}: {said}",
+            "mend its configuration, or give a `make_inputs(batch, length)` of your own",
         ) from error
 
 

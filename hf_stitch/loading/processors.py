@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from hf_stitch.errors import ArtifactError, DataError, RecipeError
-from hf_stitch.hooks.probe_inputs import vector_width
+from hf_stitch.hooks.given_inputs import FixedInputs
+from hf_stitch.hooks.input_shapes import vector_width
 from hf_stitch.loading.input_limits import cropped, sound_limit
 from hf_stitch.loading.modality import Modality, input_name, modality
 from hf_stitch.loading.model_classes import class_named, own_labels
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 SPECIAL, PADDING = -1, -2
 """First entry of a `target_spans` row that is no range of source tokens."""
 TARGET_FOLDER = "target_tokenizer"
+_SCALED = ("do_resize", "do_center_crop", "do_pad")
 UNLIMITED = 10**6  # tokenizers without a limit give 1e30; by hand, far above any real limit
 
 
@@ -48,6 +50,7 @@ class Preparer:
         device: where the model is; sound is resampled there.
         width: how many numbers a model of vectors takes, None where that is not known.
         sound_limit: audio samples that the tool reads, None of one that reads all.
+        fixed: what the model needs beside what the tool makes, the same in every batch.
     """
 
     modality: Modality
@@ -62,6 +65,7 @@ class Preparer:
     device: torch.device | str = "cpu"
     width: int | None = None
     sound_limit: int | None = None
+    fixed: FixedInputs | None = None
 
     @classmethod
     def for_model(cls, side: Side, model: PreTrainedModel, target_tokenizer: Any = None) -> Preparer:
@@ -164,8 +168,24 @@ class Preparer:
             return None
         return f"{len(raw) / self.rate:.3g} s, the model reads {self.most}, the rest is left out"
 
+    def sizes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of one picture as the model is given it, by the input's name; empty where pictures keep their size."""
+        from PIL import Image
+
+        if self.modality != "image" or not any(getattr(self.tool, name, False) for name in _SCALED):
+            return {}
+        # 256 by hand: a square, larger than what most models read
+        made = self.tool(images=[Image.new("RGB", (256, 256))], return_tensors="pt")
+        shapes = {name: tuple(value.shape) for name, value in made.items() if name == self.input_name}
+        return {name: shape[1:] for name, shape in shapes.items() if len(shape) == 4 and shape[0] == 1}
+
     def batch(self, raws: Sequence[Any], said: Sequence[Said] | None = None) -> dict[str, Tensor]:
-        """Keyword arguments of the forward.
+        """Keyword arguments of the forward: what the tool makes, and what is fixed. See `_made` for what that is."""
+        made = self._made(raws, said)
+        return made if self.fixed is None else self.fixed.beside(made, self.dtype)
+
+    def _made(self, raws: Sequence[Any], said: Sequence[Said] | None) -> dict[str, Tensor]:
+        """What the tool makes.
 
         Args:
             raws: (t,) float arrays at `rate`; strings; (d,) numbers; or pictures.
@@ -188,7 +208,7 @@ class Preparer:
         if self.modality == "vector":
             return {self.input_name: self._vectors(raws)}
         if self.modality == "image":
-            return dict(self.tool(images=list(raws), return_tensors="pt"))
+            return self._pictures(raws)
         if self.modality == "audio":
             arrays = [np.asarray(raw, dtype=np.float32) for raw in raws]
             padding = "max_length" if hasattr(self.tool, "chunk_length") else True  # Whisper takes 30 s and no less
@@ -201,6 +221,13 @@ class Preparer:
         made = {key: encoded[key] for key in ("input_ids", "attention_mask")}
         if self.target_tokenizer is not None:
             made["target_spans"] = self._target_spans(list(raws))
+        return made
+
+    def _pictures(self, raws: Sequence[Any]) -> dict[str, Tensor]:
+        made = dict(self.tool(images=list(raws), return_tensors="pt"))
+        shape = tuple(made[self.input_name].shape) if self.input_name in made else None
+        if shape is not None and (shape[0] != len(raws) or len(shape) == 5):
+            raise DataError(f"this model reads videos; got {len(raws)} pictures (inputs {shape}): choose another")
         return made
 
     def _vectors(self, raws: Sequence[Any]) -> Tensor:
@@ -255,6 +282,13 @@ class Preparer:
             mark(Path(folder))
         if self.target_tokenizer is not None:
             self.target_tokenizer.save_pretrained(str(Path(folder) / TARGET_FOLDER))
+
+
+def picture_sizes(side: Side, model: PreTrainedModel) -> dict[str, tuple[int, ...]]:
+    """`Preparer.sizes` of a model whose samples are not wanted; empty where it has no image processor."""
+    with suppress(ArtifactError):
+        return Preparer.for_model(side, model).sizes() if modality(model) == "image" else {}
+    return {}
 
 
 def target_tokenizer(folder: str | Path) -> Any:

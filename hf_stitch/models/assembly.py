@@ -9,11 +9,11 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from hf_stitch.activations.hooked_model import HookedModel
+from hf_stitch.activations.model_inputs import told_by_side
 from hf_stitch.activations.text_output import generation_settings_of
 from hf_stitch.hooks.generation import plan_prompt
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.hooks.prefix import apply_prefix_plan, plan_prefix
-from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.hooks.suffix import apply_suffix_plan
 from hf_stitch.hooks.suffix_plan import plan_suffix
 from hf_stitch.loading.provenance import commit_of
@@ -41,16 +41,21 @@ def cut(source: HookedModel, target: HookedModel, needs_head: bool) -> Halves:
         needs_head: the length rule needs the source's CTC head, which then stays, with all blocks below it.
     """
     points = [source.selected, *([source.head] if needs_head and source.head else [])]
-    prefix_plan = plan_prefix(source.model, points, make_inputs_for(source.model))
-    # First as a prompt: a causal model hooked at its embedding keeps all layers, and can then generate.
-    suffix_plan = plan_prompt(target.model, target.point)
-    if suffix_plan is None:
-        suffix_plan = plan_suffix(target.model, target.point, make_inputs_for(target.model))
+    with told_by_side(source.side, source.own_inputs):
+        prefix_plan = plan_prefix(source.model, points, source.make_inputs)
+    with told_by_side(target.side, target.own_inputs):
+        # First as a prompt: a causal model hooked at its embedding keeps all layers, and can then generate.
+        suffix_plan = plan_prompt(target.model, target.point, target.make_inputs)
+        if suffix_plan is None:
+            suffix_plan = plan_suffix(target.model, target.point, target.make_inputs)
     # Copies: references and further variants still need the whole models.
     prefix, suffix = copy.deepcopy(source.model), copy.deepcopy(target.model)
     apply_prefix_plan(prefix, prefix_plan)
     apply_suffix_plan(suffix, suffix_plan)
     prefix_config = _described(source, source.selected, prefix_plan)
+    fed = {} if source.inputs is None else source.inputs.to_dict(source.model, source.preparer.fixed)
+    if fed:
+        prefix_config["inputs"] = fed
     if needs_head and source.head:
         prefix_config["ctc_head"] = source.head.to_dict()
     suffix_config = _described(target, target.point, suffix_plan)

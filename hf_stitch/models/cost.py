@@ -6,18 +6,23 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedModel
 
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.errors import HookError
+from hf_stitch.hooks.given_inputs import GivenInput
 from hf_stitch.hooks.probe_inputs import make_inputs_for
+from hf_stitch.hooks.trace import MakeInputs
 from hf_stitch.loading.modality import modality
 from hf_stitch.models.modeling_stitched import StitchedModel
 
-POSITIONS = {"audio": 250}
-"""Source positions for which is counted, by hand: 5 s of sound at the usual 50 frames a second; 32 of other kinds."""
+POSITIONS = {"audio": 250, "image": 7}
+"""Source positions for which is counted, by hand: 5 s of sound at the usual 50 frames a second; 32 of other kinds.
+
+Of pictures, where a network has no size of its own, steps of 32 pixels: 224, the usual size."""
 
 
 def counted(work: Callable[[], Any]) -> tuple[Any, int]:
@@ -32,11 +37,16 @@ def counted(work: Callable[[], Any]) -> tuple[Any, int]:
     return found, counter.get_total_flops() // 2
 
 
-def multiply_adds(model: StitchedModel, positions: int | None = None) -> dict[str, int]:
+def multiply_adds(
+    model: StitchedModel, positions: int | None = None, make_inputs: MakeInputs | None = None
+) -> dict[str, int]:
     """Multiply-adds of one input of so many source positions (tokens, frames), random and unpadded.
 
     An encoder-decoder is counted with one decoder token. Where the length rule listens to a CTC path, or takes the
     times of words, every 16 frames are a word.
+
+    Args:
+        make_inputs: of the source; absent: from what the model says of it.
 
     Returns:
         prefix, layer, suffix and their total, beside source_positions and target_positions.
@@ -45,7 +55,7 @@ def multiply_adds(model: StitchedModel, positions: int | None = None) -> dict[st
         HookError: a suffix that needs more than activations to run.
     """
     wanted = positions or POSITIONS.get(modality(model.prefix), 32)
-    made = make_inputs_for(model.prefix)(1, wanted)
+    made = (make_inputs or make_inputs_for(model.prefix, *_fed(model)))(1, wanted)
     inputs = {name: value for name, value in made.items() if isinstance(value, Tensor)}
     (frames, mask, path), prefix = counted(lambda: model.activations(inputs))
     count = frames.shape[1]
@@ -60,9 +70,17 @@ def multiply_adds(model: StitchedModel, positions: int | None = None) -> dict[st
     return {"source_positions": count, "target_positions": values.shape[1], **found}
 
 
-def whole_multiply_adds(model: nn.Module, positions: int) -> int:
+def _fed(model: StitchedModel) -> tuple[dict[str, GivenInput], dict[str, tuple[int, ...]]]:
+    """What is known of the source's inputs beside its configuration: described ones, and sizes."""
+    told = model.config.ends["prefix"].get("inputs", {})
+    given = {name: GivenInput.from_dict(one) for name, one in told.get("given", {}).items()}
+    return given, {name: tuple(size) for name, size in told.get("sizes", {}).items()}
+
+
+def whole_multiply_adds(model: Any, positions: int, make_inputs: MakeInputs | None = None) -> int:
     """Multiply-adds of a whole model on one random input of so many positions, and one decoder token."""
-    inputs = dict(make_inputs_for(model)(1, positions))
+    pictures = isinstance(model, PreTrainedModel) and modality(model) == "image"
+    inputs = dict((make_inputs or make_inputs_for(model))(1, POSITIONS["image"] if pictures else positions))
     if "decoder_input_ids" in inputs:
         inputs["decoder_input_ids"] = inputs["decoder_input_ids"][:, :1]
     return counted(lambda: model(**inputs))[1]
@@ -98,13 +116,13 @@ def count_operations(model: StitchedModel, source: HookedModel, target: HookedMo
     Empty for a suffix that does not run on activations alone.
     """
     try:
-        found = multiply_adds(model)
+        found = multiply_adds(model, make_inputs=source.make_inputs)
     except HookError:
         return {}
     return {
         **found,
-        "source_whole": whole_multiply_adds(source.model, found["source_positions"]),
-        "target_whole": whole_multiply_adds(target.model, found["target_positions"]),
+        "source_whole": whole_multiply_adds(source.model, found["source_positions"], source.make_inputs),
+        "target_whole": whole_multiply_adds(target.model, found["target_positions"], target.make_inputs),
     }
 
 

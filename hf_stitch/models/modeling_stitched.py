@@ -18,6 +18,7 @@ from transformers.utils import ModelOutput
 from hf_stitch.errors import ArtifactError, HookError
 from hf_stitch.hooks.capture import capture
 from hf_stitch.hooks.generation import generate_from, generation_way
+from hf_stitch.hooks.given_inputs import FixedInputs
 from hf_stitch.hooks.masks import timestep_mask
 from hf_stitch.hooks.placeholders import disable_checkpointing
 from hf_stitch.hooks.points import HookPoint
@@ -80,6 +81,8 @@ class StitchedModel(PreTrainedModel):
         self.target_point = HookPoint.from_dict(config.ends["suffix"]["point"])
         head = config.ends["prefix"].get("ctc_head")
         self.ctc_point = HookPoint.from_dict(head) if head else None
+        fixed = config.ends["prefix"].get("inputs", {}).get("fixed")
+        self.fixed_inputs = FixedInputs.from_dict(fixed) if fixed else None
         self.main_input_name = self.prefix.main_input_name
         for part in filter(None, (self.layer, self.rule, self.trust)):  # else post_init would draw new weights for them
             for module in part.modules():
@@ -118,11 +121,13 @@ class StitchedModel(PreTrainedModel):
             frames (b, t, m), mask (b, t) bool, and the greedy CTC path (b, t) int64 where the length rule needs it.
         """
         points = [self.source_point] + ([self.ctc_point] if self.ctc_point else [])
+        if self.fixed_inputs is not None:
+            inputs = self.fixed_inputs.beside(inputs, self.prefix.dtype)
         dtype = next((p.dtype for p in self.prefix.parameters() if p.is_floating_point()), torch.float32)
         # Feature extractors give float32 whatever the model's dtype is.
         found = capture(self.prefix, points, {k: v.to(dtype) if _is_float(v) else v for k, v in inputs.items()})
         frames = found[0]
-        mask = timestep_mask(self.prefix, inputs.get("attention_mask"), frames)
+        mask = timestep_mask(self.prefix, inputs.get("attention_mask"), frames, self.source_point)
         path = found[1].argmax(-1) if self.ctc_point else None
         # `where`, not a product: padded timesteps may hold NaN, which would spread through cumulative sums.
         return torch.where(mask.unsqueeze(-1), frames, 0), mask, path

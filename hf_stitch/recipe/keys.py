@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -52,7 +52,7 @@ def _keys(model: type[BaseModel], above: str) -> Iterator[Row]:
             yield from _stitch_keys(f"{key}.")
         # source and target, and the three sets of samples, have the same keys
         elif part and (name not in ("target", "validation", "test")):
-            yield from _keys(part, f"{key}.")
+            yield from _keys(part, f"{key}.NAME." if get_origin(field.annotation) is dict else f"{key}.")
 
 
 def _stitch_keys(above: str) -> Iterator[Row]:

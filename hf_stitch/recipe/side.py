@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
+from hf_stitch.recipe.inputs import Input, check_inputs
 from hf_stitch.recipe.part import Part
 
 Role = Literal["source", "target"]
@@ -30,3 +31,11 @@ class Side(Part):
     hook: str = Field(description="dotted name of a submodule; `hf-stitch inspect MODEL` lists them")
     output: int | str | None = Field(None, description="element of a tuple or ModelOutput; absent: its first tensor")
     features: Literal["all"] | Every | list[int] = Field("all", description="selected features of the hook point")
+    inputs: dict[str, Input] = Field(
+        {}, description="inputs of the model by name, where neither its configuration nor its processor gives them"
+    )
+
+    @model_validator(mode="after")
+    def _inputs_can_be_made(self) -> Side:
+        check_inputs(self.inputs)
+        return self

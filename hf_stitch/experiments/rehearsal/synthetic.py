@@ -13,7 +13,6 @@ import torch
 from hf_stitch.activations.frames import Frames
 from hf_stitch.activations.hooked_model import HookedModel, alphabet_of
 from hf_stitch.activations.ragged import Ragged
-from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.recipe.data import Data
 
 WORDS = tuple(
@@ -67,7 +66,7 @@ def _sample(end: HookedModel, text: str, seconds: float, draw: np.random.Generat
         return {"bytes": _sound(preparer.rate, seconds, draw), "path": None}
     if preparer.modality == "image":
         return {"bytes": _picture(draw), "path": None}
-    shape = make_inputs_for(end.model)(1, 1)[preparer.input_name].shape
+    shape = end.make_inputs(1, 1)[preparer.input_name].shape
     return draw.standard_normal(shape[-1]).tolist()
 
 
