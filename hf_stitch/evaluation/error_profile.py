@@ -19,13 +19,16 @@ def error_profile(references: References, given: Any, lengths: np.ndarray, keys:
         lengths: (n,) timesteps of the source. keys: names of the samples.
 
     Returns:
-        `error_by_class` where the target answers with classes, `error_by_length`, and `wrong`, names of samples.
+        `error_by_length`, `wrong` (names of samples), and where the target answers with classes `error_by_class` and
+        `confusion`.
     """
     wrong = references.kind.wrong(given, references)
     if wrong is None:
         return {}
     classes = {name: _share(wrong[rows]) for name, rows in references.kind.groups(references).items()}
     found: dict[str, Any] = {"error_by_class": classes} if classes else {}
+    if confusion := references.kind.confusion(given, references):
+        found["confusion"] = confusion
     return found | {
         "error_by_length": _by_length(lengths, wrong),
         "wrong": [keys[int(i)] for i in np.flatnonzero(wrong)],

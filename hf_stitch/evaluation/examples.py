@@ -8,6 +8,7 @@ from typing import Any
 from hf_stitch.activations.observations import Observations
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.evaluation.answer_kinds.base import References
+from hf_stitch.evaluation.shown_inputs import CHARACTERS
 from hf_stitch.geometry.subsets import evenly_spaced
 
 SHOWN = 8  # by hand
@@ -21,8 +22,13 @@ def examples(references: References, given: Any, keys: Sequence[str]) -> dict[st
     chosen = evenly_spaced(len(keys), min(len(keys), SHOWN)).tolist()
     return {
         "samples": [keys[i] for i in chosen],
-        "rows": {name: [row[i] for i in chosen] for name, row in rows.items()},
+        "rows": {name: [_cut(row[i]) for i in chosen] for name, row in rows.items()},
     }
+
+
+def _cut(text: str) -> str:
+    """The beginning: a report shows no whole documents of the test."""
+    return text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]} ..."
 
 
 def texts_cut_off(observations: Observations) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from hf_stitch.evaluation.answer_kinds.base import References
 from hf_stitch.evaluation.error_profile import error_profile
 from hf_stitch.evaluation.examples import examples
+from hf_stitch.evaluation.failures import failures
 from hf_stitch.evaluation.invertibility_grid import invertibility_over_grid
 from hf_stitch.evaluation.ood_inputs import ood_inputs
 from hf_stitch.evaluation.ood_measures import ood_answers
@@ -50,6 +51,7 @@ def diagnose(fitted: Fitted, references: References | None) -> tuple[list[Measur
         diagnostics,
         written=examples(references, given, keys) or None,
         pictures={"forward": rows} if rows else None,
+        failures=failures(fitted, references),
         **profile,
         **trusted,
     )

@@ -40,8 +40,13 @@ class Diagnostics:
     """`{class: {value, low, high, n}}`: share of other answers than the target's."""
     error_by_length: dict[str, Any] | None = None
     """The same by length of the source."""
+    confusion: dict[str, Any] | None = None
+    """`{target's answer: {stitched answer: samples}}` of the test, for classes."""
     wrong: list[Any] | None = None
     """Names of the test samples that are answered otherwise."""
+    failures: dict[str, Any] | None = None
+    """`{failing, of, samples: [{sample, inputs, answers, expected, error}]}`: the worst few of the test, as they are.
+    See `hf_stitch.evaluation.failures`."""
     written: dict[str, Any] | None = None
     """`{samples, rows: {title: texts}}`: texts generated for some test samples."""
     risk_coverage: dict[str, Any] | None = None

@@ -177,6 +177,12 @@ def test_speech_into_a_writer_with_a_cascade(pico_listener: Path, writer: Path, 
     assert {"exact_match_minus_cascade", "token_agreement_minus_cascade"} <= found
     assert report.value("token_agreement", "cascade") is not None
     assert set(report.diagnostics.written["rows"]) == {"stitched", "target", "cascade", "source heard"}
+    failures = report.diagnostics.failures
+    assert failures["failing"] == len(report.diagnostics.wrong)
+    errors = [one["error"] for one in failures["samples"]]
+    assert errors == sorted(errors, reverse=True)
+    assert all(one["answers"]["target"] != one["answers"]["stitched"] for one in failures["samples"])
+    assert all({"text", "characters"} == set(one["answers"]["stitched"]) for one in failures["samples"])
     for m in evaluate(tmp_path / "out", device="cpu").measures:
         assert report.value(m.name, m.method, m.split) == m.value, m.where
 

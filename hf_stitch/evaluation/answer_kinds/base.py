@@ -108,6 +108,28 @@ class AnswerKind(ABC):
         """Samples (n,) bool by the name of the target's own answer, where these are few."""
         return {}
 
+    def severity(self, given: Answers, own: Answers) -> np.ndarray:
+        """(n,) how far raw answers are off, to find the worst of them."""
+        return self.errors(given, own)
+
+    def confusion(self, given: Any, references: References) -> dict[str, dict[str, int]]:
+        """How often each answer is given, by the target's own; empty where answers are not few."""
+        return {}
+
+    @abstractmethod
+    def answers_shown(
+        self, answers: Answers, rows: Sequence[int], references: References, config: Any
+    ) -> list[dict[str, Any]]:
+        """Raw answers of some samples as plain data for the report, with scores where there are any.
+
+        Args:
+            config: of the target.
+        """
+
+    def expected_shown(self, references: References, i: int, config: Any) -> dict[str, Any] | None:
+        """What the data say should be answered to sample i, as plain data; None where they do not."""
+        return None
+
     def samples_shown(self, given: Any, references: References) -> dict[str, list[str]]:
         """Rows of texts for the report to show, by title; none where answers are no texts."""
         return {}

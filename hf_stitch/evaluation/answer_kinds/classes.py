@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,9 +43,39 @@ class Classes(AnswerKind):
     def wrong(self, given: np.ndarray, references: References) -> np.ndarray:
         return given != references.own
 
+    def name(self, number: int) -> str:
+        """Name of a class, with its number where another has the same."""
+        name = self.names.get(number, number)
+        alone = sum(other == name for other in self.names.values()) <= 1
+        return str(name) if alone else f"{name} ({number})"
+
     def groups(self, references: References) -> dict[str, np.ndarray]:
         known = sorted(set(references.own.tolist()))
-        return {str(self.names.get(k, k)): references.own == k for k in known}
+        return {self.name(k): references.own == k for k in known}
+
+    def confusion(self, given: np.ndarray, references: References) -> dict[str, dict[str, int]]:
+        pairs = Counter(zip(references.own.tolist(), given.tolist()))
+        found: dict[str, dict[str, int]] = {}
+        for own, other in sorted(pairs):
+            found.setdefault(self.name(own), {})[self.name(other)] = pairs[own, other]
+        return found
+
+    def severity(self, given: Answers, own: Answers) -> np.ndarray:
+        """(n,) how sure wrong answers are: the surest are the worst."""
+        assert isinstance(given, Tensor)
+        return self.errors(given, own) * given.double().softmax(-1).amax(-1).numpy()
+
+    def answers_shown(
+        self, answers: Answers, rows: Sequence[int], references: References, config: Any
+    ) -> list[dict[str, Any]]:
+        assert isinstance(answers, Tensor)
+        logits = answers[list(rows)].double()
+        several = getattr(config, "problem_type", None) == "multi_label_classification"
+        scores, numbers = (logits.sigmoid() if several else logits.softmax(-1)).max(-1)
+        return [{"label": self.name(k), "score": s} for k, s in zip(numbers.tolist(), scores.tolist())]
+
+    def expected_shown(self, references: References, i: int, config: Any) -> dict[str, Any] | None:
+        return None if references.truth is None else {"label": self.name(int(references.truth[i]))}
 
     def measures(self, method: str, given: np.ndarray, references: References, scope: Scope) -> list[Measure]:
         measures = agreement_measures(method, given, references.own, scope)

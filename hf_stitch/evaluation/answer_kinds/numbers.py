@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,6 +12,7 @@ from torch import Tensor
 from hf_stitch.activations.frames import Answers
 from hf_stitch.errors import DataError
 from hf_stitch.evaluation.answer_kinds.base import AnswerKind, References, Scope
+from hf_stitch.evaluation.shown_inputs import shown_numbers
 from hf_stitch.evaluation.statistics import activations, intervals
 from hf_stitch.loading.samples import Samples
 from hf_stitch.report.measure import Measure
@@ -37,6 +41,15 @@ class Numbers(AnswerKind):
         assert isinstance(given, Tensor)
         assert isinstance(own, Tensor)
         return (given - own).double().square().mean(1).numpy()
+
+    def answers_shown(
+        self, answers: Answers, rows: Sequence[int], references: References, config: Any
+    ) -> list[dict[str, Any]]:
+        assert isinstance(answers, Tensor)
+        return [shown_numbers(row, config, references.own) for row in answers[list(rows)].double().numpy()]
+
+    def expected_shown(self, references: References, i: int, config: Any) -> dict[str, Any] | None:
+        return None if references.truth is None else shown_numbers(references.truth[i], config, references.own)
 
     def measures(self, method: str, given: np.ndarray, references: References, scope: Scope) -> list[Measure]:
         measures = regression_measures(method, given, references.own, scope)

@@ -20,6 +20,7 @@ from hf_stitch.activations.ragged import Ragged
 from hf_stitch.activations.text_output import TextOutput
 from hf_stitch.evaluation.activation_measures import word_error_measures
 from hf_stitch.evaluation.answer_kinds.base import AnswerKind, Better, References, Scope
+from hf_stitch.evaluation.shown_inputs import shown_text
 from hf_stitch.evaluation.statistics import classes, intervals
 from hf_stitch.evaluation.statistics.intervals import Interval
 from hf_stitch.loading.samples import Samples
@@ -71,6 +72,15 @@ class Texts(AnswerKind):
 
     def wrong(self, given: GeneratedTexts, references: References) -> np.ndarray:
         return ~same(given, references.own)
+
+    def answers_shown(
+        self, answers: Answers, rows: Sequence[int], references: References, config: Any
+    ) -> list[dict[str, Any]]:
+        texts = self.read(answers).texts
+        return [shown_text(texts[i]) for i in rows]
+
+    def expected_shown(self, references: References, i: int, config: Any) -> dict[str, Any] | None:
+        return None if references.truth is None else shown_text(references.truth[i])
 
     def measures(self, method: str, given: GeneratedTexts, references: References, scope: Scope) -> list[Measure]:
         measures = text_measures(method, given, references.own, scope)

@@ -135,14 +135,14 @@ def pipeline_tag(report: Report) -> str | None:
 
 
 def slim(report: Report) -> Report:
-    """The report without coordinates and pictures of single samples, small enough to be committed beside its card."""
+    """The report without coordinates, pictures and inputs of single samples, to be committed beside its card."""
 
     def drop(value: Any) -> Any:
         if isinstance(value, dict):
             return {k: drop(v) for k, v in value.items() if not (k in _POINTS and isinstance(v, list))}
         return value
 
-    kept = dataclasses.replace(report.diagnostics, pictures=None)
+    kept = dataclasses.replace(report.diagnostics, pictures=None, failures=None)
     return dataclasses.replace(report, diagnostics=Diagnostics.from_plain(drop(kept.to_plain())))
 
 

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from hf_stitch.recipe.side import SIDES
 from hf_stitch.recipe.stitch import DEFAULT
 from hf_stitch.report import catalogue, units
+from hf_stitch.report.data_held import data_held
 from hf_stitch.report.plain_json import part
 from hf_stitch.report.rendering.find_sections import found_sections
 from hf_stitch.report.report import Report
@@ -47,6 +48,7 @@ def page_for(report: Report) -> str:
         method=stitch.get("method", DEFAULT.method),
         length=sequence.get("length", ""),
         sections=sections,
+        held=data_held(report),
     )
     return text.strip() + "\n"
 
