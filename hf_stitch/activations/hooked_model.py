@@ -16,6 +16,7 @@ from hf_stitch.hooks.points import HookPoint, select_features
 from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.hooks.trace import probe
 from hf_stitch.loading.finite_weights import check_weights
+from hf_stitch.loading.half_precision import widened
 from hf_stitch.loading.models import load_model
 from hf_stitch.loading.processors import Preparer
 from hf_stitch.loading.provenance import fingerprint_of
@@ -34,6 +35,7 @@ class HookedModel:
         head: hook point of the CTC head's logits, where the model has one.
         identity: what the activations and answers depend on, for cache keys.
         text_output: how it writes, where its answers are texts and they are wanted.
+        notes: what a reader of the report should know of how it runs.
     """
 
     side: Side
@@ -45,6 +47,7 @@ class HookedModel:
     identity: dict
     text_output: TextOutput | None = None
     further: tuple[HookPoint, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def selected(self) -> HookPoint:
@@ -75,8 +78,10 @@ def open_hooked_model(
     """
     model = load_model(side, dtype=runtime.dtype, device=runtime.device)
     check_weights(model, side.model, "get the checkpoint again, or load it in --dtype float32")
+    note = widened(model, side.model) if runtime.dtype is None else None
     preparer = Preparer.for_model(side, model)
-    return hooked_model_of(side, model, preparer, fingerprint_of(side), runtime, generation, hooks)
+    found = hooked_model_of(side, model, preparer, fingerprint_of(side), runtime, generation, hooks)
+    return replace(found, notes=() if note is None else (f"{note} (--dtype runs it in another)",))
 
 
 def hooked_model_of(
