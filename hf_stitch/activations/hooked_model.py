@@ -18,9 +18,11 @@ from hf_stitch.hooks.position_lengths import with_lengths
 from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.hooks.trace import MakeInputs, ModelTrace, copied, probe
 from hf_stitch.loading.finite_weights import check_weights
+from hf_stitch.loading.half_precision import widened
 from hf_stitch.loading.models import load_model
 from hf_stitch.loading.processors import Preparer
 from hf_stitch.loading.provenance import fingerprint_of
+from hf_stitch.loading.whole_class import told_class
 from hf_stitch.recipe.generation import Generation
 from hf_stitch.recipe.side import Every, Side
 from hf_stitch.runtime.runtime import Runtime
@@ -37,6 +39,7 @@ class HookedModel:
         identity: what the activations and answers depend on, for cache keys.
         text_output: how it writes, where its answers are texts and they are wanted.
         inputs: how it is fed; None: as its configuration says.
+        notes: what a reader of the report should know of how it runs.
     """
 
     side: Side
@@ -49,6 +52,7 @@ class HookedModel:
     text_output: TextOutput | None = None
     further: tuple[HookPoint, ...] = ()
     inputs: ModelInputs | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def make_inputs(self) -> MakeInputs:
@@ -94,8 +98,12 @@ def open_hooked_model(
     """
     model = load_model(side, dtype=runtime.dtype, device=runtime.device)
     check_weights(model, side.model, "get the checkpoint again, or load it in --dtype float32")
+    notes = [told_class(model.config, model, side.model) if side.class_ is None else None]
+    if runtime.dtype is None and (note := widened(model, side.model)):
+        notes.append(f"{note} (--dtype runs it in another)")
     preparer = Preparer.for_model(side, model)
-    return hooked_model_of(side, model, preparer, fingerprint_of(side), runtime, generation, hooks, make_inputs)
+    found = hooked_model_of(side, model, preparer, fingerprint_of(side), runtime, generation, hooks, make_inputs)
+    return replace(found, notes=tuple(note for note in notes if note))
 
 
 def hooked_model_of(

@@ -71,6 +71,8 @@ class Observations:
             own = make_inputs or {}
             source = open_hooked_model(recipe.source, runtime, back, hooks[0], own.get("source"))
             target = open_hooked_model(recipe.target, runtime, recipe.generation, hooks[1], own.get("target"))
+        for note in dict.fromkeys((*source.notes, *target.notes)):
+            runtime.progress.note(note)
         check_generation(recipe, target)
         if recipe.data.test is None and "test" in splits:
             runtime.progress.note("the recipe has no data.test part: the map is fitted, but nothing will be measured")
@@ -127,8 +129,9 @@ class Observations:
 
     @property
     def notes(self) -> list[str]:
-        """What was noticed of the samples of all splits: when they were loaded, collected and decoded."""
-        return [note for split in self.samples for note in self._notes(split, self.remarks.get(split, ()))]
+        """What was noticed of both models, and of the samples of all splits when they were loaded and collected."""
+        models = list(dict.fromkeys((*self.source.notes, *self.target.notes)))
+        return models + [note for split in self.samples for note in self._notes(split, self.remarks.get(split, ()))]
 
     def _notes(self, split: str, remarks: Sequence[str]) -> list[str]:
         samples = self.samples[split]

@@ -32,10 +32,12 @@ def run(
     out = console()
     if _is_stitched(model, revision):
         return _show_stitched(model, revision, every)
+    from hf_stitch.loading.half_precision import widened
     from hf_stitch.loading.models import load_model
 
     side = _side(model, class_, revision, inputs)
     found: Any = load_model(side)
+    widened(found, model)  # shapes are the same
     rows = _rows(side, found)
     out.print(f"{model}: {type(found).__name__}, {_count(found):,} parameters")
     out.print(_table(rows if every else folded(rows), every))
@@ -77,10 +79,12 @@ def _rows(side: Any, model: Any) -> list[Row]:
 
 def _show_stitched(model: str, revision: str | None, every: bool) -> None:
     from hf_stitch.cli.terminal import console
+    from hf_stitch.loading.half_precision import widened
     from hf_stitch.models.hub.repository import local
     from hf_stitch.models.modeling_stitched import StitchedModel
 
     found, out = StitchedModel.from_pretrained(local(model, revision)), console()
+    widened(found, model)
     out.print(_joint(found))
     out.print(f"{model}: {type(found).__name__}, {_count(found):,} parameters\n")
     out.print(_parts(found))

@@ -18,6 +18,7 @@ from hf_stitch.evaluation.error_profile import error_profile, never_right
 from hf_stitch.evaluation.references import make_references, reference_measures, scope_of
 from hf_stitch.evaluation.trust import measure_trust
 from hf_stitch.hooks.trace import MakeInputs
+from hf_stitch.loading.half_precision import widened
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.tables import open_table
 from hf_stitch.models.answering import text_output_of, write
@@ -70,6 +71,9 @@ def evaluate(
     recipe, notes = _with_data(model, data, models or {})
     runtime, timings = Runtime.start(device, None, chosen(progress)), Timings()
     model = model.to(runtime.device).eval()
+    # A model that somebody else holds stays of its dtype.
+    if not given and (note := widened(model, str(model_or_dir))):
+        notes.append(note)
     with timings.stage("total"):
         opened = Observations.open(recipe, runtime, timings, ("test",), make_inputs=make_inputs)
         _check_models(model, opened, models or {})

@@ -1,7 +1,7 @@
 """Pretrained models by the name that a recipe gives: a `zoo:` name, a local folder, or a Hub id.
 
 Only safetensors are read and remote code is never run. Weights that the checkpoint lacks would be random, so that is an
-error here and not a warning.
+error here and not a warning; unless config.json alone asks for them, and another class of the family lacks none.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from hf_stitch.errors import ArtifactError, RecipeError, StitchError
 from hf_stitch.loading.model_classes import check_family, class_of, register_ours
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.safetensors_only import as_published, weight_files, without_safetensors
+from hf_stitch.loading.whole_class import missing_weights, whole_class
 from hf_stitch.recipe.names import is_elsewhere, is_folder, is_path, is_shipped, is_there, local_path
 from hf_stitch.recipe.side import Side
 from hf_stitch.runtime.device import pick_device, pick_dtype
@@ -23,9 +24,6 @@ from hf_stitch.runtime.device import pick_device, pick_dtype
 if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel
-
-TRAINING_ONLY = ("masked_spec_embed",)
-"""Last parts of weight names that only training uses: many published speech checkpoints lack them."""
 
 
 def resolve(name: str) -> str:
@@ -82,21 +80,35 @@ def load_model(side: Side, *, dtype: Any = None, device: str | torch.device | No
     with _explained(side), _of_its_family(model_class, config, side), quiet(), as_published():
         # Called for what it refuses.
         weight_files(resolve(side.model), config, revision=side.revision)
-        model, info = model_class.from_pretrained(
-            resolve(side.model), config=config, revision=side.revision, dtype=pick_dtype(dtype),
-            use_safetensors=True, trust_remote_code=False, output_loading_info=True,
-        )  # fmt: skip
-    missing = sorted(key for key in info["missing_keys"] if not key.endswith(TRAINING_ONLY))
-    if missing:
-        own = ", ".join(config.architectures or ["unknown"])
-        raise ArtifactError(
-            f"model {side.model!r}: {len(missing)} weights of {model_class.__name__} are not in the checkpoint and "
-            f"would be random, the first {missing[0]!r}; it was saved from {own}: set `class` to that"
-        )
+        where = {"revision": side.revision, "use_safetensors": True, "trust_remote_code": False}
+        model, info = _loaded(model_class, config, side, dtype, where)
+        if missing := missing_weights(info):
+            whole = whole_class(config, resolve(side.model), **where)
+            if whole is None or side.class_ is not None:
+                raise ArtifactError(_lacking(side, model_class, missing, whole))
+            model, _ = _loaded(whole, config, side, dtype, where)
     uniform(model, pick_dtype(dtype))
     if device is not None:
         model = model.to(pick_device(device))
     return model.eval()
+
+
+def _loaded(model_class: Any, config: PretrainedConfig, side: Side, dtype: Any, where: dict[str, Any]) -> Any:
+    return model_class.from_pretrained(
+        resolve(side.model), config=config, dtype=pick_dtype(dtype), output_loading_info=True, **where
+    )
+
+
+def _lacking(side: Side, model_class: Any, missing: list[str], whole: Any) -> str:
+    """What is told of a checkpoint without weights of the class, and which class to take."""
+    name = model_class.__name__
+    advice = "no class of its family has all of its weights there: get a whole checkpoint"
+    if whole is not None:
+        advice = f"the checkpoint has all of {whole.__name__}: set `class` to that"
+    return (
+        f"model {side.model!r}: {len(missing)} weights of {name} are not in the checkpoint and would be random, the "
+        f"first {missing[0]!r}; {advice}"
+    )
 
 
 def uniform(model: PreTrainedModel, dtype: torch.dtype | None) -> PreTrainedModel:

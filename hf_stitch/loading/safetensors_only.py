@@ -15,10 +15,11 @@ from hf_stitch.recipe.names import is_folder
 BOT = "SFconvertbot"  # of the Hub: offers a model's weights as safetensors in a pull request
 CONVERTER = "https://huggingface.co/spaces/safetensors/convert"
 SWITCH = "DISABLE_SAFETENSORS_CONVERSION"  # environment variable of transformers
+ADAPTER = "adapter_config.json"
 WEIGHTS, INDEX = ".safetensors", ".safetensors.index.json"
 WHERE = ("revision", "subfolder", "cache_dir", "token", "local_files_only", "force_download", "proxies")
 """Arguments of `from_pretrained` that say where a repository's files are."""
-PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")  # names that transformers gives
+PICKLES = (".bin", ".bin.index.json", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")  # endings that people give them
 
 
 @contextmanager
@@ -59,7 +60,7 @@ def without_safetensors(name: str, revision: str | None) -> str:
     """Why a model without safetensors is not loaded, and what to do: `name` is a folder or a Hub id."""
     said = "no weights in safetensors; expected model.safetensors"
     if is_folder(Path(name)):
-        pickled = any((Path(name) / file).is_file() for file in PICKLES)
+        pickled = any(file.is_file() and file.name.endswith(PICKLES) for file in Path(name).iterdir())
         why = ", and pickles are never loaded" if pickled else ""
         return f"{said}{why}: save the model again with save_pretrained"
     offered = converted(name)
@@ -94,6 +95,7 @@ def weight_files(name: str, config: Any = None, variant: str | None = None, **wh
         chosen = getattr(config, "transformers_weights", None)
     if chosen is not None and not str(chosen).endswith((WEIGHTS, INDEX)):
         raise ArtifactError(f"{name}: its config.json names {chosen!r} as weights, {_advice()}")
+    _refuse_pickled_adapter(name, **known)
     infix = f".{variant}" if variant else ""
     single, index = f"model{infix}{WEIGHTS}", f"model{WEIGHTS}.index{infix}.json"
     if chosen is not None:
@@ -108,6 +110,20 @@ def weight_files(name: str, config: Any = None, variant: str | None = None, **wh
         if path.suffix != WEIGHTS or path.is_absolute() or ".." in path.parts:
             raise ArtifactError(f"{name}: {index} names {shard!r}, {_advice()}")
     return [index, *shards]
+
+
+def _refuse_pickled_adapter(name: str, **where: Any) -> None:
+    """ArtifactError of a model beside which lies an adapter in a pickle: with peft installed it would be loaded too."""
+    from transformers.utils import is_peft_available
+
+    # Of the Hub only where transformers asks for it as well.
+    if not (Path(name).is_dir() or is_peft_available()) or repository_file(name, ADAPTER, **where) is None:
+        return
+    if repository_file(name, "adapter_model.safetensors", **where) is None:
+        raise ArtifactError(
+            f"{name}: {ADAPTER} is of an adapter without adapter_model.safetensors, and pickles are never loaded: "
+            "merge the adapter into the model with peft's merge_and_unload and save that, or delete its files"
+        )
 
 
 def _advice() -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hf_stitch.errors import ActivationError, ArtifactError, DataError, RecipeError
 from hf_stitch.loading.audio import read_audio
+from hf_stitch.loading.half_precision import widened
 from hf_stitch.loading.images import read_picture
 from hf_stitch.loading.processors import Preparer, target_tokenizer
 from hf_stitch.loading.quiet import quiet
@@ -84,6 +85,8 @@ class Predictor:
         if self.text_output is not None and self.tokenizer is None:
             raise ArtifactError(f"{folder} has no tokenizer of the target to spell its texts with; fit it again")
         self.notes: list[str] = []  # what was done to inputs: resampled, cut
+        if note := widened(self.model, str(name)):
+            self.notes.append(note)
         if self.preparer.modality == "audio" and (broken := trouble()):
             self.notes.append(broken)
 
