@@ -41,6 +41,9 @@ from hf_stitch.stitching.lengths.length_rule import LengthRule
 from hf_stitch.stitching.lengths.position_plan import Plan
 from hf_stitch.stitching.trust.gauge import Trust, TrustGauge
 
+TO_HUB = ("repo_id", "private", "revision", "commit_message", "commit_description", "create_pr")
+"""Arguments of `save_pretrained` that are for the Hub alone."""
+
 
 class StitchedModel(PreTrainedModel):
     """First half of one pretrained model, a learned map, second half of another.
@@ -315,9 +318,14 @@ class StitchedModel(PreTrainedModel):
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Write weights and config: all that runs, or with `config.save == "map"` the map alone.
 
+        Args:
+            kwargs: as in transformers; with `push_to_hub=True` what is pushed is what `push_to_hub` pushes.
+
         Raises:
             ArtifactError: the thin form of halves that are no longer those of their checkpoints.
         """
+        # By transformers' own way the paths in the configuration would go out with it.
+        push = {key: kwargs.pop(key) for key in TO_HUB if key in kwargs} if kwargs.pop("push_to_hub", False) else None
         if self.config.save == MAP_ONLY:
             check_unchanged(self.config, self.prefix, self.suffix)
             kwargs["state_dict"] = map_weights(kwargs.get("state_dict") or self.state_dict())
@@ -325,6 +333,9 @@ class StitchedModel(PreTrainedModel):
         if kwargs.get("is_main_process", True):
             write_shim(Path(save_directory))
             write_digests(Path(save_directory), kwargs.get("variant"))
+            if push is not None:
+                more = {key: kwargs[key] for key in ("token", "max_shard_size") if key in kwargs}
+                self.push_to_hub(push.pop("repo_id", Path(save_directory).name), **push, **more)
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
         """Upload the model with what makes it usable: see `hf_stitch.models.hub.publishing.push_model`."""

@@ -130,6 +130,7 @@ model = StitchedModel.from_pretrained(FOLDER)
 model.push_to_hub("me/sharded", max_shard_size="4KB", commit_message="in pieces")
 first = model_info("me/sharded").sha
 model.push_to_hub("me/sharded", revision="dev")
+model.save_pretrained(FOLDER + "-saved", push_to_hub=True, repo_id="me/saved", commit_message="saved")
 there = StitchedModel.from_pretrained("me/sharded")
 at_first = StitchedModel.from_pretrained("me/sharded", revision=first)
 dev = StitchedModel.from_pretrained("me/sharded", revision="dev")
@@ -161,6 +162,9 @@ def test_loading_by_id_in_shards_and_by_revision(hub: LocalHub, tmp_path: Path, 
     shards = [name for name in hub.repositories["me/sharded"].at("main")[1] if name.endswith(".safetensors")]
     assert len(shards) > 2
     assert "dev" in hub.repositories["me/sharded"].branches
+    saved = hub.repositories["me/saved"].at("main")[1]
+    assert {"README.md", "report.json", "model.safetensors"} <= set(saved)
+    assert not [name for name, raw in saved.items() if str(reader.parents[1]).encode() in raw]
     pushed = yaml.safe_load((Path(told["folder"]) / "recipe.yaml").read_text())
     for one in (pushed, asked):
         for part in (one["source"], one["target"]):
