@@ -46,7 +46,8 @@ class Preparer:
         tokenizer: of a text model the tool, of a speech recogniser what spells its classes; else None.
         minimum: fewest audio samples that give one frame. `max_length`: most tokens, None without a limit.
         label2id: the model's own class names, None where it has only LABEL_0, LABEL_1, ...
-        target_tokenizer: the target's, for a length rule that needs spans.
+        target_tokenizer: the target's, for a length rule that needs spans; `target_max_length` the most tokens that the
+            target takes, None without a limit.
         device: where the model is; sound is resampled there.
         width: how many numbers a model of vectors takes, None where that is not known.
         sound_limit: audio samples that the tool reads, None of one that reads all.
@@ -62,6 +63,7 @@ class Preparer:
     max_length: int | None = None
     label2id: dict[str, int] | None = None
     target_tokenizer: Any = None
+    target_max_length: int | None = None
     device: torch.device | str = "cpu"
     width: int | None = None
     sound_limit: int | None = None
@@ -103,7 +105,12 @@ class Preparer:
         wanted = (getattr(config, "ends", None) or {"prefix": {}})["prefix"].get("class")
         name = class_named(wanted).main_input_name if wanted and kind == "vector" else input_name(source)
         dtype = getattr(source, "dtype", None) or getattr(config, "dtype", None) or torch.float32
-        return cls.of(kind, source, name, tool, dtype, other)
+        made = cls.of(kind, source, name, tool, dtype)
+        if other is None:
+            return made
+        # Models of before have no limit saved: it was found as here.
+        limit = (getattr(config, "sequence", None) or {}).get("limit")
+        return made.with_target_tokenizer(other, limit or _max_length(other, getattr(config, "target", None)))
 
     @classmethod
     def of(cls, kind: Modality, config: Any, name: str, tool: Any, dtype: torch.dtype, other: Any = None) -> Preparer:
@@ -133,15 +140,29 @@ class Preparer:
             raise RecipeError(f"a model of {self.modality} has no sampling rate; expected an audio model")
         return int(rate)
 
-    def with_target_tokenizer(self, target_tokenizer: Any) -> Preparer:
-        """The same preparer, whose batches of texts also say which source tokens each target token comes from."""
-        return dataclasses.replace(self, target_tokenizer=target_tokenizer)
+    def with_target_tokenizer(self, target_tokenizer: Any, max_length: int | None = None) -> Preparer:
+        """The same preparer, whose batches of texts also say which source tokens each target token comes from.
+
+        Args:
+            max_length: most tokens that the target takes; texts are cut there as in the fit.
+        """
+        return dataclasses.replace(self, target_tokenizer=target_tokenizer, target_max_length=max_length)
 
     def length(self, raw: Any) -> int:
         """How long an input is, in audio samples or tokens, for batches of like lengths."""
         if self.modality == "audio":
             return len(raw)
         return len(tokenized(self.tool, raw)["input_ids"]) if self.modality == "text" else 1
+
+    @property
+    def padding_side(self) -> str:
+        """On which side of what is real batches are padded."""
+        return str(getattr(self.tool, "padding_side", "right"))
+
+    @property
+    def padding_token(self) -> int | None:
+        """What texts are padded with; the model's own configuration may name another token, or none."""
+        return getattr(self.tokenizer, "pad_token_id", None) if self.modality == "text" else None
 
     @property
     def cuts(self) -> bool:
@@ -158,9 +179,12 @@ class Preparer:
     def cut(self, raw: Any) -> str | None:
         """What is lost of an input that is more than the model reads, in words; None where nothing is."""
         if self.modality == "text":
-            if self.max_length is None or (length := self.length(raw)) <= self.max_length:
+            if self.max_length is not None and (length := self.length(raw)) > self.max_length:
+                return f"{length} tokens, the model reads {self.max_length}, the rest is left out"
+            if self.target_tokenizer is None or (most := self.target_max_length) is None:
                 return None
-            return f"{length} tokens, the model reads {self.max_length}, the rest is left out"
+            length = len(tokenized(self.target_tokenizer, raw)["input_ids"])
+            return None if length <= most else f"{length} tokens, the target takes {most}, the rest is left out"
         if self.modality == "image":
             read = cropped(self.tool, *raw.size)
             return None if read is None else f"the model reads {read}, the rest is left out"
@@ -246,9 +270,11 @@ class Preparer:
 
     def _target_spans(self, texts: list[str]) -> Tensor:
         """(b, t', 2): see `batch`."""
-        target = self._encode(self.target_tokenizer, texts, _max_length(self.target_tokenizer, None))
+        longest = self.target_max_length
+        target = self._encode(self.target_tokenizer, texts, longest)
         spans = torch.full((*target["input_ids"].shape, 2), PADDING)
-        pairs = zip(offsets(self.tool, texts, self.max_length), offsets(self.target_tokenizer, texts))
+        # One limit for tokens and their places: special tokens stand behind the cut.
+        pairs = zip(offsets(self.tool, texts, self.max_length), offsets(self.target_tokenizer, texts, longest))
         for i, (mine, theirs) in enumerate(pairs):
             real = target["attention_mask"][i].bool()
             ids = target["input_ids"][i][real].tolist()
@@ -262,7 +288,7 @@ class Preparer:
         tokenizer = self.target_tokenizer
         if tokenizer is None:
             raise RecipeError("words with times need the target's tokenizer; the length rule of this model takes none")
-        rows = [said_spans(tokenizer, one, self.rate, _max_length(tokenizer, None)) for one in said]
+        rows = [said_spans(tokenizer, one, self.rate, self.target_max_length) for one in said]
         spans = torch.full((len(rows), max(map(len, rows)), 2), PADDING)
         for i, row in enumerate(rows):
             left = tokenizer.padding_side == "left"
@@ -277,11 +303,19 @@ class Preparer:
                 tool._processor_class = None  # else AutoProcessor asks the folder for the source's whole processor
             if getattr(tool, "return_attention_mask", None) is False:
                 tool.return_attention_mask = True  # as in `batch`: pipelines must tell padding from sound
-            tool.save_pretrained(str(folder))
+            _limited(tool, self.max_length).save_pretrained(str(folder))
         if self.target_tokenizer is not None and self.modality == "text":
             mark(Path(folder))
         if self.target_tokenizer is not None:
-            self.target_tokenizer.save_pretrained(str(Path(folder) / TARGET_FOLDER))
+            limited = _limited(copy.copy(self.target_tokenizer), self.target_max_length)
+            limited.save_pretrained(str(Path(folder) / TARGET_FOLDER))
+
+
+def _limited(tool: Any, max_length: int | None) -> Any:
+    """The tool, which says itself how much the model takes: transformers' own pipelines ask nobody else."""
+    if max_length is not None:
+        tool.model_max_length = max_length
+    return tool
 
 
 def picture_sizes(side: Side, model: PreTrainedModel) -> dict[str, tuple[int, ...]]:
@@ -339,11 +373,17 @@ def _minimum(config: Any) -> int:
 
 def _max_length(tokenizer: Any, config: Any) -> int | None:
     """Most tokens that tokenizer and positions allow."""
+    # Of composites the part that reads the text.
+    config = next((c for c in _parts(config) if getattr(c, "max_position_embeddings", None)), config)
     limits = [getattr(tokenizer, "model_max_length", None), getattr(config, "max_position_embeddings", None)]
     if limits[1] and getattr(config, "model_type", "") in OFFSET_POSITIONS:
         limits[1] -= (config.pad_token_id or 0) + 1
     known = [int(limit) for limit in limits if limit and 0 < limit < UNLIMITED]
     return min(known, default=None)
+
+
+def _parts(config: Any) -> list[Any]:
+    return [config, *(getattr(config, name, None) for name in ("text_config", "encoder"))]
 
 
 # Those that number positions by `create_position_ids_from_input_ids` in transformers.

@@ -107,8 +107,11 @@ class Words(Rule):
 
     def positions(self, sample: SampleShape) -> Positions:
         path = _path(sample)
-        found = list(self._cut(words_of(path, self._alphabet)))
         before, after = self.state.before, self.state.after
+        found = list(self._cut(words_of(path, self._alphabet)))
+        if self.state.limit is not None:  # as the target's tokenizer cuts its texts
+            room = max(self.state.limit - len(before) - len(after), 0)
+            found = found[max(len(found) - room, 0) :] if self.state.cut_side == "left" else found[:room]
         if not (found or before or after):  # no words and no special tokens: models take no sequence of length 0
             found = [(0, len(path))]
         kind = [SPECIAL] * len(before) + [MAPPED] * len(found) + [SPECIAL] * len(after)

@@ -92,8 +92,9 @@ class LengthRule(nn.Module):
 
     def preparer(self, source: HookedModel, target: HookedModel) -> Preparer:
         """What prepares a stitched model's inputs: the source's, with the target's tokenizer where spans are needed."""
-        needs_both = self.facts.needs_target_spans
-        return source.preparer.with_target_tokenizer(target.tokenizer) if needs_both else source.preparer
+        if not self.facts.needs_target_spans:
+            return source.preparer
+        return source.preparer.with_target_tokenizer(target.tokenizer, self.state.limit)
 
     def pairs(self, sample: SampleShape) -> Pairs:
         """Corresponding rows of one sample, for the fit."""
@@ -122,7 +123,11 @@ class LengthRule(nn.Module):
         # Padding on the left shifts a sample's timesteps; windows count from the first row of the padded batch.
         offset = mask.int().argmax(1).tolist()
         lengths = mask.sum(1).tolist()
-        wanted = self._wanted(lengths, target_lengths, frames, mask)
+        most = self.state.limit
+        wanted = [
+            length if most is None else min(length, most)
+            for length in self._wanted(lengths, target_lengths, frames, mask)
+        ]
         samples = []
         for i, (start, length) in enumerate(zip(offset, lengths)):
             sample = SampleShape(length, wanted[i])

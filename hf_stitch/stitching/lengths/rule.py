@@ -72,13 +72,16 @@ class RuleState:
 
     Attributes:
         length: the rule's name; target_length: where the target's length comes from.
-        padding_side: the target's.
+        padding_side: the target's. limit: most tokens that it takes, None without a limit; `cut_side` where its
+            tokenizer cuts what is longer.
         special, predictor: specs of the tensors that `LengthRule` holds.
     """
 
     length: str
     target_length: str
     padding_side: str = "right"
+    limit: int | None = None
+    cut_side: str = "right"
     special: dict | None = None
     predictor: dict | None = None
 
@@ -156,8 +159,14 @@ class Rule:
 
 def learned_by_all(asked: Lengths, target: HookedModel) -> dict[str, Any]:
     """The fields of `RuleState` that every rule learns alike."""
-    side = getattr(target.tokenizer, "padding_side", "right")
-    return {"length": asked.length, "target_length": asked.default_length(), "padding_side": side}
+    reads = target.preparer.modality == "text"
+    return {
+        "length": asked.length,
+        "target_length": asked.default_length(),
+        "padding_side": getattr(target.tokenizer, "padding_side", "right"),
+        "limit": target.preparer.max_length if reads else None,
+        "cut_side": getattr(target.tokenizer, "truncation_side", "right"),
+    }
 
 
 def rule_class(name: str) -> type[Rule]:
