@@ -21,9 +21,9 @@ from hf_stitch.activations.frames import Answers, Frames
 from hf_stitch.activations.hooked_model import HookedModel, alphabet_of
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.errors import ActivationError
-from hf_stitch.hooks.capture import capture, observe
 from hf_stitch.hooks.finite_logits import check_logits
 from hf_stitch.hooks.masks import timestep_mask
+from hf_stitch.hooks.padding import Pass
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.loading.samples import Samples
 from hf_stitch.recipe.digest import digest
@@ -83,7 +83,7 @@ def collect(
     with runtime.together(), runtime.progress.stage(f"activations ({split})", len(samples)) as advance:
         for name, bucket in runtime.mine(work):
             if not store.has(name):
-                store.write(name, _part(source, target, samples, bucket, runtime, letters))
+                store.write(name, _part(source, target, samples, bucket, letters))
             advance(len(bucket) * runtime.accelerator.num_processes)
     hooks: dict[Role, Sequence[HookPoint]] = {"source": source.further, "target": target.further}
     return _read(store, [name for name, _ in work], buckets, key, hooks)
@@ -94,34 +94,60 @@ def _part(
     target: HookedModel,
     samples: Samples,
     bucket: Sequence[int],
-    runtime: Runtime,
     letters: CtcAlphabet | None,
 ) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for side, (role, end) in enumerate((("source", source), ("target", target))):
-        inputs = to_device(end.preparer.batch(samples.batch(bucket, side)), runtime)
-        head = [end.head] if role == "source" and end.head else []
-        points = [end.point, *head, *end.further]
-        with torch.no_grad():
-            found, answer = _seen(end, role, points, inputs)
-        mask = timestep_mask(end.model, inputs.get("attention_mask"), found[0], end.point)
-        frames = Ragged.unpad(found[0], mask)
-        _check_finite(frames, end, [samples.keys[i] for i in bucket])
-        # Without padding, on the CPU: parts of a bucket then need no mask, and any device can read them.
-        tensors[f"{role}.values"], tensors[f"{role}.lengths"] = frames.values.cpu(), frames.lengths
-        if head:
-            # The best classes alone: logits of every frame would be larger than the activations.
-            tensors["path.values"] = Ragged.unpad(found[1].argmax(-1), mask).values.cpu()
-        if head and letters is not None:
-            texts = [str(samples.target(i)) for i in bucket]
-            tensors["forced.values"] = _forced(Ragged.unpad(found[1], mask), texts, letters)
-        for k, (seen, point) in enumerate(zip(found[1 + len(head) :], end.further)):
-            rows = Ragged.unpad(seen, timestep_mask(end.model, inputs.get("attention_mask"), seen, point))
-            tensors[f"{role}.{k}.values"], tensors[f"{role}.{k}.lengths"] = rows.values.cpu(), rows.lengths
-        if isinstance(answer, Ragged):
-            tensors[f"{role}.written.values"], tensors[f"{role}.written.lengths"] = answer.values, answer.lengths
-        elif answer is not None:
-            tensors[f"{role}.output"] = answer.cpu()
+        found = []
+        for one in end.passes(samples.batch(bucket, side)):
+            rows = [bucket[i] for i in one.part.rows]
+            with torch.no_grad():
+                found.append((one.part.rows, _seen(end, role, one, samples, rows, letters)))
+        tensors |= _joined(role, found)
+    return tensors
+
+
+def _seen(
+    end: HookedModel, role: str, one: Pass, samples: Samples, rows: Sequence[int], letters: CtcAlphabet | None
+) -> dict[str, Answers]:
+    """What one pass over the samples `rows` shows, on the CPU and without padding, so that it needs no mask."""
+    found, answer = end.seen(role, one.inputs)
+    if end.text_output is None and answer is not None:
+        answer = output_of(answer, role, end.side.model)
+    mask = timestep_mask(end.model, one.mask, found[0], end.point)
+    seen: dict[str, Any] = {"": Ragged.unpad(found[0], mask)}
+    _check_finite(seen[""], end, [samples.keys[i] for i in rows])
+    head = int(role == "source" and end.head is not None)
+    if head:
+        # The best classes alone: logits of every frame would be larger than the activations.
+        seen["path"] = Ragged.unpad(found[1].argmax(-1), mask)
+    if head and letters is not None:
+        logits, texts = Ragged.unpad(found[1], mask), [str(samples.target(i)) for i in rows]
+        seen["forced"] = Ragged(_forced(logits, texts, letters), logits.lengths)
+    for k, (values, point) in enumerate(zip(found[1 + head :], end.further)):
+        seen[str(k)] = Ragged.unpad(values, timestep_mask(end.model, one.mask, values, point))
+    if answer is not None:
+        seen["written" if isinstance(answer, Ragged) else "output"] = answer
+    return {
+        key: Ragged(value.values.cpu(), value.lengths) if isinstance(value, Ragged) else value.cpu()
+        for key, value in seen.items()
+    }
+
+
+def _joined(role: str, found: Sequence[tuple[Sequence[int], dict[str, Answers]]]) -> dict[str, Tensor]:
+    """What all passes over a bucket showed, by the names in a part, in the order of the bucket."""
+    order = torch.tensor([i for rows, _ in found for i in rows])
+    tensors: dict[str, Tensor] = {}
+    for key in found[0][1]:
+        values: list[Any] = [seen[key] for _, seen in found]
+        name = key if key in ("path", "forced") else ".".join(filter(None, (role, key)))
+        if isinstance(values[0], Tensor):
+            tensors[name] = torch.cat(values)[order.argsort()]
+            continue
+        rows = values[0] if len(values) == 1 else Ragged.join(values, order)
+        tensors[f"{name}.values"] = rows.values
+        if name == role or name.startswith(f"{role}."):  # those of paths are the activations'
+            tensors[f"{name}.lengths"] = rows.lengths
     return tensors
 
 
@@ -132,18 +158,6 @@ def _forced(logits: Ragged, texts: Sequence[str], letters: CtcAlphabet) -> Tenso
         for i, text in enumerate(texts)
     ]
     return torch.from_numpy(np.concatenate(paths))
-
-
-def _seen(
-    end: HookedModel, role: str, points: list[HookPoint], inputs: dict[str, Tensor]
-) -> tuple[list[Tensor], Answers | None]:
-    """Activations at the points, and the model's own answer; its decoder runs only where that is wanted."""
-    if end.text_output is not None:
-        return capture(end.model, points, inputs), end.text_output.own(end.model, inputs)
-    if role == "source" and getattr(end.model.config, "is_encoder_decoder", False):
-        return capture(end.model, points, inputs), None
-    found, output = observe(end.model, points, inputs)
-    return found, output_of(output, role, end.side.model)
 
 
 def output_of(output: Any, role: str, name: str = "the stitched model") -> Tensor | None:

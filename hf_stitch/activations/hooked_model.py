@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hf_stitch.activations.ctc import CtcAlphabet, alphabet
 from hf_stitch.activations.model_inputs import ModelInputs, told_by_side
 from hf_stitch.activations.text_output import TextOutput, configure_generation, generation_settings_of
 from hf_stitch.errors import HookError, RecipeError
+from hf_stitch.hooks.capture import capture, observe
 from hf_stitch.hooks.generation import generation_way
+from hf_stitch.hooks.padding import NEEDS_MASK, POSITIONS, Padding, Pass
+from hf_stitch.hooks.padding_probe import GENERATED, padding_of
 from hf_stitch.hooks.points import HookPoint, resolve, select_features, uncompiled
 from hf_stitch.hooks.position_lengths import with_lengths
 from hf_stitch.hooks.probe_inputs import make_inputs_for
@@ -40,6 +45,7 @@ class HookedModel:
         text_output: how it writes, where its answers are texts and they are wanted.
         inputs: how it is fed; None: as its configuration says.
         notes: what a reader of the report should know of how it runs.
+        padding: what it needs so that samples of unequal length answer together as alone.
     """
 
     side: Side
@@ -53,6 +59,7 @@ class HookedModel:
     further: tuple[HookPoint, ...] = ()
     inputs: ModelInputs | None = None
     notes: tuple[str, ...] = ()
+    padding: Padding = NEEDS_MASK
 
     @property
     def make_inputs(self) -> MakeInputs:
@@ -76,6 +83,24 @@ class HookedModel:
 
     def probe(self, module: str) -> HookPoint:
         return probe(self.model, module, self.make_inputs)
+
+    def passes(self, raws: Sequence[Any]) -> list[Pass]:
+        """The forward passes, on the model's device, in which raw inputs are run so that each answers as alone."""
+        inputs = {name: value.to(self.model.device) for name, value in self.preparer.batch(raws).items()}
+        return self.padding.passes(self.model, inputs)
+
+    def seen(self, role: str, inputs: Mapping[str, Tensor]) -> tuple[list[Tensor], Any]:
+        """Activations at all hook points (the CTC head's of a source too), and the model's own answer.
+
+        Its decoder runs only where the answer is wanted.
+        """
+        head = [self.head] if role == "source" and self.head else []
+        points = [self.point, *head, *self.further]
+        if self.text_output is not None:
+            return capture(self.model, points, inputs), self.text_output.own(self.model, inputs)
+        if role == "source" and getattr(self.model.config, "is_encoder_decoder", False):
+            return capture(self.model, points, inputs), None
+        return observe(self.model, points, inputs)
 
 
 def open_hooked_model(
@@ -168,7 +193,46 @@ def hooked_model_of(
             **text_output.to_dict(),
             **(generation_settings_of(model) if text_output.mode != "ctc" else {}),
         }
-    return HookedModel(side, model, preparer, point, features, head, identity, text_output, further, inputs)
+    padding = _padding(model, preparer, [point, *([head] if head else []), *further], text_output, inputs)
+    if padding.on(preparer.padding_side) != "mask":
+        identity["padding"] = padding.to_dict()
+    own = (side, model, preparer, point, features, head, identity, text_output, further, inputs)
+    return HookedModel(*own, padding=padding)
+
+
+def _padding(
+    model: PreTrainedModel,
+    preparer: Preparer,
+    points: Sequence[HookPoint],
+    text_output: TextOutput | None,
+    fed: ModelInputs,
+) -> Padding:
+    """What a model needs to be run on padded batches, to its hook points and to its own answer."""
+    mode = None if text_output is None else text_output.mode
+
+    def run(own: nn.Module, inputs: Mapping[str, Any]) -> list[Tensor]:
+        if mode in ("encoder", "prompt"):
+            return [*capture(own, points, inputs), *(_first_logits(own, inputs) if mode == "encoder" else [])]
+        found, output = observe(own, points, inputs)
+        logits = getattr(output, "logits", None)
+        # One row a sample, or those of a CTC head: others are not read.
+        if isinstance(logits, Tensor) and (logits.ndim == 2 or mode == "ctc"):
+            return [*found, logits]
+        return found
+
+    asked = fed.make if fed.own else json.dumps(fed.to_dict(model, preparer.fixed), sort_keys=True)
+    given: dict[str, Any] = {"make": fed.make, "pad": preparer.padding_token, "asked": asked}
+    found = padding_of(model, points, run, kind=f"answer {mode}", **given)
+    if mode != "prompt":
+        return found
+    # Generation continues the last position: its prompts are padded before.
+    writing = padding_of(model, points, _first_logits, kind="generation", **given)
+    return replace(found, generate=writing.left, why=found.why or writing.why).for_generation()
+
+
+def _first_logits(model: Any, inputs: Mapping[str, Any]) -> list[Tensor]:
+    given = {key: value for key, value in inputs.items() if key != POSITIONS}  # generation counts them itself
+    return [model.generate(**given, **GENERATED).logits[0]]
 
 
 def _point(trace: ModelTrace, model: PreTrainedModel, name: str) -> HookPoint:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_stitch.activations.collection import batch_size, store_at, to_device
+from hf_stitch.activations.collection import batch_size, store_at
 from hf_stitch.activations.frames import Frames
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.activations.neighborhoods import Neighborhood, embedding_point, given_perturbations, perturbations
@@ -64,19 +64,7 @@ def collect_metric(
     with runtime.together(), runtime.progress.stage(f"neighbourhoods ({role})", sum(map(len, buckets))) as advance:
         for name, bucket in runtime.mine(work):
             if not store.has(name):
-                inputs = to_device(end.preparer.batch(samples.batch(bucket, SIDES.index(role))), runtime)
-                if samples.near_ids is not None and around is None:
-                    deviations = _among(recipe, role, end, samples, bucket, runtime)
-                elif around is None:
-                    near = _given(recipe, role, end, samples, bucket, runtime)
-                    deviations = given_perturbations(end.model, end.selected, inputs, near)
-                else:
-                    keys = [samples.keys[i] for i in bucket]
-                    steps = int((frames.source if role == "source" else frames.target).lengths[list(bucket)].max())
-                    chunk = at_once(end.preparer.modality, len(bucket), steps)
-                    deviations = perturbations(end.model, end.selected, inputs, keys, around, chunk)
-                sketch = _sketch(end, inputs, [windows[i] for i in bucket], deviations, recipe)
-                store.write(name, dict(zip(("directions", "variances", "trace"), sketch)))
+                store.write(name, _part(recipe, role, end, samples, frames, windows, bucket, around))
             advance(len(bucket) * runtime.accelerator.num_processes)
     parts = [store.read(name) for name, _ in work]
     metric, summary = _whole(recipe, parts, _order(buckets, windows))
@@ -85,6 +73,39 @@ def collect_metric(
         if (few := scarce(summary["dimension"][0], count)) is not None:
             summary["scarce"] = few
     return metric, summary
+
+
+def _part(
+    recipe: Recipe,
+    role: Role,
+    end: HookedModel,
+    samples: Samples,
+    frames: Frames,
+    windows: Sequence[np.ndarray],
+    bucket: Sequence[int],
+    around: Neighborhood | None,
+) -> dict[str, Tensor]:
+    """Principal directions of the moves of all rows of a bucket, in the order of its samples."""
+    found, order = [], []
+    lengths = (frames.source if role == "source" else frames.target).lengths
+    for one in end.passes(samples.batch(bucket, SIDES.index(role))):
+        rows = [bucket[i] for i in one.part.rows]
+        if not any(len(windows[i]) for i in rows):
+            continue
+        if samples.near_ids is not None and around is None:
+            deviations = _among(recipe, role, end, samples, rows)
+        elif around is None:
+            near = _given(recipe, role, end, samples, rows)
+            deviations = given_perturbations(end.model, end.selected, one.inputs, near)
+        else:
+            keys = [samples.keys[i] for i in rows]
+            chunk = at_once(end.preparer.modality, len(rows), int(lengths[rows].max()))
+            deviations = perturbations(end.model, end.selected, one.inputs, keys, around, chunk)
+        sketch = _sketch(end, one.mask, [windows[i] for i in rows], deviations, recipe)
+        found.append(dict(zip(("directions", "variances", "trace"), sketch)))
+        order.append(one.part.rows)
+    own = [windows[i] for i in bucket]
+    return found[0] if len(found) == 1 else _joined(found, _order(order, own))
 
 
 def _offered(recipe: Recipe, samples: Samples, role: Role) -> int:
@@ -111,7 +132,7 @@ def at_once(modality: str, batch: int, steps: int) -> int:
 
 
 def _given(
-    recipe: Recipe, role: Role, end: HookedModel, samples: Samples, bucket: Sequence[int], runtime: Runtime
+    recipe: Recipe, role: Role, end: HookedModel, samples: Samples, bucket: Sequence[int]
 ) -> Iterator[dict[str, Tensor]]:
     """Batches of the first, second, ... neighbour of every sample; at most `size` of them."""
     near = [samples.neighbours(i, SIDES.index(role)) for i in bucket]
@@ -122,12 +143,10 @@ def _given(
             f"{samples.near[SIDES.index(role)]!r}; give all of them the same number"
         )
     for j in range(min(counts[0], recipe.neighborhoods.size)):
-        yield to_device(end.preparer.batch([one[j] for one in near]), runtime)
+        yield _at_once(end, [one[j] for one in near])
 
 
-def _among(
-    recipe: Recipe, role: Role, end: HookedModel, samples: Samples, bucket: Sequence[int], runtime: Runtime
-) -> Iterator[Tensor]:
+def _among(recipe: Recipe, role: Role, end: HookedModel, samples: Samples, bucket: Sequence[int]) -> Iterator[Tensor]:
     """Moves to other samples of the data that are the neighbours (Bertalan et al., section 4.4); each runs once."""
     assert samples.whole is not None
     rows = samples.neighbour_rows(bucket)[:, : recipe.neighborhoods.size]
@@ -138,7 +157,7 @@ def _among(
     for start in range(0, len(needed), batch_size(end)):
         raw = samples.whole.batch(needed[start : start + batch_size(end)].tolist(), SIDES.index(role))
         with torch.no_grad():
-            found.append(capture(end.model, [end.selected], to_device(end.preparer.batch(raw), runtime))[0])
+            found.append(capture(end.model, [end.selected], _at_once(end, raw))[0])
     if {values.shape[1] for values in found} != {1}:
         raise DataError("data.fit.columns.neighbours takes hooks without timesteps; use neighborhoods.kind: gaussian")
     seen, steps = torch.cat(found), torch.from_numpy(place.reshape(-1))
@@ -146,9 +165,14 @@ def _among(
     yield from (near - centre[:, None]).split(SAMPLES_AT_ONCE["other"], dim=1)
 
 
+def _at_once(end: HookedModel, raws: Sequence[Any]) -> dict[str, Tensor]:
+    """Inputs without lengths, so that nothing is padded."""
+    return {name: value.to(end.model.device) for name, value in end.preparer.batch(raws).items()}
+
+
 def _sketch(
     end: HookedModel,
-    inputs: dict[str, Tensor],
+    attention_mask: Tensor | None,
     windows: Sequence[np.ndarray],
     deviations: Iterator[Tensor],
     recipe: Recipe,
@@ -164,7 +188,7 @@ def _sketch(
     for moved in deviations:
         b, k = moved.shape[:2]
         # Windows count from a sample's first real timestep; padding on the left shifts them.
-        mask = timestep_mask(end.model, inputs.get("attention_mask"), moved[:, 0], end.point)
+        mask = timestep_mask(end.model, attention_mask, moved[:, 0], end.point)
         where = (place.to(moved.device) + mask.int().argmax(1)[:, None, None, None]).repeat_interleave(k, 0)
         rows = pool_windows(moved.flatten(0, 1), where).unflatten(0, (b, k)).transpose(1, 2)
         rows = rows[real.to(rows.device)]
@@ -182,16 +206,19 @@ def _order(buckets: Sequence[Sequence[int]], windows: Sequence[np.ndarray]) -> T
     return torch.from_numpy(np.concatenate(rows)).argsort()
 
 
-def _whole(recipe: Recipe, parts: list[dict[str, Tensor]], order: Tensor) -> tuple[LocalMetric, dict]:
+def _joined(parts: list[dict[str, Tensor]], order: Tensor) -> dict[str, Tensor]:
+    """Directions, variances and traces of the rows of all parts, at the places that `order` says."""
     # A part of few neighbours in few features may have fewer directions: pad them with zero variance.
     most = max(part["variances"].shape[1] for part in parts)
     for part in parts:
         short = most - part["variances"].shape[1]
         part["variances"] = torch.nn.functional.pad(part["variances"], (0, short))
         part["directions"] = torch.nn.functional.pad(part["directions"], (0, 0, 0, short))
-    directions, variances, trace = (
-        torch.cat([p[k] for p in parts])[order] for k in ("directions", "variances", "trace")
-    )
+    return {k: torch.cat([p[k] for p in parts])[order] for k in ("directions", "variances", "trace")}
+
+
+def _whole(recipe: Recipe, parts: list[dict[str, Tensor]], order: Tensor) -> tuple[LocalMetric, dict]:
+    directions, variances, trace = _joined(parts, order).values()
     asked = recipe.neighborhoods
     metric = LocalMetric.from_spectrum(directions, variances, trace, asked.eta, asked.rank, asked.delta / 4)
     spectrum = (variances / variances[:, :1]).double().median(0).values.tolist()

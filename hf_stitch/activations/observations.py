@@ -94,6 +94,8 @@ class Observations:
                 found = found._collect(split)
             for note in found._notes(split, found.remarks[split]):
                 self.runtime.progress.note(note)
+        for note in found._padding_notes():
+            self.runtime.progress.note(note)
         return found
 
     def _collect(self, split: str) -> Observations:
@@ -130,8 +132,33 @@ class Observations:
     @property
     def notes(self) -> list[str]:
         """What was noticed of both models, and of the samples of all splits when they were loaded and collected."""
-        models = list(dict.fromkeys((*self.source.notes, *self.target.notes)))
+        models = list(dict.fromkeys((*self.source.notes, *self.target.notes, *self._padding_notes())))
         return models + [note for split in self.samples for note in self._notes(split, self.remarks.get(split, ()))]
+
+    def _padding_notes(self) -> list[str]:
+        """How models run that do not take any padded batch, and what that costs."""
+        found = []
+        for role, end in (("source", self.source), ("target", self.target)):
+            told = end.padding.told(end.preparer.padding_side)
+            if told is not None:
+                found.append(f"{end.side.model} {told}{self._cost_of_passes(role, end)}")
+            if end.padding.random:
+                found.append(f"{end.side.model} {end.padding.told_of_chance}")
+        return list(dict.fromkeys(found))
+
+    def _cost_of_passes(self, role: str, end: HookedModel) -> str:
+        """How many forward passes the samples took beside how many batches they are."""
+        mode = end.padding.on(end.preparer.padding_side)
+        batches = passes = count = 0
+        for frames in self.frames.values():
+            lengths = (frames.source if role == "source" else frames.target).lengths
+            for bucket in frames.buckets:
+                own = lengths[list(bucket)]
+                batches, count = batches + 1, count + len(own)
+                passes += len(own) if mode == "single" else len(own.unique())
+        if not batches:
+            return ""
+        return f"; its {count} samples took {passes} or more forward passes where {batches} would do"
 
     def _notes(self, split: str, remarks: Sequence[str]) -> list[str]:
         samples = self.samples[split]

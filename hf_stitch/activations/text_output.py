@@ -14,10 +14,11 @@ from hf_stitch.activations.ctc import alphabet
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.errors import HookError
 from hf_stitch.hooks.finite_logits import check_logits, refusing_nan
-from hf_stitch.hooks.generation import generate_from, generation_way, left_padded
+from hf_stitch.hooks.generation import generation_way, left_padded
 from hf_stitch.hooks.masks import timestep_mask
+from hf_stitch.hooks.padded_suffix import finished, generated
+from hf_stitch.hooks.padding import NEEDS_MASK, Padding
 from hf_stitch.hooks.points import HookPoint
-from hf_stitch.hooks.suffix import run_suffix
 
 Mode = Literal["encoder", "prompt", "ctc"]
 MAX_NEW_TOKENS = 64  # where neither the recipe nor the model says; by hand
@@ -74,15 +75,17 @@ class TextOutput:
         found = model.generate(**refusing_nan(model, {"input_ids": prompt[..., 0], "attention_mask": seen.long()}))
         return self.kept(found[:, prompt.shape[1] :])
 
-    def from_middle(self, suffix: Any, plan: Mapping[str, Any], values: Tensor, mask: Tensor) -> Ragged:
+    def from_middle(
+        self, suffix: Any, plan: Mapping[str, Any], values: Tensor, mask: Tensor, padding: Padding = NEEDS_MASK
+    ) -> Ragged:
         """What a cut model writes that has `values` (b, t, m) at its hook point, of which `mask` (b, t) is real.
 
         Raises:
             HookError: a CTC head whose frames are not the timesteps of the hook point.
         """
         if self.mode != "ctc":
-            return self.kept(generate_from(suffix, plan, values, mask))
-        logits = run_suffix(suffix, plan, values, mask).logits
+            return self.kept(generated(suffix, plan, padding, values, mask))
+        logits = finished(suffix, plan, padding, values, mask).logits
         if logits.shape[1] != mask.shape[1]:
             raise HookError(
                 f"the CTC head gives {logits.shape[1]} frames for {mask.shape[1]} timesteps at the hook point; "

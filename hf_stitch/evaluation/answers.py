@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from hf_stitch.activations.collection import output_of, to_device
+from hf_stitch.activations.collection import output_of
 from hf_stitch.activations.ctc import words_of
 from hf_stitch.activations.frames import Answers, Frames
 from hf_stitch.activations.hooked_model import HookedModel, alphabet_of
@@ -109,16 +110,23 @@ def transcripts_of(source: HookedModel, frames: Frames) -> list[str] | None:
 
 
 # Batches of 32, by hand: texts are short beside sounds.
-def text_answers(target: HookedModel, texts: list[str], runtime: Runtime, batch: int = 32) -> Answers:
+def text_answers(target: HookedModel, texts: list[str], batch: int = 32) -> Answers:
     """The target's own logits (n, k) on texts, or the tokens that it generates for them."""
-    rows: list[Tensor] = []
+    rows: dict[int, Tensor] = {}
     with torch.no_grad():
         for start in range(0, len(texts), batch):
-            inputs = to_device(target.preparer.batch(texts[start : start + batch]), runtime)
-            if target.text_output is not None:
-                rows += target.text_output.own(target.model, inputs)
-                continue
-            answer = output_of(target.model(**inputs), "target", target.side.model)
-            assert answer is not None
-            rows += answer.cpu()
-    return stacked(dict(enumerate(rows)), target.text_output is not None)
+            rows |= {start + i: row for i, row in own_answers(target, texts[start : start + batch]).items()}
+    return stacked(rows, target.text_output is not None)
+
+
+def own_answers(model: HookedModel, raws: Sequence[Any]) -> dict[int, Tensor]:
+    """A model's own logits (k,) on each raw input, or the tokens that it generates for it, by number."""
+    rows: dict[int, Tensor] = {}
+    for one in model.passes(raws):
+        if model.text_output is not None:
+            rows.update(zip(one.part.rows, model.text_output.own(model.model, one.inputs)))
+            continue
+        answer = output_of(model.model(**one.inputs), "target", model.side.model)
+        assert answer is not None
+        rows.update(zip(one.part.rows, answer.cpu()))
+    return rows

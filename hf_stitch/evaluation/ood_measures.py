@@ -11,6 +11,7 @@ from torch import Tensor
 from hf_stitch.activations.collection import output_of, to_device
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.evaluation.answer_kinds.base import AnswerKind
+from hf_stitch.evaluation.answers import own_answers
 from hf_stitch.evaluation.selective import OodAnswers
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.runtime.runtime import Runtime
@@ -67,10 +68,7 @@ def _run(
                 answer = output_of(
                     model.finish(model.stitch(frames, mask, plan), plan.mask), "target", "the stitched model"
                 )
-                own = output_of(
-                    target.model(**to_device(target.preparer.batch(batch), runtime)), "target", target.side.model
-                )
                 assert answer is not None
-                assert own is not None
-                row = (*row, answer.cpu(), own.cpu())
+                own = own_answers(target, batch)
+                row = (*row, answer.cpu(), torch.stack([own[i] for i in range(len(batch))]))
             yield row

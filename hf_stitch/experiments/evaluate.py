@@ -24,7 +24,7 @@ from hf_stitch.loading.tables import open_table
 from hf_stitch.models.answering import text_output_of, write
 from hf_stitch.models.cost import cost_of
 from hf_stitch.models.hub.repository import local
-from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.models.modeling_stitched import StitchedModel, padding_notes
 from hf_stitch.recipe.data import OPTIONAL, Data
 from hf_stitch.recipe.public import local_names
 from hf_stitch.recipe.recipe import Recipe
@@ -99,7 +99,7 @@ def evaluate(
         measures=measures,
         verdict=judge(measures, recipe.label, asked=recipe.plain(), missed=missed),
         chosen=None,
-        notes=notes + seen.notes,
+        notes=notes + seen.notes + padding_notes(model, seen.source.preparer.padding_side),
     ).public(local_names(recipe.plain()))
 
 

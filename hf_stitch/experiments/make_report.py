@@ -12,6 +12,7 @@ from hf_stitch.evaluation.examples import texts_cut_off
 from hf_stitch.experiments.comparison import Comparison, choose
 from hf_stitch.models.cost import cost_of
 from hf_stitch.models.fitted import Fitted
+from hf_stitch.models.modeling_stitched import padding_notes
 from hf_stitch.recipe.overrides import overrides_between
 from hf_stitch.recipe.public import local_names
 from hf_stitch.recipe.recipe import Recipe
@@ -40,7 +41,8 @@ def make_report(
     rivals = [label for label, recipe in asked.variants() if _same_question(asked, recipe)]
     comparable = [label for label in rivals if "@oracle" not in label]  # nobody has the true length at run time
     chosen = choose(measures, comparable)
-    notes = seen.notes + texts_cut_off(seen) + (diagnostics.warnings or [])
+    notes = seen.notes + padding_notes(main.model, seen.source.preparer.padding_side)
+    notes += texts_cut_off(seen) + (diagnostics.warnings or [])
     if main.diagnostics["dropped_words"]:
         notes.append(f"{main.diagnostics['dropped_words']} words of the fit texts were not recognised and left out")
     if chosen and chosen["method"] != main.label:

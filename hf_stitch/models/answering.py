@@ -22,7 +22,8 @@ def text_output_of(model: StitchedModel) -> TextOutput | None:
 def finish(model: StitchedModel, text_output: TextOutput, frames: Tensor, mask: Tensor, plan: Plan) -> Ragged:
     """The tokens that the target writes when source activations (b, t, m) are stitched to it."""
     values = model.stitch(frames, mask, plan)
-    return text_output.from_middle(model.suffix, model.config.ends["suffix"]["plan"], values, plan.mask)
+    suffix_plan, padding = model.config.ends["suffix"]["plan"], model.padding("suffix")
+    return text_output.from_middle(model.suffix, suffix_plan, values, plan.mask, padding)
 
 
 def write(model: StitchedModel, inputs: Mapping[str, Tensor], trusted: bool = False) -> tuple[Ragged, Trust | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.activations.model_inputs import told_by_side
 from hf_stitch.activations.text_output import generation_settings_of
 from hf_stitch.hooks.generation import plan_prompt
+from hf_stitch.hooks.padding_probe import padding_of, padding_of_suffix
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.hooks.prefix import apply_prefix_plan, plan_prefix
 from hf_stitch.hooks.suffix import apply_suffix_plan
@@ -58,7 +60,12 @@ def cut(source: HookedModel, target: HookedModel, needs_head: bool) -> Halves:
         prefix_config["inputs"] = fed
     if needs_head and source.head:
         prefix_config["ctc_head"] = source.head.to_dict()
+    pad = getattr(source.preparer, "padding_token", None)
+    asked = source.make_inputs if source.own_inputs else json.dumps(fed, sort_keys=True)
+    padding = padding_of(prefix, points, make=source.make_inputs, pad=pad, asked=asked)
+    prefix_config["padding"] = padding.to_dict()
     suffix_config = _described(target, target.point, suffix_plan)
+    suffix_config["padding"] = padding_of_suffix(suffix, suffix_plan, suffix.can_generate()).to_dict()
     if suffix.can_generate():
         suffix_config["generation"] = generation_settings_of(suffix)
         if _vocabulary(source) == _vocabulary(target) != {}:

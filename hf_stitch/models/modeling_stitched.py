@@ -16,13 +16,13 @@ from transformers import GenerationConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from hf_stitch.errors import ArtifactError, HookError
-from hf_stitch.hooks.capture import capture
-from hf_stitch.hooks.generation import generate_from, generation_way
+from hf_stitch.hooks.generation import generation_way
 from hf_stitch.hooks.given_inputs import FixedInputs
-from hf_stitch.hooks.masks import timestep_mask
+from hf_stitch.hooks.padded_suffix import finished, generated
+from hf_stitch.hooks.padding import Padding, captured
+from hf_stitch.hooks.padding_probe import padding_of, padding_of_suffix
 from hf_stitch.hooks.placeholders import disable_checkpointing
 from hf_stitch.hooks.points import HookPoint
-from hf_stitch.hooks.suffix import run_suffix
 from hf_stitch.loading.finite_weights import check_weights
 from hf_stitch.loading.one_at_a_time import one_at_a_time
 from hf_stitch.loading.safetensors_only import WHERE, weight_files
@@ -86,6 +86,7 @@ class StitchedModel(PreTrainedModel):
         self.ctc_point = HookPoint.from_dict(head) if head else None
         fixed = config.ends["prefix"].get("inputs", {}).get("fixed")
         self.fixed_inputs = FixedInputs.from_dict(fixed) if fixed else None
+        self._padding = {name: _saved_padding(config.ends[name]) for name in HALVES}
         self.main_input_name = self.prefix.main_input_name
         for part in filter(None, (self.layer, self.rule, self.trust)):  # else post_init would draw new weights for them
             for module in part.modules():
@@ -117,6 +118,18 @@ class StitchedModel(PreTrainedModel):
                 freeze(half)
         return self
 
+    def padding(self, half: str) -> Padding:
+        """What the prefix or the suffix needs so that samples of unequal length answer together as alone."""
+        known = self._padding[half]
+        if known is None:  # models of before, which were saved without it
+            end = self.config.ends[half]
+            if half == "prefix":
+                known = padding_of(self.prefix, [self.source_point, *([self.ctc_point] if self.ctc_point else [])])
+            else:
+                known = padding_of_suffix(self.suffix, end["plan"], "generation" in end)
+            self._padding[half], end["padding"] = known, known.to_dict()
+        return known
+
     def activations(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
         """Run the prefix.
 
@@ -128,9 +141,9 @@ class StitchedModel(PreTrainedModel):
             inputs = self.fixed_inputs.beside(inputs, self.prefix.dtype)
         dtype = next((p.dtype for p in self.prefix.parameters() if p.is_floating_point()), torch.float32)
         # Feature extractors give float32 whatever the model's dtype is.
-        found = capture(self.prefix, points, {k: v.to(dtype) if _is_float(v) else v for k, v in inputs.items()})
+        given = {k: v.to(dtype) if _is_float(v) else v for k, v in inputs.items()}
+        found, mask = captured(self.prefix, points, given, self.padding("prefix"))
         frames = found[0]
-        mask = timestep_mask(self.prefix, inputs.get("attention_mask"), frames, self.source_point)
         path = found[1].argmax(-1) if self.ctc_point else None
         # `where`, not a product: padded timesteps may hold NaN, which would spread through cumulative sums.
         return torch.where(mask.unsqueeze(-1), frames, 0), mask, path
@@ -169,7 +182,13 @@ class StitchedModel(PreTrainedModel):
 
     def finish(self, values: Tensor, mask: Tensor, **kwargs: Any) -> ModelOutput:
         """Run the suffix on target activations (b, t', m') with their mask (b, t')."""
-        return run_suffix(self.suffix, self.config.ends["suffix"]["plan"], values, mask, **kwargs)
+        plan = self.config.ends["suffix"]["plan"]
+        return finished(self.suffix, plan, self.padding("suffix"), values, mask, **kwargs)
+
+    def written(self, values: Tensor, mask: Tensor, **kwargs: Any) -> Any:
+        """What the target generates from activations (b, t', m') with their mask (b, t'); see `generate_from`."""
+        plan = self.config.ends["suffix"]["plan"]
+        return generated(self.suffix, plan, self.padding("suffix"), values, mask, **kwargs)
 
     def forward(
         self,
@@ -417,8 +436,30 @@ class StitchedForGeneration(StitchedModel):
         frames, mask, path = self.activations(given)
         plan = self.plan(mask, path, target_spans, target_lengths, frames)
         values = self.stitch(frames, mask, plan)
-        found = generate_from(self.suffix, self.config.ends["suffix"]["plan"], values, plan.mask, **kwargs)
+        found = self.written(values, plan.mask, **kwargs)
         return found if prompt is None else _after(prompt, found)
+
+
+def padding_notes(model: StitchedModel, side: str) -> list[str]:
+    """What a user of a stitched model should know of batches of unequal length, which its source gets padded on a side.
+
+    Whatever is told here, samples answer together as alone: padded batches are run in parts.
+    """
+    padded = {"prefix": side, "suffix": model.rule.state.padding_side}
+    told = {half: model.padding(half).told(where) for half, where in padded.items()}
+    parts = "; padded batches are run in parts, which is slower"
+    found = [f"the {half} of the stitched model {words}{parts}" for half, words in told.items() if words]
+    return found + random_notes(model)
+
+
+def random_notes(model: StitchedModel) -> list[str]:
+    """What is to be known of a half whose answers are no two alike."""
+    halves = {half: model.padding(half) for half in HALVES}
+    return [f"the {half} of the stitched model {one.told_of_chance}" for half, one in halves.items() if one.random]
+
+
+def _saved_padding(end: Mapping[str, Any]) -> Padding | None:
+    return Padding.from_dict(end["padding"]) if "padding" in end else None
 
 
 def _is_float(value: Any) -> bool:

@@ -23,7 +23,7 @@ from hf_stitch.loading.text_files import decoded, lines_of
 from hf_stitch.models.answering import text_output_of, write
 from hf_stitch.models.hub.repository import local
 from hf_stitch.models.labels import check_finite, labelled, shares
-from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.models.modeling_stitched import StitchedModel, random_notes
 from hf_stitch.runtime.device import pick_device
 from hf_stitch.runtime.torchaudio_extra import trouble
 
@@ -84,7 +84,7 @@ class Predictor:
         self.tokenizer = target_tokenizer(folder) if self.text_output is not None else None
         if self.text_output is not None and self.tokenizer is None:
             raise ArtifactError(f"{folder} has no tokenizer of the target to spell its texts with; fit it again")
-        self.notes: list[str] = []  # what was done to inputs: resampled, cut
+        self.notes = random_notes(self.model)  # and what was done to inputs: resampled, cut
         if note := widened(self.model, str(name)):
             self.notes.append(note)
         if self.preparer.modality == "audio" and (broken := trouble()):

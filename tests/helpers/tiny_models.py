@@ -184,9 +184,13 @@ FAMILIES: dict[str, Callable[..., tf.PreTrainedModel]] = {
 
 def tiny(family: str, **changes: Any) -> tf.PreTrainedModel:
     """A tiny model in evaluation mode; the same call gives the same weights."""
+    return _seeded(lambda: FAMILIES[family](**changes))
+
+
+def _seeded(make: Callable[[], tf.PreTrainedModel]) -> tf.PreTrainedModel:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = FAMILIES[family](**changes).eval()
+        model = make().eval()
         for parameter in model.parameters():  # biases and norms that do something
             if parameter.ndim < 2:
                 parameter.data += 0.1 * torch.randn_like(parameter)

@@ -17,4 +17,4 @@ def answers(context: ControlContext) -> dict[str, Any]:
     if context.transcripts is None or not reads:
         return {}
     with seen.timings.stage("evaluate.cascade"):
-        return {"cascade": context.kind.read(text_answers(target, context.transcripts, seen.runtime))}
+        return {"cascade": context.kind.read(text_answers(target, context.transcripts))}
