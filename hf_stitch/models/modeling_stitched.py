@@ -19,7 +19,7 @@ from hf_stitch.errors import ArtifactError, HookError
 from hf_stitch.hooks.capture import capture
 from hf_stitch.hooks.generation import generate_from, generation_way
 from hf_stitch.hooks.given_inputs import FixedInputs
-from hf_stitch.hooks.masks import timestep_mask
+from hf_stitch.hooks.masks import input_mask_of, timestep_mask
 from hf_stitch.hooks.placeholders import disable_checkpointing
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.hooks.suffix import run_suffix
@@ -127,7 +127,8 @@ class StitchedModel(PreTrainedModel):
         # Feature extractors give float32 whatever the model's dtype is.
         found = capture(self.prefix, points, {k: v.to(dtype) if _is_float(v) else v for k, v in inputs.items()})
         frames = found[0]
-        mask = timestep_mask(self.prefix, inputs.get("attention_mask"), frames, self.source_point)
+        given = input_mask_of(inputs, self.main_input_name, self.source_point)
+        mask = timestep_mask(self.prefix, given, frames, self.source_point)
         path = found[1].argmax(-1) if self.ctc_point else None
         # `where`, not a product: padded timesteps may hold NaN, which would spread through cumulative sums.
         return torch.where(mask.unsqueeze(-1), frames, 0), mask, path
