@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -9,6 +12,14 @@ from transformers import PreTrainedModel
 from hf_stitch.errors import HookError
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.hooks.position_lengths import WINDOW, length_by, positions_of
+
+
+def input_mask_of(inputs: Mapping[str, Any], main: str, point: HookPoint) -> Tensor | None:
+    """The mask that came with the inputs; all of them are real where none did and the model adds padding of its own."""
+    given: Tensor | None = inputs.get("attention_mask")
+    if given is None and point.lengths == WINDOW and main in inputs:
+        return torch.ones(inputs[main].shape[:2], dtype=torch.long, device=inputs[main].device)
+    return given
 
 
 def timestep_mask(

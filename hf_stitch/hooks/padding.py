@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hf_stitch.hooks.capture import capture
-from hf_stitch.hooks.masks import timestep_mask
+from hf_stitch.hooks.masks import input_mask_of, timestep_mask
 from hf_stitch.hooks.points import HookPoint, uncompiled
 
 MASK = "attention_mask"
@@ -198,7 +198,8 @@ def captured(
     seen = []
     for one in padding.passes(model, inputs):
         found = capture(model, points, one.inputs)
-        seen.append((one.part, found, timestep_mask(model, one.mask, found[0], points[0])))
+        given = input_mask_of({MASK: one.mask} | one.inputs, model.main_input_name, points[0])
+        seen.append((one.part, found, timestep_mask(model, given, found[0], points[0])))
     if len(seen) == 1:
         return seen[0][1], seen[0][2]
     mask = inputs.get(MASK)

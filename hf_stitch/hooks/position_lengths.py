@@ -169,7 +169,11 @@ def _window(measured: _Measured) -> bool:
         HookError: not behind the input.
     """
     (positions, *others) = {measured.at(length) for _, length in (*COMBOS, UNSEEN)}
-    if others or positions is None or positions <= COMBOS[1][1] or measured.at(positions + 1) in (None, positions):
+    if others or positions is None or positions <= COMBOS[1][1]:
+        return False
+    longer, window = measured.at(positions + 1), _largest(measured.model)
+    # Where no longer input is taken the configuration tells a window from a number that never changes (Perceiver's).
+    if longer == positions or (longer is None and (not window or positions % window)):
         return False
     return _checked(measured, COMBOS[0][1])
 
@@ -180,9 +184,7 @@ def _long_window(whole: nn.Module, measured: _Measured) -> bool:
     Raises:
         HookError: not behind the input.
     """
-    sizes = named(getattr(whole, "config", None), _WINDOWS)
-    flat: Iterable[Any] = sizes if isinstance(sizes, list | tuple) else [sizes]
-    largest = max((size for size in flat if isinstance(size, int)), default=0)
+    largest = _largest(whole)
     if not largest:
         return False
     # A copy that has seen nothing shorter: BigBird gives its blocks up for good when it does.
@@ -190,6 +192,13 @@ def _long_window(whole: nn.Module, measured: _Measured) -> bool:
     found = (length for length in (largest * times + 1 for times in _TIMES) if (fresh.at(length) or 0) > length)
     length = next(found, None)
     return length is not None and _checked(fresh, length)
+
+
+def _largest(model: nn.Module) -> int:
+    """The window that a configuration names, 0 without one."""
+    sizes = named(getattr(model, "config", None), _WINDOWS)
+    flat: Iterable[Any] = sizes if isinstance(sizes, list | tuple) else [sizes]
+    return max((size for size in flat if isinstance(size, int)), default=0)
 
 
 def _checked(measured: _Measured, length: int) -> bool:
