@@ -27,7 +27,7 @@ from hf_stitch.loading.half_precision import widened
 from hf_stitch.loading.models import load_model
 from hf_stitch.loading.processors import Preparer
 from hf_stitch.loading.provenance import fingerprint_of
-from hf_stitch.loading.whole_class import told_class
+from hf_stitch.loading.whole_class import told_class, told_pooler
 from hf_stitch.recipe.generation import Generation
 from hf_stitch.recipe.side import Every, Side
 from hf_stitch.runtime.runtime import Runtime
@@ -124,6 +124,7 @@ def open_hooked_model(
     model = load_model(side, dtype=runtime.dtype, device=runtime.device)
     check_weights(model, side.model, "get the checkpoint again, or load it in --dtype float32")
     notes = [told_class(model.config, model, side.model) if side.class_ is None else None]
+    notes.append(told_pooler(model, side.model))
     if runtime.dtype is None and (note := widened(model, side.model)):
         notes.append(f"{note} (--dtype runs it in another)")
     preparer = Preparer.for_model(side, model)

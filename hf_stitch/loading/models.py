@@ -16,7 +16,7 @@ from hf_stitch.errors import ArtifactError, RecipeError, StitchError
 from hf_stitch.loading.model_classes import check_family, class_of, register_ours
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.safetensors_only import as_published, weight_files, without_safetensors
-from hf_stitch.loading.whole_class import missing_weights, whole_class
+from hf_stitch.loading.whole_class import missing_weights, whole_class, without_pooler
 from hf_stitch.recipe.names import is_elsewhere, is_folder, is_path, is_shipped, is_there, local_path
 from hf_stitch.recipe.side import Side
 from hf_stitch.runtime.device import pick_device, pick_dtype
@@ -84,9 +84,10 @@ def load_model(side: Side, *, dtype: Any = None, device: str | torch.device | No
         model, info = _loaded(model_class, config, side, dtype, where)
         if missing := missing_weights(info):
             whole = whole_class(config, resolve(side.model), **where)
-            if whole is None or side.class_ is not None:
+            if whole is None or (side.class_ is not None and whole is not model_class):
                 raise ArtifactError(_lacking(side, model_class, missing, whole))
-            model, _ = _loaded(whole, config, side, dtype, where)
+            model, info = _loaded(whole, config, side, dtype, where)
+            without_pooler(model, missing_weights(info))
     uniform(model, pick_dtype(dtype))
     if device is not None:
         model = model.to(pick_device(device))

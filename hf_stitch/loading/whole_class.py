@@ -28,12 +28,14 @@ def missing_weights(info: Mapping[str, Any]) -> list[str]:
 def whole_class(config: PretrainedConfig, place: str, **where: Any) -> Any:
     """The class of the configuration's family that uses most of the checkpoint and lacks nothing; None without one.
 
+    Where none is whole, the one without a head that lacks its pooler alone, see `without_pooler`.
+
     Args:
         place: folder or Hub id. where: further arguments of `from_pretrained`. No weight is read.
     """
     from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
-    found = []
+    found: list[tuple[Any, ...]] = []
     base = MODEL_MAPPING.get(type(config), ())
     bases = base if isinstance(base, tuple) else (base,)
     for one in _family(config, bases):
@@ -41,9 +43,29 @@ def whole_class(config: PretrainedConfig, place: str, **where: Any) -> Any:
             _, info = one.from_pretrained(place, config=config, device_map="meta", output_loading_info=True, **where)
         except Exception:  # other shapes, or whatever its constructor refuses: not that class
             continue
-        if not missing_weights(info) and not info["mismatched_keys"]:
-            found.append((len(info["unexpected_keys"]), one not in bases, _rank(one), one.__name__, one))
+        lacking, whole = missing_weights(info), one in bases
+        if not info["mismatched_keys"] and (not lacking or (whole and all(map(_of_pooler, lacking)))):
+            found.append((bool(lacking), len(info["unexpected_keys"]), not whole, _rank(one), one.__name__, one))
     return min(found)[-1] if found else None
+
+
+def without_pooler(model: PreTrainedModel, missing: Iterable[str]) -> None:
+    """Make zero, in place, the weights of a pooler that the checkpoint has not: its output is then zero, not random."""
+    for name in missing:
+        model.get_parameter(name).data.zero_()
+
+
+def _of_pooler(weight: str) -> bool:
+    # What BERT and its like compute beside their states of all tokens, which are the answer of a model without a head.
+    return weight.startswith("pooler.")
+
+
+def told_pooler(model: PreTrainedModel, name: str) -> str | None:
+    """What is told of a model whose pooler is zero; None of others."""
+    weights = list(pooler.parameters()) if (pooler := getattr(model, "pooler", None)) is not None else []
+    if not weights or any(bool(weight.any()) for weight in weights):
+        return None
+    return f"{name}: the checkpoint has no weights of the pooler, whose output is zero"
 
 
 def told_class(config: PretrainedConfig, model: PreTrainedModel, name: str) -> str | None:

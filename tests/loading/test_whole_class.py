@@ -14,7 +14,7 @@ from tiny_models import FAMILIES, IMAGE, SPEECH, T5, TEXT
 
 from hf_stitch.errors import ArtifactError
 from hf_stitch.loading.models import load_model
-from hf_stitch.loading.whole_class import told_class
+from hf_stitch.loading.whole_class import told_class, told_pooler
 from hf_stitch.recipe.side import Side
 
 SHORT = TEXT | {"max_position_embeddings": 40}
@@ -86,6 +86,23 @@ def test_of_what_config_says_truly_nothing_is_told(name: str, tmp_path: Path) ->
     model: Any = FAMILIES[name]()
     model.config.architectures = [type(model).__name__]
     assert told_class(model.config, model, "mine") is None
+
+
+@pytest.mark.parametrize("said", ["BertModel", "BertForMaskedLM", None])
+@pytest.mark.parametrize("asked", [None, "BertModel"])
+def test_without_a_pooler_its_output_is_zero_and_that_is_told(
+    said: str | None, asked: str | None, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model = tf.BertModel(tf.BertConfig(**SHORT), add_pooling_layer=False).eval()
+    folder = saved(model, tmp_path / "model", said)
+    found: Any = load_model(side(folder, **({"class": asked} if asked else {})))
+    ids = torch.tensor([[3, 4, 5]])
+    with torch.no_grad():
+        answer = found(ids)
+        assert torch.equal(answer.last_hidden_state, model(ids).last_hidden_state)
+    assert not answer.pooler_output.any()
+    assert told_pooler(found, "mine") == "mine: the checkpoint has no weights of the pooler, whose output is zero"
 
 
 def test_where_no_class_is_whole_that_is_told(pico_roberta: Path, tmp_path: Path) -> None:

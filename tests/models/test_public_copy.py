@@ -251,6 +251,9 @@ def test_a_folder_of_before_is_pushed_by_names_too(old: Path, tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     edited = (old / "README.md").read_text() + "\nThanks to all.\n"
     (old / "README.md").write_text(edited)
+    (old / "trainer_state.json").write_text(json.dumps({"best_model_checkpoint": f"{tmp_path}/{USER}/runs/step-5"}))
+    (old / "notes.md").write_text(f"run on {tmp_path}/{USER}/models/two and {tmp_path}/{USER}/saved/log")
+    (old / "vocab.json").write_text('{"/tmp": 1, "a/b": 2}')
     before = {path: path.read_bytes() for path in old.iterdir()}
     with public_form(old, "me/old") as public:
         for path in public.folder.iterdir():
@@ -262,6 +265,9 @@ def test_a_folder_of_before_is_pushed_by_names_too(old: Path, tmp_path: Path, mo
         assert card.data.base_model == ["hf_stitch/zoo-parabola-b-0"], "as somebody wrote it there"
         assert card.data.datasets is None
         assert {result.dataset_type for result in card.data.eval_results} == {"unknown"}
+        assert json.loads((public.folder / "trainer_state.json").read_text()) == {"best_model_checkpoint": "step-5"}
+        assert (public.folder / "notes.md").read_text() == "run on local:two and log"
+        assert (public.folder / "vocab.json").read_text() == '{"/tmp": 1, "a/b": 2}', "tokens are no paths"
         assert "local:two" in (public.folder / "report.html").read_text()
         assert (public.folder / "report.html").read_text().endswith("</var>")
     assert {path: path.read_bytes() for path in old.iterdir()} == before, "what lies here stays as it is"

@@ -30,6 +30,9 @@ from hf_stitch.report.report import Report
 
 CARD, PAGE, RECIPE, REPORT, CONFIG = "README.md", "report.html", "recipe.yaml", "report.json", "config.json"
 TOOLS = ("tokenizer_config.json", "preprocessor_config.json", "processor_config.json", "generation_config.json")
+TOKENS = ("tokenizer.json", "vocab*", "merges.txt", "added_tokens.json", "special_tokens_map.json", "*.index.json")
+"""Files of which each text is what a model reads, whatever it looks like."""
+TEXTS = (".json", ".yaml", ".md", ".html", ".txt")
 PLACES = ("name_or_path", "_file", "_path", "_dir")  # how keys end under which transformers keeps paths
 
 
@@ -80,8 +83,8 @@ def public_copy(folder: Path, place: Path, repo: str) -> PublicCopy:
         copied = place / path.relative_to(folder)
         copied.parent.mkdir(parents=True, exist_ok=True)
         change = texts.get(path.relative_to(folder).as_posix())
-        if change is None and path.name in TOOLS:
-            change = _tool
+        if change is None and path.suffix in TEXTS and not any(fnmatch(path.name, kind) for kind in TOKENS):
+            change = _tool if path.name in TOOLS else lambda text: _foreign(text, names)
         before = path.read_text(encoding="utf-8") if change is not None else ""
         after = change(before) if change is not None else before
         if after == before:
@@ -96,7 +99,7 @@ def _names(config: Mapping[str, Any], recipe: Mapping[str, Any], report: Mapping
     asked = (recipe, part(config, "recipe"))
     kept = {key: value for own in asked for key, value in names_between(own, part(report, "recipe")).items()}
     ends = [part(config, name) for name in ("prefix", "suffix")]
-    found = {key: value for own in (*asked, part(report, "recipe"), ends) for key, value in local_names(own).items()}
+    found = local_names([*asked, part(report, "recipe"), *ends])
     if "stamps" in part(report, "environment"):
         # Written since the fit keeps them: what it took for an id of the Hub is one, whatever lies here now.
         found = {name: public for name, public in found.items() if is_path(name)}
@@ -127,6 +130,15 @@ def _tool(text: str) -> str:
     """The settings of a tokenizer or another processor: tokens and templates are left as they are."""
     own = json.loads(text)
     return _written(text, own, _without_places(own), indent=2)
+
+
+def _foreign(text: str, names: Mapping[str, str]) -> str:
+    """A file that somebody laid beside the model."""
+    try:
+        own = json.loads(text)
+    except ValueError:
+        return told_text(text, names)
+    return _written(text, own, _without_places(told(own, names)), indent=2)
 
 
 def _written(text: str, own: Any, public: Any, indent: int | None = None) -> str:
