@@ -6,7 +6,8 @@ process or in ten, in a first run or a resumed one; every process then reads all
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from hf_stitch.activations.forced_alignment import forced_path, spelled
 from hf_stitch.activations.frames import Answers, Frames
 from hf_stitch.activations.hooked_model import HookedModel, alphabet_of
 from hf_stitch.activations.ragged import Ragged
-from hf_stitch.errors import ActivationError
+from hf_stitch.errors import ActivationError, StitchError
 from hf_stitch.hooks.capture import capture, observe
 from hf_stitch.hooks.finite_logits import check_logits
 from hf_stitch.hooks.masks import timestep_mask
@@ -102,7 +103,7 @@ def _part(
         inputs = to_device(end.preparer.batch(samples.batch(bucket, side)), runtime)
         head = [end.head] if role == "source" and end.head else []
         points = [end.point, *head, *end.further]
-        with torch.no_grad():
+        with torch.no_grad(), _explained(end, [samples.keys[i] for i in bucket]):
             found, answer = _seen(end, role, points, inputs)
         mask = timestep_mask(end.model, inputs.get("attention_mask"), found[0], end.point)
         frames = Ragged.unpad(found[0], mask)
@@ -123,6 +124,22 @@ def _part(
         elif answer is not None:
             tensors[f"{role}.output"] = answer.cpu()
     return tensors
+
+
+@contextmanager
+def _explained(end: HookedModel, keys: Sequence[str]) -> Iterator[None]:
+    """ActivationError where a model fails on a batch, with its samples; one of more positions than it has, for one."""
+    try:
+        yield
+    except (StitchError, torch.OutOfMemoryError):
+        raise
+    except (RuntimeError, IndexError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ActivationError(
+            f"{end.side.model} fails on a batch of {len(keys)} samples, the longest of which is {keys[-1]!r} "
+            f"({type(error).__name__}: {reason}); leave out or shorten what is longer than it takes, or name its limit "
+            "as model_max_length of its tokenizer"
+        ) from error
 
 
 def _forced(logits: Ragged, texts: Sequence[str], letters: CtcAlphabet) -> Tensor:

@@ -17,6 +17,7 @@ from hf_stitch.hooks.finite_logits import check_logits, refusing_nan
 from hf_stitch.hooks.generation import generate_from, generation_way, left_padded
 from hf_stitch.hooks.masks import timestep_mask
 from hf_stitch.hooks.points import HookPoint
+from hf_stitch.hooks.position_limit import within_positions
 from hf_stitch.hooks.suffix import run_suffix
 
 Mode = Literal["encoder", "prompt", "ctc"]
@@ -82,6 +83,12 @@ class TextOutput:
         """
         if self.mode != "ctc":
             return self.kept(generate_from(suffix, plan, values, mask))
+        return within_positions(
+            suffix, plan, values, mask, lambda values, mask: self._heard(suffix, plan, values, mask)
+        )
+
+    def _heard(self, suffix: Any, plan: Mapping[str, Any], values: Tensor, mask: Tensor | None) -> Ragged:
+        assert mask is not None
         logits = run_suffix(suffix, plan, values, mask).logits
         if logits.shape[1] != mask.shape[1]:
             raise HookError(

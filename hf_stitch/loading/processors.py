@@ -339,12 +339,17 @@ def _minimum(config: Any) -> int:
 
 def _max_length(tokenizer: Any, config: Any) -> int | None:
     """Most tokens that tokenizer and positions allow."""
-    limits = [getattr(tokenizer, "model_max_length", None), getattr(config, "max_position_embeddings", None)]
+    inner = getattr(config, "text_config", None) or config  # of models with two towers
+    named = (getattr(inner, name, None) for name in POSITIONS)
+    limits = [getattr(tokenizer, "model_max_length", None), next((limit for limit in named if limit), None)]
     if limits[1] and getattr(config, "model_type", "") in OFFSET_POSITIONS:
         limits[1] -= (config.pad_token_id or 0) + 1
     known = [int(limit) for limit in limits if limit and 0 < limit < UNLIMITED]
     return min(known, default=None)
 
+
+POSITIONS = ("max_position_embeddings", "max_encoder_position_embeddings", "max_source_positions")
+"""Names of configurations for how many positions a model of text has; LED and ProphetNet have names of their own."""
 
 # Those that number positions by `create_position_ids_from_input_ids` in transformers.
 OFFSET_POSITIONS = ("camembert", "data2vec-text", "longformer", "mpnet", "roberta", "xlm-roberta", "xlm-roberta-xl")

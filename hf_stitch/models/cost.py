@@ -14,10 +14,12 @@ from transformers import PreTrainedModel
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.errors import HookError
 from hf_stitch.hooks.given_inputs import GivenInput
+from hf_stitch.hooks.position_limit import Cut, telling
 from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.hooks.trace import MakeInputs
 from hf_stitch.loading.modality import modality
 from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.runtime.extras import extra
 
 POSITIONS = {"audio": 250, "image": 7}
 """Source positions for which is counted, by hand: 5 s of sound at the usual 50 frames a second; 32 of other kinds.
@@ -65,9 +67,12 @@ def multiply_adds(
     extra: dict[str, Any] = {}
     if "decoder_input_ids" in model.config.ends["suffix"]["plan"].get("given", ()):
         extra["decoder_input_ids"] = torch.zeros(1, 1, dtype=torch.long, device=frames.device)
-    _, suffix = counted(lambda: model.finish(values, plan.mask, **extra))
+    cuts: list[Cut] = []
+    with telling(cuts.append):
+        _, suffix = counted(lambda: model.finish(values, plan.mask, **extra))
+    taken = min([values.shape[1], *(cut.takes for cut in cuts)])
     found = {"prefix": prefix, "layer": layer, "suffix": suffix, "total": prefix + layer + suffix}
-    return {"source_positions": count, "target_positions": values.shape[1], **found}
+    return {"source_positions": count, "target_positions": taken, **found}
 
 
 def _fed(model: StitchedModel) -> tuple[dict[str, GivenInput], dict[str, tuple[int, ...]]]:
@@ -126,6 +131,15 @@ def count_operations(model: StitchedModel, source: HookedModel, target: HookedMo
     }
 
 
-def cost_of(model: StitchedModel, source: HookedModel, target: HookedModel) -> dict[str, Any]:
-    """What the report says about size: parameters, and multiply-adds of one input."""
-    return {**count_parameters(model, source, target), "multiply_adds": count_operations(model, source, target)}
+def cost_of(
+    model: StitchedModel, source: HookedModel, target: HookedModel, warnings: list[str] | None = None
+) -> dict[str, Any]:
+    """What the report says about size: parameters, and multiply-adds of one input.
+
+    Args:
+        warnings: told where multiply-adds cannot be counted.
+    """
+    operations: dict[str, int] = {}
+    with extra("multiply-adds", [] if warnings is None else warnings):
+        operations = count_operations(model, source, target)
+    return {**count_parameters(model, source, target), "multiply_adds": operations}

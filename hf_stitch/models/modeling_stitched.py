@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from hf_stitch.hooks.given_inputs import FixedInputs
 from hf_stitch.hooks.masks import timestep_mask
 from hf_stitch.hooks.placeholders import disable_checkpointing
 from hf_stitch.hooks.points import HookPoint
+from hf_stitch.hooks.position_limit import within_positions
 from hf_stitch.hooks.suffix import run_suffix
 from hf_stitch.loading.finite_weights import check_weights
 from hf_stitch.loading.one_at_a_time import one_at_a_time
@@ -168,8 +170,13 @@ class StitchedModel(PreTrainedModel):
         return self.trust(self.layer, self.rule.rows(frames, plan), plan.used)
 
     def finish(self, values: Tensor, mask: Tensor, **kwargs: Any) -> ModelOutput:
-        """Run the suffix on target activations (b, t', m') with their mask (b, t')."""
-        return run_suffix(self.suffix, self.config.ends["suffix"]["plan"], values, mask, **kwargs)
+        """Run the suffix on target activations (b, t', m') with their mask (b, t').
+
+        Of more positions than the target takes the rest is left out, which is told: see `hooks.position_limit`.
+        """
+        suffix, plan = self.suffix, self.config.ends["suffix"]["plan"]
+        given = {key: value for key, value in kwargs.items() if key != "labels" or value is None}
+        return within_positions(suffix, plan, values, mask, partial(run_suffix, suffix, plan, **kwargs), given)
 
     def forward(
         self,
