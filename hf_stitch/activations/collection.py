@@ -29,7 +29,7 @@ from hf_stitch.hooks.points import HookPoint
 from hf_stitch.loading.samples import Samples
 from hf_stitch.recipe.digest import digest
 from hf_stitch.recipe.side import Role
-from hf_stitch.runtime.cache import cache_folder
+from hf_stitch.runtime.cache import cache_folder, describe
 from hf_stitch.runtime.part_store import PartStore
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.torchaudio_extra import torchaudio
@@ -55,11 +55,13 @@ def collect(
     runtime: Runtime,
     data: Any,
     forced: bool = False,
+    recipe: str = "",
 ) -> Frames:
     """Run both models over the samples.
 
     Args:
         data: plain description of the data, part of the cache key.
+        recipe: who asks, for the list of the cache.
         forced: align the target's texts with the source's CTC head too.
 
     Raises:
@@ -77,6 +79,13 @@ def collect(
     key = digest({**ends, "data": data, "n": len(samples), "bucket": size, "versions": made_by, **more})
     letters = alphabet_of(source) if forced else None
     store = PartStore(cache_folder() / key)
+    if runtime.is_main:
+        # Of a folder its last name: the path would fill the line.
+        named = {
+            role: f"{end.side.model.rstrip('/').split('/')[-1]} at {end.side.hook}"
+            for role, end in (("source", source), ("target", target))
+        }
+        describe(key, {"recipe": recipe, **named, "split": split, "samples": len(samples)})
     vectors = source.preparer.modality == "vector"
     lengths = [1 if vectors else source.preparer.length(samples.source(i)) for i in range(len(samples))]
     buckets = buckets_of(lengths, size)

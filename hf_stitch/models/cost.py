@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -91,27 +91,38 @@ def whole_multiply_adds(model: Any, positions: int, make_inputs: MakeInputs | No
     return counted(lambda: model(**inputs))[1]
 
 
+class Size(NamedTuple):
+    """Numbers that a part holds: parameters, and buffers, which no training changes."""
+
+    parameters: int
+    buffers: int
+
+    @property
+    def numbers(self) -> int:
+        return self.parameters + self.buffers
+
+
+def sizes_of(model: StitchedModel) -> dict[str, Size]:
+    """The size of each part that an answer needs, of their `total`, and of the trust gauge, which stands beside it."""
+    parts = {"prefix": _size(model.prefix), "layer": _size(model.layer, model.rule), "suffix": _size(model.suffix)}
+    total = Size(*(sum(one) for one in zip(*parts.values())))
+    return {**parts, "total": total, "trust": Size(0, 0) if model.trust is None else _size(model.trust)}
+
+
+def _size(*modules: nn.Module) -> Size:
+    return Size(
+        sum(one.numel() for module in modules for one in module.parameters()),
+        sum(one.numel() for module in modules for one in module.buffers()),
+    )
+
+
 def count_parameters(model: StitchedModel, source: HookedModel, target: HookedModel) -> dict[str, int]:
-    """Numbers held by each part (parameters and buffers), beside those of the two whole models.
-
-    `total` is what an answer needs: prefix, layer and suffix. The trust gauge stands beside it.
-    """
-
-    def numbers(module: Any) -> int:
-        return sum(t.numel() for t in module.parameters()) + sum(t.numel() for t in module.buffers())
-
-    parts = {
-        "prefix": numbers(model.prefix),
-        "layer": numbers(model.layer) + numbers(model.rule),
-        "suffix": numbers(model.suffix),
-    }
+    """Numbers held by each part (parameters and buffers), see `sizes_of`, beside those of the two whole models."""
     return {
-        **parts,
-        "total": sum(parts.values()),
-        "trust": 0 if model.trust is None else numbers(model.trust),
-        "layer_parameters": sum(p.numel() for p in model.layer.parameters()),
-        "source_whole": numbers(source.model),
-        "target_whole": numbers(target.model),
+        **{name: size.numbers for name, size in sizes_of(model).items()},
+        "layer_parameters": _size(model.layer).parameters,
+        "source_whole": _size(source.model).numbers,
+        "target_whole": _size(target.model).numbers,
     }
 
 
