@@ -6,7 +6,8 @@ process or in ten, in a first run or a resumed one; every process then reads all
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from hf_stitch.activations.forced_alignment import forced_path, spelled
 from hf_stitch.activations.frames import Answers, Frames
 from hf_stitch.activations.hooked_model import HookedModel, alphabet_of
 from hf_stitch.activations.ragged import Ragged
-from hf_stitch.errors import ActivationError
+from hf_stitch.errors import ActivationError, StitchError
 from hf_stitch.hooks.finite_logits import check_logits
 from hf_stitch.hooks.masks import timestep_mask
 from hf_stitch.hooks.padding import Pass
@@ -28,7 +29,7 @@ from hf_stitch.hooks.points import HookPoint
 from hf_stitch.loading.samples import Samples
 from hf_stitch.recipe.digest import digest
 from hf_stitch.recipe.side import Role
-from hf_stitch.runtime.cache import cache_folder
+from hf_stitch.runtime.cache import cache_folder, describe
 from hf_stitch.runtime.part_store import PartStore
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.torchaudio_extra import torchaudio
@@ -54,11 +55,13 @@ def collect(
     runtime: Runtime,
     data: Any,
     forced: bool = False,
+    recipe: str = "",
 ) -> Frames:
     """Run both models over the samples.
 
     Args:
         data: plain description of the data, part of the cache key.
+        recipe: who asks, for the list of the cache.
         forced: align the target's texts with the source's CTC head too.
 
     Raises:
@@ -76,6 +79,13 @@ def collect(
     key = digest({**ends, "data": data, "n": len(samples), "bucket": size, "versions": made_by, **more})
     letters = alphabet_of(source) if forced else None
     store = PartStore(cache_folder() / key)
+    if runtime.is_main:
+        # Of a folder its last name: the path would fill the line.
+        named = {
+            role: f"{end.side.model.rstrip('/').split('/')[-1]} at {end.side.hook}"
+            for role, end in (("source", source), ("target", target))
+        }
+        describe(key, {"recipe": recipe, **named, "split": split, "samples": len(samples)})
     vectors = source.preparer.modality == "vector"
     lengths = [1 if vectors else source.preparer.length(samples.source(i)) for i in range(len(samples))]
     buckets = buckets_of(lengths, size)
@@ -101,7 +111,7 @@ def _part(
         found = []
         for one in end.passes(samples.batch(bucket, side)):
             rows = [bucket[i] for i in one.part.rows]
-            with torch.no_grad():
+            with torch.no_grad(), _explained(end, [samples.keys[i] for i in rows]):
                 found.append((one.part.rows, _seen(end, role, one, samples, rows, letters)))
         tensors |= _joined(role, found)
     return tensors
@@ -149,6 +159,22 @@ def _joined(role: str, found: Sequence[tuple[Sequence[int], dict[str, Answers]]]
         if name == role or name.startswith(f"{role}."):  # those of paths are the activations'
             tensors[f"{name}.lengths"] = rows.lengths
     return tensors
+
+
+@contextmanager
+def _explained(end: HookedModel, keys: Sequence[str]) -> Iterator[None]:
+    """ActivationError where a model fails on a batch, with its samples; one of more positions than it has, for one."""
+    try:
+        yield
+    except (StitchError, torch.OutOfMemoryError):
+        raise
+    except (RuntimeError, IndexError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ActivationError(
+            f"{end.side.model} fails on a batch of {len(keys)} samples, the longest of which is {keys[-1]!r} "
+            f"({type(error).__name__}: {reason}); leave out or shorten what is longer than it takes, or name its limit "
+            "as model_max_length of its tokenizer"
+        ) from error
 
 
 def _forced(logits: Ragged, texts: Sequence[str], letters: CtcAlphabet) -> Tensor:

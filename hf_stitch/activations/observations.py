@@ -33,6 +33,7 @@ class Observations:
         forced: the fit's texts are aligned with the source's CTC head too.
         direction: `backward` when the models are swapped.
         remarks: what a reader of the report should know of the samples, by split.
+        recipe: the name of who asks.
     """
 
     source: HookedModel
@@ -45,6 +46,7 @@ class Observations:
     frames: Mapping[str, Frames] = field(default_factory=dict)
     direction: Direction = "forward"
     remarks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    recipe: str = ""
 
     @classmethod
     def open(
@@ -84,7 +86,7 @@ class Observations:
                     samples[split] = load_samples(data, source.preparer, target.preparer, split)
         # Of all variants: activations are collected once, with whatever any of them needs.
         forced = any(variant.sequence.align == "forced" for _, variant in recipe.variants())
-        return cls(source, target, recipe.data, samples, runtime, timings, forced)
+        return cls(source, target, recipe.data, samples, runtime, timings, forced, recipe=recipe.name)
 
     def collect(self, splits: Sequence[str] | None = None) -> Observations:
         """Run both models over the samples of all splits, or of some; returns observations with their frames too."""
@@ -116,7 +118,7 @@ class Observations:
         samples = self.samples[split]
         stamp = data_stamp(getattr(self.data, split), split, (samples.whole or samples).table)
         forced = self.forced and split == "fit"
-        return collect(self.source, self.target, samples, split, self.runtime, stamp, forced)
+        return collect(self.source, self.target, samples, split, self.runtime, stamp, forced, self.recipe)
 
     def _hears(self) -> bool:
         return "audio" in (self.source.preparer.modality, self.target.preparer.modality)

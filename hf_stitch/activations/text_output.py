@@ -19,6 +19,7 @@ from hf_stitch.hooks.masks import timestep_mask
 from hf_stitch.hooks.padded_suffix import finished, generated
 from hf_stitch.hooks.padding import NEEDS_MASK, Padding
 from hf_stitch.hooks.points import HookPoint
+from hf_stitch.hooks.position_limit import within_positions
 
 Mode = Literal["encoder", "prompt", "ctc"]
 MAX_NEW_TOKENS = 64  # where neither the recipe nor the model says; by hand
@@ -85,7 +86,14 @@ class TextOutput:
         """
         if self.mode != "ctc":
             return self.kept(generated(suffix, plan, padding, values, mask))
-        logits = finished(suffix, plan, padding, values, mask).logits
+
+        def run(values: Tensor, mask: Tensor | None) -> Ragged:
+            assert mask is not None
+            return self._heard(finished(suffix, plan, padding, values, mask).logits, mask)
+
+        return within_positions(suffix, plan, values, mask, run)
+
+    def _heard(self, logits: Tensor, mask: Tensor) -> Ragged:
         if logits.shape[1] != mask.shape[1]:
             raise HookError(
                 f"the CTC head gives {logits.shape[1]} frames for {mask.shape[1]} timesteps at the hook point; "

@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from hf_stitch.runtime.cache import Entry
 
 TEXT = "List or clear what later fits can take up."
 
 
 def ls() -> None:
-    """List what is kept, the newest first."""
-    from hf_stitch.cli.terminal import console, size, table
+    """List what is kept, the newest first: of which recipe, models and split it is, its size and age."""
+    from hf_stitch.cli.terminal import age, console, size, table
     from hf_stitch.runtime.cache import cache_folder, entries
 
     found = entries()
-    shown = table("entry", "size", "files", "hours ago", right=("size", "files", "hours ago"))
+    shown = table("what", "source", "target", "size", "changed", "entry", right=("size",))
     for entry in found:
-        shown.add_row(entry.name, size(entry.size), str(entry.files), f"{(time.time() - entry.changed) / 3600:.1f}")
+        shown.add_row(*_told(entry), size(entry.size), age(time.time() - entry.changed), entry.name)
     if found:
         console().print(shown)
     typer.echo(f"{len(found)} entries, {size(sum(entry.size for entry in found))} in {cache_folder()}")
+
+
+def _told(entry: Entry) -> tuple[str, str, str]:
+    """What an entry is of, and of which models at which hook points."""
+    about = entry.about
+    if "split" in about:
+        what = f"{about.get('recipe') or 'a recipe'}: {about['split']}, {about.get('samples')} samples"
+        return what, str(about.get("source")), str(about.get("target"))
+    _, rendered, name = entry.name.partition("-zoo-")
+    return (f"data set zoo:{name}" if rendered else "of an earlier version"), "", ""
 
 
 def clear() -> None:

@@ -116,25 +116,22 @@ def _joint(model: Any) -> str:
 
 
 def _parts(model: Any) -> Any:
-    """What each part holds and what it takes for one input; only those that run and are saved."""
+    """What each part holds, as the report counts it, and what it takes for one input; only those that run."""
     from hf_stitch.cli.terminal import table
-    from hf_stitch.errors import HookError
-    from hf_stitch.models.cost import multiply_adds
+    from hf_stitch.models.cost import multiply_adds, sizes_of
+    from hf_stitch.runtime.extras import extra
 
-    try:
+    found: dict[str, int] = {}
+    with extra("multiply-adds", []):  # a column that stays empty
         found = multiply_adds(model)
-    except HookError:
-        found = {}
     lengths = f" ({found['source_positions']} -> {found['target_positions']} positions)" if found else ""
-    head = "multiply-adds" + lengths
-    shown = table("part", "parameters", "kept numbers", head, right=("parameters", "kept numbers", head))
-    parts = {"prefix": [model.prefix], "layer": [model.layer, model.rule], "suffix": [model.suffix]}
-    sums = [0, 0]
-    for name, modules in parts.items():
-        counts = [sum(map(_count, modules)), sum(b.numel() for module in modules for b in module.buffers())]
-        sums = [a + b for a, b in zip(sums, counts)]
-        shown.add_row(name, *(f"{count:,}" for count in counts), f"{found[name]:,}" if found else "")
-    shown.add_row("total", *(f"{count:,}" for count in sums), f"{found['total']:,}" if found else "")
+    head = ("parameters", "buffers", "numbers", "multiply-adds" + lengths)
+    shown = table("part", *head, right=head)
+    for name, size in sizes_of(model).items():
+        if name == "trust" and not size.numbers:
+            continue
+        taken = f"{found[name]:,}" if name in found else ""
+        shown.add_row(name, *(f"{count:,}" for count in (*size, size.numbers)), taken)
     return shown
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hf_stitch.cli.terminal import verbose
 from hf_stitch.errors import StitchError
 from hf_stitch.runtime.files import disk_is_full
 from hf_stitch.runtime.visible import visible
@@ -33,6 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def status_of(command: Any, words: Sequence[str]) -> int:
     """Run these words by a click command; returns the status, and says on stderr what went wrong."""
+    told = verbose.set(False)  # by --verbose, for as long as the command runs
+    try:
+        return _run(command, words)
+    finally:
+        verbose.reset(told)
+
+
+def _run(command: Any, words: Sequence[str]) -> int:
     try:
         # Not standalone: click would print its own errors and exit.
         status = command.main(args=list(words), prog_name="hf-stitch", standalone_mode=False)
@@ -61,6 +70,8 @@ def _explain(error: Exception) -> int:
         return INTERRUPTED
     line = _mendable(error)
     if line is not None:
+        if verbose.get():
+            print(visible("".join(traceback.format_exception(error))), file=sys.stderr)
         _say(line)
         return USER_ERROR
     print(visible("".join(traceback.format_exception(error))), file=sys.stderr)

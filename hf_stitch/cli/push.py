@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from hf_stitch.cli.terminal import Quiet
+
 EXAMPLE = "hf-stitch push stitched/speech_sentiment me/speech-sentiment --private"
 FORMS = ("full", "map")
 
@@ -27,6 +29,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would go there; the Hub is not asked.")
     ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Push a stitched model to the Hub.
 
@@ -48,7 +51,7 @@ def run(
                 _show(public, repo)
         else:
             where = push_folder(whole, repo, private=private or None, revision=revision, message=message)
-    for name in left_out(folder):
+    for name in () if quiet else left_out(folder):
         typer.echo(f"note: {visible(name)} was left out: not a file of a stitched model", err=True)
     if not dry_run:
         typer.echo(where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,11 +18,20 @@ if TYPE_CHECKING:
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; the best there is, if absent.")]
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, ... for both models; their own, if absent.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Write no progress and no notes to stderr; errors alone.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Tell what libraries say too, and of an error where it came from.")
+]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes, such as seed=1.")]
 
 
+verbose: ContextVar[bool] = ContextVar("hf_stitch_verbose", default=False)
+"""Whether the command that runs is to tell all: what libraries say, and where an error came from."""
+
+
 def silence_libraries() -> None:
-    """Switch off the bars of transformers and datasets: the verbs draw their own."""
+    """Switch off what transformers and datasets tell, unless all is asked for: the verbs draw bars of their own."""
+    if verbose.get():
+        return
     import datasets
     from transformers.utils import logging
 
@@ -60,6 +70,14 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
+
+
+def age(seconds: float) -> str:
+    """How long ago something was, as people read it."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return "now"
 
 
 def tell(report: Report) -> None:

@@ -13,6 +13,7 @@ from hf_stitch.evaluation.measure_variant import measure_variant
 from hf_stitch.evaluation.references import make_references, reference_measures
 from hf_stitch.evaluation.statistics import classes, intervals
 from hf_stitch.experiments.fit_variant import fit_saved, fit_variant
+from hf_stitch.hooks.position_limit import Cut, cut_samples, telling
 from hf_stitch.models.fitted import Fitted, SharedHalves
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.measure import Measure
@@ -48,16 +49,18 @@ class Comparison:
 
     def answered(self, fitted: Fitted) -> Fitted:
         """The same with its answers on validation and test: they are computed here, and nowhere else."""
-        seen, answers = self.observations, {}
+        seen, answers, warnings = self.observations, {}, list(fitted.diagnostics.get("warnings", []))
         for split in self.references:
             told = seen.runtime.progress.stage(f"answers of {fitted.label} ({split})")
             with seen.timings.stage(f"evaluate.{fitted.label}"), told:
-                texts = fitted.correspondence.texts(split)
-                answers[split] = stitched_answers(fitted.model, seen.frames[split], texts, seen.runtime)
+                texts, cuts = fitted.correspondence.texts(split), list[Cut]()
+                with telling(cuts.append):
+                    answers[split] = stitched_answers(fitted.model, seen.frames[split], texts, seen.runtime)
+            warnings += cut_samples(split, cuts, seen.target.side.model)
         if "validation" in answers:
             kind, own = self.references["validation"].kind, seen.frames["validation"].output
             self._errors[fitted.label] = kind.errors(answers["validation"], own)
-        return replace(fitted, answers=answers)
+        return replace(fitted, answers=answers, diagnostics={**fitted.diagnostics, "warnings": warnings})
 
     def measure(self, fitted: Fitted) -> list[Measure]:
         """All measures of a variant that has its answers."""

@@ -23,39 +23,48 @@ from hf_stitch.models.tasks import tag_of, tasks_of
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.diagnostics import Diagnostics
 from hf_stitch.report.measure import Measure
+from hf_stitch.runtime.extras import extra
 
 
 def diagnose(fitted: Fitted, references: References | None) -> tuple[list[Measure], Diagnostics]:
     """Further measures of a fitted variant that has its answers, and what the report tells of it beside them.
 
+    None of it is the result: what cannot be found is a warning.
+
     Args:
         references: of the test split; None where the recipe has none.
     """
     recipe, seen = fitted.recipe, fitted.observations
-    measures, drawings = invertibility_over_grid(fitted)
+    measures, drawings, warnings = list[Measure](), dict[str, Any](), list[str]()
+    with extra("invertibility", warnings):
+        measures, drawings = invertibility_over_grid(fitted)
     diagnostics = Diagnostics(
         licences={"source": licence_of(recipe.source), "target": licence_of(recipe.target)},
         task=tag_of(fitted.model.config) or "",  # none fits; reports of 0.1.0 did not say,
         usage=_usage(fitted),
         trust=None if fitted.trust is None else dict(fitted.trust),
         jacobian=drawings.get("jacobian"),
-        colour=_colour(fitted),
+        warnings=warnings,
     )
+    with extra("colours of the points", warnings):
+        diagnostics = replace(diagnostics, colour=_colour(fitted))
     if references is None:
         return measures, diagnostics
     given, frames, keys = references.kind.read(fitted.answers["test"]), seen.frames["test"], seen.samples["test"].keys
-    profile = error_profile(references, given, frames.source.lengths.numpy(), keys)
-    found, trusted = _trusted(fitted, references)
-    rows = pictures_of(fitted, references)
-    diagnostics = replace(
-        diagnostics,
-        written=examples(references, given, keys) or None,
-        pictures={"forward": rows} if rows else None,
-        failures=failures(fitted, references),
-        **profile,
-        **trusted,
-    )
-    return measures + found, diagnostics
+    with extra("errors by class and length", warnings):
+        profile = error_profile(references, given, frames.source.lengths.numpy(), keys)
+        diagnostics = replace(diagnostics, **profile)
+    with extra("what the trust scores are worth", warnings):
+        found, trusted = _trusted(fitted, references)
+        measures, diagnostics = measures + found, replace(diagnostics, **trusted)
+    with extra("examples", warnings):
+        diagnostics = replace(diagnostics, written=examples(references, given, keys) or None)
+    with extra("pictures", warnings):
+        rows = pictures_of(fitted, references)
+        diagnostics = replace(diagnostics, pictures={"forward": rows} if rows else None)
+    with extra("failing samples", warnings):
+        diagnostics = replace(diagnostics, failures=failures(fitted, references))
+    return measures, diagnostics
 
 
 def _usage(fitted: Fitted) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from hf_stitch.evaluation.answers import stacked
 from hf_stitch.evaluation.error_profile import error_profile, never_right
 from hf_stitch.evaluation.references import make_references, reference_measures, scope_of
 from hf_stitch.evaluation.trust import measure_trust
+from hf_stitch.hooks.position_limit import Cut, cut_samples, telling
 from hf_stitch.hooks.trace import MakeInputs
 from hf_stitch.loading.half_precision import widened
 from hf_stitch.loading.quiet import quiet
@@ -32,6 +33,7 @@ from hf_stitch.recipe.side import SIDES, Role
 from hf_stitch.report.report import Report
 from hf_stitch.report.verdict.judge import judge
 from hf_stitch.runtime.environment import environment, peak_memory
+from hf_stitch.runtime.extras import extra
 from hf_stitch.runtime.progress import Progress
 from hf_stitch.runtime.progress_bars import chosen
 from hf_stitch.runtime.runtime import Runtime
@@ -80,22 +82,29 @@ def evaluate(
         seen = opened.collect()
         references, scope = make_references(recipe, seen, "test"), scope_of(recipe, seen, "test")
         correspondence, kind = Correspondence(seen, recipe), references.kind
-        answers = _answers(model, seen)
+        cuts: list[Cut] = []
+        with telling(cuts.append):
+            answers = _answers(model, seen)
+        notes += cut_samples("test", cuts, seen.target.side.model)
         measures = reference_measures(recipe, seen, "test", references)
         measures += kind.measures(recipe.label, kind.read(answers), references, scope)
         lengths, keys = seen.frames["test"].source.lengths.numpy(), seen.samples["test"].keys
-        profile = error_profile(references, kind.read(answers), lengths, keys)
+        profile: dict[str, Any] = {}
+        with extra("errors by class and length", notes):
+            profile = error_profile(references, kind.read(answers), lengths, keys)
         missed = never_right(profile.get("error_by_class"))
         if model.trust is not None:
-            frames, texts = seen.frames["test"], correspondence.texts("test")
-            measures += measure_trust(recipe.label, model, frames, texts, answers, kind, scope, runtime)[0]
+            with extra("what the trust scores are worth", notes):
+                frames, texts = seen.frames["test"], correspondence.texts("test")
+                measures += measure_trust(recipe.label, model, frames, texts, answers, kind, scope, runtime)[0]
+    parameters = cost_of(model, seen.source, seen.target, notes)
     return Report(
         recipe={"name": recipe.name, **recipe.plain()},
         fingerprint=recipe.fingerprint(),
         environment=environment(runtime),
         timings=dict(timings),
         memory_peak_bytes=peak_memory(),
-        parameters=cost_of(model, seen.source, seen.target),
+        parameters=parameters,
         measures=measures,
         verdict=judge(measures, recipe.label, asked=recipe.plain(), missed=missed),
         chosen=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from hf_stitch.evaluation.error_profile import never_right
@@ -41,8 +42,10 @@ def make_report(
     rivals = [label for label, recipe in asked.variants() if _same_question(asked, recipe)]
     comparable = [label for label in rivals if "@oracle" not in label]  # nobody has the true length at run time
     chosen = choose(measures, comparable)
+    warnings = list(diagnostics.warnings or [])
+    parameters = cost_of(main.model, seen.source, seen.target, warnings)
     notes = seen.notes + padding_notes(main.model, seen.source.preparer.padding_side)
-    notes += texts_cut_off(seen) + (diagnostics.warnings or [])
+    notes += texts_cut_off(seen) + warnings
     if main.diagnostics["dropped_words"]:
         notes.append(f"{main.diagnostics['dropped_words']} words of the fit texts were not recognised and left out")
     if chosen and chosen["method"] != main.label:
@@ -55,7 +58,7 @@ def make_report(
         | ({"folder": _told_folder(folder)} if folder is not None else {}),
         timings=dict(seen.timings),
         memory_peak_bytes=peak_memory(),
-        parameters=cost_of(main.model, seen.source, seen.target),
+        parameters=parameters,
         measures=measures,
         verdict=judge(
             measures,
@@ -66,7 +69,7 @@ def make_report(
             missed=never_right(diagnostics.error_by_class),
         ),
         chosen=chosen or {"method": main.label, "split": "none", "measure": "the recipe's own"},
-        diagnostics=diagnostics,
+        diagnostics=replace(diagnostics, warnings=warnings),
         notes=notes,
     )
     return report.public(local_names(asked.plain()))

@@ -70,6 +70,9 @@ def check_output_folder(
         ) from None
     if folder.is_file():
         raise ArtifactError(f"{folder} is a file; give --out a folder")
+    there = next((place for place in folder.parents if place.exists()), folder)
+    if there != folder and not there.is_dir():
+        raise ArtifactError(f"{there}, in which {folder} would lie, is no folder; give another --out")
     if interrupted is None:
         interrupted = unfinished(folder)
     if interrupted or not _names(folder):

@@ -9,6 +9,7 @@ it would hold no keys and values of the prompt, so that new tokens could not att
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -18,6 +19,7 @@ from hf_stitch.errors import HookError
 from hf_stitch.hooks.finite_logits import refusing_nan
 from hf_stitch.hooks.input_paths import streams
 from hf_stitch.hooks.points import HookPoint, canonical, uncompiled
+from hf_stitch.hooks.position_limit import within_positions
 from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.hooks.suffix import run_suffix, starting, whole_plan
 from hf_stitch.hooks.trace import COMBOS, MakeInputs, ModelTrace, copied, quiet
@@ -105,10 +107,37 @@ def generate_from(
         As the model's `generate`: tokens (b, t'), of a causal model only the new ones.
 
     Raises:
-        HookError: the model does not generate from this hook point. ActivationError: its logits are NaN.
+        HookError: the model does not generate from this hook point, or not so many tokens. ActivationError: its logits
+            are NaN.
     """
-    point = HookPoint.from_dict(plan["point"])
     own: Any = uncompiled(model)
+    prompted = generation_way(own, HookPoint.from_dict(plan["point"])) == "prompt"
+    asked = _new_tokens(own, kwargs, values.shape[1])
+    # The last new token takes no position: nothing follows it.
+    reserved = max(asked - 1, 0) if prompted else 0
+    given = (
+        {} if prompted else {"decoder_input_ids": torch.zeros(len(values), 1, dtype=torch.long, device=values.device)}
+    )
+    try:
+        return within_positions(model, plan, values, mask, partial(_generated, own, plan, kwargs), given, reserved)
+    except IndexError as error:  # of a decoder, whose positions are those of the new tokens alone
+        kind = type(own).__name__
+        raise HookError(
+            f"{kind} has too few positions for {asked} new tokens ({error}); ask for fewer (max_new_tokens)"
+        ) from error
+
+
+def _new_tokens(model: Any, asked: Mapping[str, Any], prompt: int) -> int:
+    """The most tokens that `generate` makes behind a prompt so long."""
+    settings = asked.get("generation_config") or model.generation_config
+    new, whole = (asked.get(name, getattr(settings, name, None)) for name in ("max_new_tokens", "max_length"))
+    if new is not None:
+        return int(new)
+    return 20 if whole is None else max(int(whole) - prompt, 1)  # 20 as transformers has it
+
+
+def _generated(own: Any, plan: Mapping[str, Any], kwargs: dict[str, Any], values: Tensor, mask: Tensor | None) -> Any:
+    point = HookPoint.from_dict(plan["point"])
     kwargs = refusing_nan(own, kwargs)
     if generation_way(own, point) == "prompt":
         if plan["inject"] != "kept":

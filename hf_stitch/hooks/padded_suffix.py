@@ -12,6 +12,7 @@ from hf_stitch.errors import ActivationError
 from hf_stitch.hooks.generation import generate_from
 from hf_stitch.hooks.padding import POSITIONS as POSITION_IDS
 from hf_stitch.hooks.padding import Padding, Part, is_loss, rows_of, takes, together
+from hf_stitch.hooks.position_limit import among
 from hf_stitch.hooks.suffix import run_suffix
 
 
@@ -65,7 +66,8 @@ def generated(
     found = []
     for part in parts:
         own, real = _part_of(values, mask, part)
-        tokens = generate_from(model, plan, own, real, **rows_of(kwargs, part.rows, batch))
+        with among(part.rows):
+            tokens = generate_from(model, plan, own, real, **rows_of(kwargs, part.rows, batch))
         if isinstance(tokens, ModelOutput):
             if len(parts) > 1:
                 raise ActivationError(

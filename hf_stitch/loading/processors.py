@@ -374,8 +374,8 @@ def _minimum(config: Any) -> int:
 def _max_length(tokenizer: Any, config: Any) -> int | None:
     """Most tokens that tokenizer and positions allow."""
     # Of composites the part that reads the text.
-    config = next((c for c in _parts(config) if getattr(c, "max_position_embeddings", None)), config)
-    limits = [getattr(tokenizer, "model_max_length", None), getattr(config, "max_position_embeddings", None)]
+    config = next((c for c in _parts(config) if _positions(c)), config)
+    limits = [getattr(tokenizer, "model_max_length", None), _positions(config)]
     if limits[1] and getattr(config, "model_type", "") in OFFSET_POSITIONS:
         limits[1] -= (config.pad_token_id or 0) + 1
     known = [int(limit) for limit in limits if limit and 0 < limit < UNLIMITED]
@@ -385,6 +385,13 @@ def _max_length(tokenizer: Any, config: Any) -> int | None:
 def _parts(config: Any) -> list[Any]:
     return [config, *(getattr(config, name, None) for name in ("text_config", "encoder"))]
 
+
+def _positions(config: Any) -> int | None:
+    return next((limit for name in POSITIONS if (limit := getattr(config, name, None))), None)
+
+
+POSITIONS = ("max_position_embeddings", "max_encoder_position_embeddings", "max_source_positions")
+"""Names of configurations for how many positions a model of text has; LED and ProphetNet have names of their own."""
 
 # Those that number positions by `create_position_ids_from_input_ids` in transformers.
 OFFSET_POSITIONS = ("camembert", "data2vec-text", "longformer", "mpnet", "roberta", "xlm-roberta", "xlm-roberta-xl")

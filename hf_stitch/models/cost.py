@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
@@ -14,10 +14,12 @@ from transformers import PreTrainedModel
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.errors import HookError
 from hf_stitch.hooks.given_inputs import GivenInput
+from hf_stitch.hooks.position_limit import Cut, telling
 from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.hooks.trace import MakeInputs
 from hf_stitch.loading.modality import modality
 from hf_stitch.models.modeling_stitched import StitchedModel
+from hf_stitch.runtime.extras import extra
 
 POSITIONS = {"audio": 250, "image": 7}
 """Source positions for which is counted, by hand: 5 s of sound at the usual 50 frames a second; 32 of other kinds.
@@ -65,9 +67,12 @@ def multiply_adds(
     extra: dict[str, Any] = {}
     if "decoder_input_ids" in model.config.ends["suffix"]["plan"].get("given", ()):
         extra["decoder_input_ids"] = torch.zeros(1, 1, dtype=torch.long, device=frames.device)
-    _, suffix = counted(lambda: model.finish(values, plan.mask, **extra))
+    cuts: list[Cut] = []
+    with telling(cuts.append):
+        _, suffix = counted(lambda: model.finish(values, plan.mask, **extra))
+    taken = min([values.shape[1], *(cut.takes for cut in cuts)])
     found = {"prefix": prefix, "layer": layer, "suffix": suffix, "total": prefix + layer + suffix}
-    return {"source_positions": count, "target_positions": values.shape[1], **found}
+    return {"source_positions": count, "target_positions": taken, **found}
 
 
 def _fed(model: StitchedModel) -> tuple[dict[str, GivenInput], dict[str, tuple[int, ...]]]:
@@ -86,27 +91,38 @@ def whole_multiply_adds(model: Any, positions: int, make_inputs: MakeInputs | No
     return counted(lambda: model(**inputs))[1]
 
 
+class Size(NamedTuple):
+    """Numbers that a part holds: parameters, and buffers, which no training changes."""
+
+    parameters: int
+    buffers: int
+
+    @property
+    def numbers(self) -> int:
+        return self.parameters + self.buffers
+
+
+def sizes_of(model: StitchedModel) -> dict[str, Size]:
+    """The size of each part that an answer needs, of their `total`, and of the trust gauge, which stands beside it."""
+    parts = {"prefix": _size(model.prefix), "layer": _size(model.layer, model.rule), "suffix": _size(model.suffix)}
+    total = Size(*(sum(one) for one in zip(*parts.values())))
+    return {**parts, "total": total, "trust": Size(0, 0) if model.trust is None else _size(model.trust)}
+
+
+def _size(*modules: nn.Module) -> Size:
+    return Size(
+        sum(one.numel() for module in modules for one in module.parameters()),
+        sum(one.numel() for module in modules for one in module.buffers()),
+    )
+
+
 def count_parameters(model: StitchedModel, source: HookedModel, target: HookedModel) -> dict[str, int]:
-    """Numbers held by each part (parameters and buffers), beside those of the two whole models.
-
-    `total` is what an answer needs: prefix, layer and suffix. The trust gauge stands beside it.
-    """
-
-    def numbers(module: Any) -> int:
-        return sum(t.numel() for t in module.parameters()) + sum(t.numel() for t in module.buffers())
-
-    parts = {
-        "prefix": numbers(model.prefix),
-        "layer": numbers(model.layer) + numbers(model.rule),
-        "suffix": numbers(model.suffix),
-    }
+    """Numbers held by each part (parameters and buffers), see `sizes_of`, beside those of the two whole models."""
     return {
-        **parts,
-        "total": sum(parts.values()),
-        "trust": 0 if model.trust is None else numbers(model.trust),
-        "layer_parameters": sum(p.numel() for p in model.layer.parameters()),
-        "source_whole": numbers(source.model),
-        "target_whole": numbers(target.model),
+        **{name: size.numbers for name, size in sizes_of(model).items()},
+        "layer_parameters": _size(model.layer).parameters,
+        "source_whole": _size(source.model).numbers,
+        "target_whole": _size(target.model).numbers,
     }
 
 
@@ -126,6 +142,15 @@ def count_operations(model: StitchedModel, source: HookedModel, target: HookedMo
     }
 
 
-def cost_of(model: StitchedModel, source: HookedModel, target: HookedModel) -> dict[str, Any]:
-    """What the report says about size: parameters, and multiply-adds of one input."""
-    return {**count_parameters(model, source, target), "multiply_adds": count_operations(model, source, target)}
+def cost_of(
+    model: StitchedModel, source: HookedModel, target: HookedModel, warnings: list[str] | None = None
+) -> dict[str, Any]:
+    """What the report says about size: parameters, and multiply-adds of one input.
+
+    Args:
+        warnings: told where multiply-adds cannot be counted.
+    """
+    operations: dict[str, int] = {}
+    with extra("multiply-adds", [] if warnings is None else warnings):
+        operations = count_operations(model, source, target)
+    return {**count_parameters(model, source, target), "multiply_adds": operations}

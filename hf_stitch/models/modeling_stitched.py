@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from hf_stitch.hooks.padding import Padding, captured
 from hf_stitch.hooks.padding_probe import padding_of, padding_of_suffix
 from hf_stitch.hooks.placeholders import disable_checkpointing
 from hf_stitch.hooks.points import HookPoint
+from hf_stitch.hooks.position_limit import within_positions
 from hf_stitch.loading.finite_weights import check_weights
 from hf_stitch.loading.one_at_a_time import one_at_a_time
 from hf_stitch.loading.safetensors_only import WHERE, weight_files
@@ -181,9 +183,14 @@ class StitchedModel(PreTrainedModel):
         return self.trust(self.layer, self.rule.rows(frames, plan), plan.used)
 
     def finish(self, values: Tensor, mask: Tensor, **kwargs: Any) -> ModelOutput:
-        """Run the suffix on target activations (b, t', m') with their mask (b, t')."""
-        plan = self.config.ends["suffix"]["plan"]
-        return finished(self.suffix, plan, self.padding("suffix"), values, mask, **kwargs)
+        """Run the suffix on target activations (b, t', m') with their mask (b, t').
+
+        Of more positions than the target takes the rest is left out, which is told: see `hooks.position_limit`.
+        """
+        suffix, plan = self.suffix, self.config.ends["suffix"]["plan"]
+        given = {key: value for key, value in kwargs.items() if key != "labels" or value is None}
+        run = partial(finished, suffix, plan, self.padding("suffix"), **kwargs)
+        return within_positions(suffix, plan, values, mask, run, given)
 
     def written(self, values: Tensor, mask: Tensor, **kwargs: Any) -> Any:
         """What the target generates from activations (b, t', m') with their mask (b, t'); see `generate_from`."""

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_stitch.errors import ActivationError, ArtifactError, DataError, RecipeError
+from hf_stitch.errors import ArtifactError, DataError, RecipeError, StitchError
+from hf_stitch.hooks.position_limit import Cut, telling
 from hf_stitch.loading.audio import read_audio
 from hf_stitch.loading.half_precision import widened
 from hf_stitch.loading.images import read_picture
@@ -185,25 +186,41 @@ class Predictor:
                 yield line, line if self.modality == "text" else _numbers(line, self.preparer.width)
 
     def _predict(self, batch: list[tuple[str, Any]]) -> list[dict[str, Any] | DataError]:
+        """Answers to a batch; where there are none to all of it, input by input, each with its answer or its error."""
         if not batch:
             return []
+        cuts: list[Cut] = []
+        try:
+            with telling(cuts.append), torch.inference_mode():
+                found = self._run(batch)
+        except (ArtifactError, RecipeError):  # of the model, whatever the input
+            raise
+        except (StitchError, RuntimeError, IndexError, ValueError, MemoryError) as error:
+            if len(batch) > 1:
+                return [answer for one in batch for answer in self._predict([one])]
+            if isinstance(error, MemoryError | torch.OutOfMemoryError):
+                raise
+            why = str(error)
+            if not isinstance(error, StitchError):
+                why = f"the model fails on it ({type(error).__name__}: {why}); give another, or a shorter one"
+            return [DataError(f"{batch[0][0]}: {why}")]
+        self.notes += [f"{self._shown(batch[cut.row][0])}: {cut}" for cut in cuts]
+        return found
+
+    def _shown(self, name: str) -> str:
+        return repr(name[:40]) if self.modality == "text" else name
+
+    def _run(self, batch: list[tuple[str, Any]]) -> list[dict[str, Any] | DataError]:
         inputs = {key: value.to(self.device) for key, value in self.preparer.batch([raw for _, raw in batch]).items()}
         trusted = self.model.trust is not None
         if self.text_output is not None:
-            try:
-                with torch.inference_mode():
-                    tokens, trust = write(self.model, inputs, trusted)
-            except ActivationError as error:  # NaN: one by one, to find the input that it is for
-                if len(batch) == 1:
-                    return [DataError(f"{batch[0][0]}: {error}")]
-                return [answer for one in batch for answer in self._predict([one])]
+            tokens, trust = write(self.model, inputs, trusted)
             texts = self.text_output.texts(tokens, self.tokenizer)
             answers = [{"input": name, "text": text} for (name, _), text in zip(batch, texts)]
             if trust is None:
                 return [*answers]
             return [self._trusted(answer, trust.score, trust.parts, i) for i, answer in enumerate(answers)]
-        with torch.inference_mode():
-            output = self.model(**inputs, return_trust=trusted)
+        output = self.model(**inputs, return_trust=trusted)
         logits = output.logits
         if logits.ndim != 2:
             raise ArtifactError(f"expected one row of logits an input; the target gives {tuple(logits.shape)}")

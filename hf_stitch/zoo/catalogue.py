@@ -44,14 +44,23 @@ def resolve_model(name: str) -> Path:
 def resolve_data(name: str) -> Path:
     """Return the folder of a data set, one parquet file per split; `name` may carry the `zoo:`."""
     bare = without_zoo(name)
-    if bare in data_names() and bare not in shipped_data():
+    if is_rendered(bare):
         return _rendered(bare)
     return _resolve(name, data_names(), "data set", ROOT / "data")
 
 
+def is_rendered(name: str) -> bool:
+    """Whether a data set does not ship, but is made in the cache when it is first opened."""
+    return name in data_names() and name not in shipped_data()
+
+
+def rendered_folder(name: str) -> Path:
+    """Where a data set that does not ship is made; it may not be there yet."""
+    return cache_folder() / f"{family_of(name).stamp(name)}-zoo-{name}"
+
+
 def _rendered(name: str) -> Path:
-    maker = family_of(name)
-    folder = cache_folder() / f"{maker.stamp(name)}-zoo-{name}"
+    maker, folder = family_of(name), rendered_folder(name)
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as scratch:

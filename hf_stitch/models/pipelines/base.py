@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from transformers.pipelines.base import ChunkPipeline
 
 from hf_stitch.errors import ArtifactError, DataError, RecipeError
+from hf_stitch.hooks.position_limit import Cut, telling
 from hf_stitch.loading.audio import read_audio
 from hf_stitch.loading.images import read_picture
 from hf_stitch.loading.processors import Preparer, target_tokenizer
@@ -151,7 +153,8 @@ class StitchedPipeline(ChunkPipeline):
         while batch := list(islice(pieces, batch_size)):
             windows = [window for _, (_, window) in batch]
             prepared = self.preparer.batch([raw for _, (raw, _) in batch])
-            found = self.forward({"inputs": prepared, "windows": windows}, **forward_params)
+            with telling(partial(_warn, batch)):
+                found = self.forward({"inputs": prepared, "windows": windows}, **forward_params)
             for (number, (_, window)), answer in zip(batch, found["answers"], strict=True):
                 if number != current:
                     yield self.postprocess(held, **postprocess_params)
@@ -174,6 +177,12 @@ class StitchedPipeline(ChunkPipeline):
 
     def _trust(self, output: Any, row: int) -> dict[str, float]:
         return {} if self.model.trust is None else {"trust": float(output.trust[row])}
+
+
+def _warn(batch: list[Any], cut: Cut) -> None:
+    """Tell of an input of a batch that was cut; of sound pieces may be shorter by `chunk_length_s`."""
+    number, (raw, _) = batch[cut.row]
+    logger.warning("%s: %s", repr(raw[:40]) if isinstance(raw, str) else f"input {number + 1}", cut)
 
 
 def _weighed(parts: list[tuple[Window | None, Tensor]]) -> Tensor:
