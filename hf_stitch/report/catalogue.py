@@ -158,6 +158,14 @@ COLUMNS: dict[Kind, dict[str, str]] = {
 }
 """Columns of the summary with their heads, by kind of answers."""
 
+CARD: dict[Kind, tuple[str, ...]] = {
+    "classes": ("agreement", "kappa", "agreement_minus_cascade", "accuracy", "balanced_accuracy"),
+    "texts": ("token_agreement", "exact_match", "token_agreement_minus_cascade", "answer_wer", "text_wer"),
+    "numbers": ("output_mse", "answer_mse", "map_mse", "r2", "answer_r2"),
+}
+"""What a card compares methods by: the first four that were measured; all others are on the page and in `report.json`.
+"""
+
 REFERENCES = {
     "target": "on its own input",
     "cascade": "the two whole models, one after the other",
