@@ -45,6 +45,7 @@ def run(
     silence_libraries()
     if form not in (None, *FORMS):
         raise RecipeError(f"--form {form!r} is unknown; {nearest(str(form), FORMS)}")
+    _tell_data(folder)
     with _asked_form(folder, form, max_shard_size) as whole:
         if dry_run:
             with public_form(whole, repo) as public:
@@ -55,6 +56,16 @@ def run(
         typer.echo(f"note: {visible(name)} was left out: not a file of a stitched model", err=True)
     if not dry_run:
         typer.echo(where)
+
+
+def _tell_data(folder: Path) -> None:
+    """Before anything is sent: which pieces of the test data report and page hold."""
+    from hf_stitch.report.data_held import data_held
+    from hf_stitch.report.report import Report
+
+    if (folder / "report.json").is_file() and (held := data_held(Report.load(folder))):
+        told = "; ".join(held)
+        typer.echo(f"note: report.html and report.json hold data of the test, which go there too: {told}", err=True)
 
 
 @contextmanager

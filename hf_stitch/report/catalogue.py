@@ -158,6 +158,14 @@ COLUMNS: dict[Kind, dict[str, str]] = {
 }
 """Columns of the summary with their heads, by kind of answers."""
 
+CARD: dict[Kind, tuple[str, ...]] = {
+    "classes": ("agreement", "kappa", "agreement_minus_cascade", "accuracy", "balanced_accuracy"),
+    "texts": ("token_agreement", "exact_match", "token_agreement_minus_cascade", "answer_wer", "text_wer"),
+    "numbers": ("output_mse", "answer_mse", "map_mse", "r2", "answer_r2"),
+}
+"""What a card compares methods by: the first four that were measured; all others are on the page and in `report.json`.
+"""
+
 REFERENCES = {
     "target": "on its own input",
     "cascade": "the two whole models, one after the other",
@@ -169,20 +177,24 @@ REFERENCES = {
 }
 """Methods of a report that are no stitching layers but what one is compared with, and what each gives."""
 
+FIT, IN_PART, NO_FIT = ("The halves fit", "good"), ("The halves fit in part", "mixed"), ("The halves do not fit", "bad")
+IGNORED = ("No better than an answer that ignores the input", "bad")
+
 VERDICTS: dict[str, tuple[str, str]] = {
     "comparison-only": ("For comparison only", "none"),
-    "holds": ("The halves fit", "good"),
-    "holds-partly": ("The halves fit in part", "mixed"),
-    "fails": ("The halves do not fit", "bad"),
-    "no-better-than-majority": ("No better than the commonest answer", "bad"),
-    "regression-holds": ("The halves fit", "good"),
-    "regression-holds-partly": ("The halves fit in part", "mixed"),
-    "regression-fails": ("The halves do not fit", "bad"),
-    "no-better-than-constant": ("No better than a constant answer", "bad"),
+    "holds": FIT,
+    "holds-partly": IN_PART,
+    "fails": NO_FIT,
+    "no-better-than-majority": IGNORED,
+    "regression-holds": FIT,
+    "regression-holds-partly": IN_PART,
+    "regression-fails": NO_FIT,
+    "no-better-than-constant": IGNORED,
+    "too-few-samples": ("Too few samples to tell", "none"),
     "unscaled": ("Measured, but not judged", "none"),
     "not-measured": ("Not measured", "none"),
 }
-"""Every code that a verdict may have, with its headline and tone (good, mixed, bad, none)."""
+"""Every code that a verdict may have, with its headline and tone (good, mixed, bad, none): one scale for all kinds."""
 
 
 def title_of(name: str) -> str:

@@ -282,7 +282,7 @@ def judged(agreement: float, low: float, **other: tuple[float, float]) -> str:
 
 def test_verdicts_on_texts() -> None:
     assert judged(0.96, 0.93) == "holds"
-    assert judged(0.96, 0.86) == "holds-partly"
+    assert judged(0.96, 0.86) == "too-few-samples"
     assert judged(0.8, 0.75) == "holds-partly"
     assert judged(0.6, 0.55) == "fails"
     assert judged(0.5, 0.39) == "no-better-than-majority"

@@ -284,6 +284,18 @@ def test_a_dry_run_shows_what_would_go(old: Path, tmp_path: Path, capsys: pytest
     assert "weights.bin" not in said.out
 
 
+def test_a_push_tells_what_it_gives_away_of_the_data(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["push", str(old), "me/old", "--dry-run"]) == 0
+    assert "data of the test" not in capsys.readouterr().err
+    plain = json.loads((old / "report.json").read_text())
+    sample = {"sample": "a", "inputs": {"source": {"text": "secret", "characters": 6}}, "answers": {}}
+    plain["diagnostics"]["failures"] = {"failing": 1, "of": 2, "samples": [sample]}
+    (old / "report.json").write_text(json.dumps(plain))
+    assert main(["push", str(old), "me/old", "--dry-run"]) == 0
+    said = "hold data of the test, which go there too: the inputs of 1 sample (texts) with the answers to them"
+    assert said in capsys.readouterr().err
+
+
 def test_the_file_system_says_what_is_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / USER))

@@ -13,8 +13,9 @@ from huggingface_hub import ModelCard
 from hf_stitch.recipe.keys import methods_table
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.recipe.shipped import shipped
+from hf_stitch.report.catalogue import CARD, kind_of
 from hf_stitch.report.measure import Measure
-from hf_stitch.report.rendering.card import card_for, eval_results, line, pipeline_tag, slim
+from hf_stitch.report.rendering.card import COMPARED, card_for, eval_results, line, pipeline_tag, slim
 from hf_stitch.report.rendering.committed_cards import METHODS_PAGE, PAGES, main, with_tables
 from hf_stitch.report.rendering.summary import summary_markdown
 from hf_stitch.report.report import Report
@@ -144,14 +145,70 @@ def test_task_in_the_diagnostics_wins() -> None:
     assert pipeline_tag(reports.parabola_report(diagnostics={"task": "tabular-regression"})) == "tabular-regression"
 
 
+def tables_of(card: str) -> dict[str, list[list[str]]]:
+    """The cells of the tables of results, by heading."""
+    found: dict[str, list[list[str]]] = {}
+    for row in card.partition("## Results")[2].partition("## Use")[0].splitlines():
+        if row.startswith("### "):
+            found[row[4:]] = []
+        elif row.startswith("|"):
+            list(found.values())[-1].append([cell.strip() for cell in re.split(r"(?<!\\)\|", row.strip())[1:-1]])
+    return found
+
+
 @pytest.mark.parametrize("make", BOTH)
-def test_card_says_everything_measured_on_the_test(make) -> None:
+def test_a_card_compares_methods_by_few_measures_and_names_where_the_others_are(make) -> None:
     report = make()
-    text = card_for(report)
+    text, kind = card_for(report), kind_of(m.name for m in report.measures)
+    named = [name for name in CARD[kind] if any(m.name == name for m in report.measures)][:COMPARED]
     for m in report.measures:
-        assert m.split == "validation" or f" {m.write(m.value)}" in text
+        if m.split == "test" and m.name in named:
+            assert f" {m.written()}" in text, m.where
+    assert "`report.html` and `report.json`" in text
     assert report.verdict.text.replace("|", "\\|") in text
     assert all(note in text for note in report.notes)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_tables_of_cards_are_narrow(stem: str) -> None:
+    tables = tables_of((CARDS / f"{stem}.md").read_text(encoding="utf-8"))
+    assert any(title.startswith("test") for title in tables)
+    for title, (head, *rows) in tables.items():
+        assert len(head) <= 7, title
+        assert {len(row) for row in rows} == {len(head)}, title
+        if title.startswith("test"):
+            assert len(head) <= 1 + COMPARED
+
+
+def measure(name: str, method: str, split: str = "test", **more) -> Measure:
+    return Measure(name, method, split, value=0.5, **{"low": 0.4, "high": 0.6, "n": 9, **more})
+
+
+def tables_with(*measures: Measure) -> dict[str, list[list[str]]]:
+    return tables_of(card_for(reports.speech_report(measures=list(measures), diagnostics={})))
+
+
+def test_a_card_of_many_groups_has_one_table_of_them() -> None:
+    names, methods = ("agreement", "kappa"), ("affine", "rbf+nearest")
+    groups = [measure(name, m, f"test/g{i}") for i in range(30) for name in names for m in methods]
+    found = tables_with(measure("agreement", "rbf+nearest", n=50), *groups)
+    assert list(found) == ["test (n = 50)", "rbf+nearest on groups of the test (n = 9)"]
+    assert len(found["rbf+nearest on groups of the test (n = 9)"]) == 2 + 30
+    alone = tables_with(measure("agreement", "m"), measure("agreement", "m", "test/one"))
+    assert list(alone) == ["test (n = 9)"], "one group is the test itself"
+
+
+def test_a_card_of_measures_that_nobody_knows_shows_the_first_of_them() -> None:
+    (rows,) = tables_with(*(measure(f"odd_{i}", "m") for i in range(9))).values()
+    assert rows[0] == ["method", "Odd 0", "Odd 1", "Odd 2", "Odd 3"]
+
+
+def test_a_range_stands_on_the_card_in_words() -> None:
+    group = measure("agreement", "g/median", low=None, high=None, range_low=0.1, range_high=0.9, n=5)
+    text = card_for(reports.speech_report(measures=[measure("agreement", "m"), group]))
+    assert "0.500 (0.100 to 0.900 over 5)" in text
+    assert "the range of the members follows in round brackets" in text
+    assert "[0.1" not in text
 
 
 @pytest.mark.parametrize("make", BOTH)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hf_stitch.recipe.stitch import METHODS
+from hf_stitch.report.catalogue import VERDICTS, verdict_words
 from hf_stitch.report.measure import Measure
 from hf_stitch.report.verdict.judge import judge
 
@@ -35,20 +36,20 @@ def numbers(*error: float) -> list[Measure]:
 
 
 FEW = {
-    "all agree": ("holds-partly", classes((1.0, 0.55, 1.0)), "kappa is not surely above 0.6"),
-    "nearly all agree": ("holds-partly", classes((0.85, 0.4, 0.99)), "kappa is not surely above 0.6"),
-    "all of four agree": ("no-better-than-majority", classes((1.0, -0.1, 1.0)), "chance alone may explain it"),
-    "all tokens": ("holds-partly", texts(1.0, 0.8, 1.0), "not surely above 0.8 of that"),
-    "all tokens of few": ("no-better-than-majority", texts(0.9, 0.1, 1.0), "may do as well"),
-    "nearly exact": ("regression-holds-partly", numbers(0.005, 0.001, 0.02), "up to 2.0 %"),
-    "near": ("no-better-than-constant", numbers(0.3, 0.01, 1.2), "a constant answer may be as near"),
+    "all agree": (classes((1.0, 0.55, 1.0)), "kappa is not surely above 0.6"),
+    "nearly all agree": (classes((0.85, 0.4, 0.99)), "kappa is not surely above 0.6"),
+    "all of four agree": (classes((1.0, -0.1, 1.0)), "chance alone may explain it"),
+    "all tokens": (texts(1.0, 0.8, 1.0), "not surely above 0.8 of that"),
+    "all tokens of few": (texts(0.9, 0.1, 1.0), "may do as well"),
+    "nearly exact": (numbers(0.005, 0.001, 0.02), "up to 2.0 %"),
+    "near": (numbers(0.3, 0.01, 1.2), "a constant answer may be as near"),
 }
 
 
-@pytest.mark.parametrize(("code", "measures", "words"), FEW.values(), ids=FEW.keys())
-def test_what_few_samples_cannot_show_is_no_fault_of_the_stitch(code: str, measures: list[Measure], words: str) -> None:
+@pytest.mark.parametrize(("measures", "words"), FEW.values(), ids=FEW.keys())
+def test_what_few_samples_cannot_show_is_no_fault_of_the_stitch(measures: list[Measure], words: str) -> None:
     verdict = judge(measures, "m")
-    assert verdict.code == code
+    assert verdict.code == "too-few-samples"
     assert "40 test samples are too few to be sure (" in verdict.text
     assert words in verdict.text
     assert TOO_OFTEN not in verdict.text
@@ -63,6 +64,36 @@ def test_what_is_a_fault_stays_one(measures: list[Measure]) -> None:
     verdict = judge(measures, "m")
     assert "too few to be sure" not in verdict.text
     assert verdict.next.startswith("Try ")
+
+
+SCALE = {
+    "The halves fit": [classes((0.95, 0.9, 0.99)), texts(0.97, 0.95, 0.99), numbers(0.004, 0.003, 0.005)],
+    "The halves fit in part": [classes((0.7, 0.65, 0.75)), texts(0.8, 0.78, 0.82), numbers(0.2, 0.1, 0.3)],
+    "The halves do not fit": [classes((0.2, 0.1, 0.3)), texts(0.4, 0.35, 0.45), numbers(0.7, 0.6, 0.8)],
+    "No better than an answer that ignores the input": [
+        classes((0.1, -0.1, 0.2), low=0.3), texts(0.2, 0.1, 0.3), numbers(1.1, 0.9, 1.2)
+    ],
+    "Too few samples to tell": [classes((0.9, 0.3, 1.0)), texts(0.97, 0.6, 1.0), numbers(0.005, 0.001, 0.2)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", range(3), ids=["classes", "texts", "numbers"])
+@pytest.mark.parametrize("headline", SCALE)
+def test_the_headline_is_one_scale_for_all_kinds_of_answers(headline: str, kind: int) -> None:
+    verdict = judge(SCALE[headline][kind], "m")
+    assert verdict_words(verdict.code)[0] == headline
+    tones = {verdict_words(judge(measures, "m").code)[1] for measures in SCALE[headline]}
+    assert len(tones) == 1
+    assert ("too few to be sure" in verdict.text) == headline.startswith("Too few")
+    assert ("fit" in verdict.text.split(":")[0]) == (headline == "The halves fit"), "the text does not say otherwise"
+
+
+def test_codes_of_one_rung_share_a_headline_and_no_other_has_it() -> None:
+    rungs: dict[str, set[str]] = {}
+    for code, (headline, tone) in VERDICTS.items():
+        rungs.setdefault(headline, set()).add(tone)
+        assert headline in (*SCALE, "For comparison only", "Measured, but not judged", "Not measured"), code
+    assert all(len(tones) == 1 for tones in rungs.values())
 
 
 @pytest.mark.parametrize("kappa", [(0.95, 0.9, 0.99), (0.7, 0.65, 0.75), (0.45, 0.3, 0.6), (0.1, -0.1, 0.3)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from hf_stitch.recipe.names import is_elsewhere, is_shipped, without_zoo
 from hf_stitch.recipe.side import SIDES
 from hf_stitch.report import catalogue, units
 from hf_stitch.report.diagnostics import Diagnostics
-from hf_stitch.report.measure import Measure, find
+from hf_stitch.report.measure import Measure
 from hf_stitch.report.plain_json import part
 from hf_stitch.report.rendering.examples import examples_of
+from hf_stitch.report.rendering.lone_groups import without_lone_groups
 from hf_stitch.report.rendering.sections.geometry import spectrum_tables
 from hf_stitch.report.rendering.sections.pairs import few_pairs_labels, few_pairs_tables
 from hf_stitch.report.rendering.sections.written import written_tables
@@ -26,6 +28,7 @@ from hf_stitch.report.report import Report
 TEMPLATES = Path(__file__).parent / "templates"
 UNKNOWN = "unknown"
 """What stands for a licence, or for an id of the Hub, that there is none."""
+COMPARED = 4  # columns of measures that one can read beside each other; by hand
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 # by hand, for reports that name no task
 _SPEECH = re.compile(r"wav2vec|hubert|wavlm|whisper|speech|ctc|audio", re.IGNORECASE)
@@ -161,26 +164,48 @@ def code(text: Any) -> str:
 Row = tuple[str, list[Measure | None]]
 
 
-def _tables(report: Report) -> list[tuple[str, int | None, list[str], list[Row]]]:
-    """(split, n, column titles, rows) of each test split and direction; the saved method's row comes first."""
-    tables = []
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """A table of the card: what its rows are, how many samples all of them have (None: not the same), and its rows."""
+
+    title: str
+    of: str
+    n: int | None
+    columns: list[str]
+    rows: list[Row]
+
+
+def _tables(report: Report) -> list[Results]:
+    """Methods on the test, the saved one first, each direction; then the saved one on the groups of the test."""
     few = few_pairs_labels(report)  # in a table of their own
-    tested = [m for m in _tested(report) if m.method not in few]
-    for split, direction in dict.fromkeys((m.split, m.direction) for m in tested):
-        measures = [m for m in tested if (m.split, m.direction) == (split, direction)]
-        present = dict.fromkeys(m.name for m in measures)
-        names = [name for name in catalogue.MEASURES if name in present] + [
-            n for n in present if n not in catalogue.MEASURES
-        ]
+    tested = [m for m in without_lone_groups(_tested(report))[0] if m.method not in few]
+    present = dict.fromkeys(m.name for m in tested)
+    order = catalogue.CARD[catalogue.kind_of(present)]
+    named = [name for name in dict.fromkeys([*order, *present]) if name in present][:COMPARED]
+    tested = [m for m in tested if m.name in named]
+    tables = []
+    for direction in ("forward", "backward"):
+        measures = [m for m in tested if (m.split, m.direction) == ("test", direction)]
         methods = sorted(
             dict.fromkeys(m.method for m in measures), key=lambda m: (m in catalogue.REFERENCES, m != report.method)
         )
-        rows = [(_method(report, m), [find(measures, name, m, split, direction) for name in names]) for m in methods]
-        counts = {m.n for m in measures if m.n is not None}
-        title = split if direction == "forward" else f"{split}, backward"
-        shared = counts.pop() if len(counts) == 1 else None
-        tables.append((title, shared, [catalogue.title_of(name) for name in names], rows))
-    return tables
+        rows = [(_method(report, method), [m for m in measures if m.method == method]) for method in methods]
+        tables.append(_results("test" if direction == "forward" else "test, backward", "method", rows, named))
+    own = [m for m in tested if m.method == report.method and m.direction == "forward" and m.split != "test"]
+    splits = [
+        (line(s.partition("/")[2]), [m for m in own if m.split == s]) for s in dict.fromkeys(m.split for m in own)
+    ]
+    tables.append(_results(f"{report.method} on groups of the test", "group", splits, named))
+    return [table for table in tables if table.rows]
+
+
+def _results(title: str, of: str, rows: Sequence[tuple[str, list[Measure]]], named: Sequence[str]) -> Results:
+    """Rows of measures by title; those that none has give no column."""
+    names = [name for name in named if any(m.name == name for _, found in rows for m in found)]
+    cells = [(label, [next((m for m in found if m.name == name), None) for name in names]) for label, found in rows]
+    counts = {m.n for _, found in rows for m in found if m.n is not None and m.range is None}
+    shared = counts.pop() if len(counts) == 1 else None
+    return Results(title, of, shared, [catalogue.title_of(name) for name in names], cells)
 
 
 def _method(report: Report, method: str) -> str:

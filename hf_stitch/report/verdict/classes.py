@@ -7,6 +7,7 @@ from hf_stitch.report.measure import Measure
 from hf_stitch.report.verdict.evidence import (
     MORE_TESTS,
     OWN_DATA,
+    TOO_FEW,
     Asked,
     Lookup,
     advice,
@@ -43,7 +44,7 @@ def judge_classes(agreement: Measure, get: Lookup, asked: Asked) -> Verdict:
             text = f"{_found(agreement, get)}, which is {why}."
             return Verdict("no-better-than-majority", text, _remedy(get, method, asked))
         text = f"{_found(agreement, get)}, but {unsure(agreement, 'chance alone may explain it')}."
-        return Verdict("no-better-than-majority", text, MORE_TESTS)
+        return Verdict(TOO_FEW, text, MORE_TESTS)
     if kappa is None:
         text = f"{_found(agreement, get)}, which beats the commonest answer, but kappa was not measured."
         return Verdict("unscaled", text, "Measure kappa on the same samples.")
@@ -53,7 +54,9 @@ def judge_classes(agreement: Measure, get: Lookup, asked: Asked) -> Verdict:
     faults, doubts = _faults(agreement, kappa, get), _doubts(agreement, kappa, get)
     if faults or doubts:
         text = f"{_found(agreement, get)}, which is better than chance, but {join(faults + doubts)}."
-        return Verdict("holds-partly", text, _remedy(get, method, asked) if faults else MORE_TESTS)
+        return (
+            Verdict("holds-partly", text, _remedy(get, method, asked)) if faults else Verdict(TOO_FEW, text, MORE_TESTS)
+        )
     behind, lost = get("agreement_minus_cascade", method), penalty(get, "accuracy", method)
     text = f"The two halves fit: {_found(agreement, get)}{company(behind, lost, COST, NO_COST)}."
     return Verdict("holds", text, OWN_DATA)

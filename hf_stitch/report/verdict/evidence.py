@@ -97,6 +97,7 @@ def unsure(measure: Measure, what: str) -> str:
     return f"{measure.n or 'the'} test samples are too few to be sure ({what})"
 
 
+TOO_FEW = "too-few-samples"  # the code of a verdict that waits for more: nothing is wrong but their number
 MORE_TESTS = "Measure it on more samples: give `data.test` more, or run `hf-stitch evaluate DIR dataset=FILE`."
 OWN_DATA = "Try it on data of your own, from another source than the test's, before relying on it."
 

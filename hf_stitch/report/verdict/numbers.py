@@ -6,6 +6,7 @@ from hf_stitch.recipe.stitch import METHODS
 from hf_stitch.report.measure import Measure, number
 from hf_stitch.report.verdict.evidence import (
     MORE_TESTS,
+    TOO_FEW,
     Asked,
     Lookup,
     high,
@@ -40,14 +41,14 @@ def judge_numbers(error: Measure, get: Lookup, asked: Asked) -> Verdict:
     more = _remedy(asked)
     if most >= 1.0 and missed <= UNEXPLAINED_PARTLY:
         text = f"{found}, but {unsure(error, 'a constant answer may be as near')}."
-        return Verdict("no-better-than-constant", text, MORE_TESTS)
+        return Verdict(TOO_FEW, text, MORE_TESTS)
     if most >= 1.0:
         return Verdict("no-better-than-constant", f"{found}: no better than a constant answer.", more)
     if missed > UNEXPLAINED_PARTLY:
         return Verdict("regression-fails", f"{found}: most of the target's output is missed.", more)
     if most > UNEXPLAINED >= missed:
         text = f"{found}: {percent(missed)} of its variance is missed, but {unsure(error, f'up to {percent(most)}')}."
-        return Verdict("regression-holds-partly", text, MORE_TESTS)
+        return Verdict(TOO_FEW, text, MORE_TESTS)
     if most > UNEXPLAINED:
         return Verdict("regression-holds-partly", f"{found}: {percent(missed)} of its variance is missed.", more)
     text = f"The two halves fit: {found}."

@@ -12,6 +12,7 @@ from hf_stitch.report.measure import Measure
 from hf_stitch.report.verdict.evidence import (
     MORE_TESTS,
     OWN_DATA,
+    TOO_FEW,
     Asked,
     Lookup,
     advice,
@@ -52,7 +53,7 @@ def judge_texts(agreement: Measure, get: Lookup, asked: Asked) -> Verdict:
     share, sure = (((end - chance) / (1 - chance)) for end in (middle(agreement), low(agreement)))
     if low(agreement) <= chance and share >= TEXTS_FAIR:
         text = f"{_found(agreement, get)}, but {unsure(agreement, 'a text that does not listen may do as well')}."
-        return Verdict("no-better-than-majority", text, MORE_TESTS)
+        return Verdict(TOO_FEW, text, MORE_TESTS)
     if low(agreement) <= chance:
         text = f"{_found(agreement, get)}: no better than a text that does not listen."
         return Verdict("no-better-than-majority", text, _remedy(get, method, asked))
@@ -65,7 +66,9 @@ def judge_texts(agreement: Measure, get: Lookup, asked: Asked) -> Verdict:
     doubts = [unsure(agreement, f"it is not surely above {TEXTS_SURE} of that")] if few else []
     if faults or doubts:
         text = f"{_found(agreement, get)}: {beyond}, but {join(faults + doubts)}."
-        return Verdict("holds-partly", text, _remedy(get, method, asked) if faults else MORE_TESTS)
+        return (
+            Verdict("holds-partly", text, _remedy(get, method, asked)) if faults else Verdict(TOO_FEW, text, MORE_TESTS)
+        )
     behind, lost = get("token_agreement_minus_cascade", method), penalty(get, "answer_wer", method)
     text = f"The two halves fit: {_found(agreement, get)}{company(behind, lost, COST, NO_COST)}."
     return Verdict("holds", text, OWN_DATA)

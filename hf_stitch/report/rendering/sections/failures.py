@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hf_stitch.report import catalogue
 from hf_stitch.report.data_held import failing_samples
 from hf_stitch.report.measure import number
 from hf_stitch.report.plain_json import part, texts
 from hf_stitch.report.rendering.media import data_url
 from hf_stitch.report.rendering.section import Section
+from hf_stitch.report.rendering.sections.trust import ERRORS
 from hf_stitch.report.report import Report
 
 ORDER = 65
@@ -42,7 +44,10 @@ def build(report: Report) -> Section | None:
         "wrong": wrong[:NAMED],
         "rest": max(len(wrong) - NAMED, 0),
     }
-    return Section("failures", {**content, "count": len(wrong)})
+    told = not wrong and found.get("failing") is None
+    title = "Samples on which it is farthest from the target" if told else "Samples that it answers otherwise"
+    error = ERRORS[catalogue.kind_of(m.name for m in report.measures)]
+    return Section("failures", {**content, "count": len(wrong), "title": title, "error": error})
 
 
 def _lead(found: Mapping[str, Any], shown: int) -> str:

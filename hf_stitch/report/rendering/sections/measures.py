@@ -115,7 +115,9 @@ def _block(report: Report, measures: list[Measure], splits: list[str], scale: ba
         cells = [None if m is None else bars.BarCell.of(m, scale, bars.marks(here, m, scale)) for m in found]
         rank = "reference" if method in catalogue.REFERENCES else "own" if method == report.method else ""
         rows.append((method, rank, cells))
-    return Block([(split, _common(m.n for m in here if m.split == split)) for split in splits], rows)
+    return Block(
+        [(split, _common(m.n for m in here if m.split == split and m.range is None)) for split in splits], rows
+    )
 
 
 def _common(counts: Iterable[int | None]) -> int | None:
