@@ -102,10 +102,14 @@ def float_shape(
     return None if width is None else [_BATCH, width]
 
 
-def _pixels(config: Any) -> list[symbolic_shapes.Dim]:
+def image_size(config: Any) -> Any:
+    """Height and width of the pictures that a model reads, or one number for both; None of one that takes any."""
     size = named(config, ("image_size", "img_size", "crop_size"), "pixels")
-    if isinstance(size, list | tuple) and len(size) > 2:
-        size = size[-2:]
+    return size[-2:] if isinstance(size, list | tuple) else size
+
+
+def _pixels(config: Any) -> list[symbolic_shapes.Dim]:
+    size = image_size(config)
     # Without a size of its own a network takes any, and the activations tell at which one its second half runs.
     grown: symbolic_shapes.Dim = [0, _SCALE, 0]
     height, width = (grown, grown) if size is None else size if isinstance(size, list | tuple) else (size, size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from hf_stitch.hooks.input_shapes import main_input
 from hf_stitch.loading.model_classes import class_of
 
 if TYPE_CHECKING:
@@ -33,4 +34,5 @@ def input_name(model_or_config: PreTrainedModel | PretrainedConfig) -> str:
         if hasattr(inner, "model_type"):
             return input_name(inner)
     model_class = class_of(config) if config is model_or_config else model_or_config
-    return str(getattr(model_class, "main_input_name", "input_ids"))
+    name = str(getattr(model_class, "main_input_name", "input_ids"))
+    return main_input(model_class) if name == "inputs" else name  # Perceiver's may be tokens or pixels

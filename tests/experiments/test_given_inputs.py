@@ -10,12 +10,14 @@ import torch
 import transformers as tf
 from pico_recipes import ROBERTA_HOOK, saved, split
 from pico_texts import WORDS, _piece_tokenizer
-from tiny_models import T5
+from stitches import preparer
+from tiny_models import T5, tiny
 
 from hf_stitch import StitchedModel, fit
-from hf_stitch.activations.hooked_model import open_hooked_model
+from hf_stitch.activations.hooked_model import hooked_model_of, open_hooked_model
 from hf_stitch.cli.main import main
 from hf_stitch.errors import ProbeError, RecipeError
+from hf_stitch.loading.modality import modality
 from hf_stitch.models.predictor import Predictor
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.recipe.side import Side
@@ -172,6 +174,39 @@ def test_a_source_inside_its_own_decoder_reads_the_start_token(
     content["source"]["inputs"] = {"decoder_input_ids": {"shape": ["b", 3], "value": [3, 5, 6]}}
     end = open_hooked_model(Recipe.parse(content).source, Runtime.start("cpu"))
     assert end.preparer.batch(["good film"])["decoder_input_ids"].tolist() == [[3, 5, 6]]
+
+
+DECODERS = {
+    "whisper": ("decoder.layers.1", 1), "speech_encoder_decoder": ("decoder.model.decoder.layers.1", 0),
+    "t5": ("decoder.block.1", 0), "bart": ("model.decoder.layers.1", None), "mbart": ("model.decoder.layers.1", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", DECODERS)
+def test_decoders_that_read_nothing_by_themselves_are_started(family: str) -> None:
+    """BART and mBART make their decoder's input from the encoder's."""
+    hook, token = DECODERS[family]
+    model = tiny(family)
+    end = hooked_model_of(Side(model="by-hand", hook=hook), model, preparer(model), "stamp", Runtime.start("cpu"))
+    fixed = end.preparer.fixed
+    assert (None if fixed is None else fixed.given["decoder_input_ids"].value) == token
+
+
+def test_a_decoder_without_a_start_token_asks_for_one() -> None:
+    model = tiny("t5")
+    for config in (model.config, model.generation_config):
+        config.decoder_start_token_id = config.bos_token_id = None
+    side = Side(model="by-hand", hook="decoder.block.1")
+    with pytest.raises(RecipeError, match=r"has no start token.*inputs: \{decoder_input_ids: \{shape: \[b, 1\]"):
+        hooked_model_of(side, model, preparer(model), "stamp", Runtime.start("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("SequenceClassification", "text"), ("MaskedLM", "text"), ("ImageClassificationLearned", "image")],
+)
+def test_perceiver_reads_what_its_second_name_says(kind: str, name: str) -> None:
+    assert modality(tf.PerceiverConfig(architectures=[f"PerceiverFor{kind}"])) == name
 
 
 def test_an_encoder_needs_no_start_token(t5: Path) -> None:

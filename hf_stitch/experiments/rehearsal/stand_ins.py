@@ -15,6 +15,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from hf_stitch.activations.hooked_model import HookedModel, hooked_model_of
 from hf_stitch.errors import ArtifactError, RecipeError, StitchError
 from hf_stitch.experiments.rehearsal.synthetic import WORDS
+from hf_stitch.hooks.input_shapes import image_size
 from hf_stitch.loading.modality import input_name, modality
 from hf_stitch.loading.model_classes import check_family, class_of
 from hf_stitch.loading.models import uniform
@@ -95,8 +96,9 @@ def audio_tool(config: PretrainedConfig) -> Any:
 def image_tool(config: PretrainedConfig) -> Any:
     from transformers import ViTImageProcessor
 
-    size = getattr(getattr(config, "vision_config", config), "image_size", 224)
-    return ViTImageProcessor(size={"height": size, "width": size})
+    size = image_size(config) or 224  # the usual one, where a network takes any
+    height, width = size if isinstance(size, list | tuple) else (size, size)
+    return ViTImageProcessor(size={"height": height, "width": width})
 
 
 def text_tool(config: PretrainedConfig) -> Any:
