@@ -108,7 +108,7 @@ def _last_part(name: str) -> str:
         if (cached := CACHED.fullmatch(part)) and path.parent.name == "snapshots":
             return cached[1]
     # The user's own folder bears the user's name.
-    return path.name if path.name and path != Path.home() else "folder"
+    return path.name if path.name and path != local_path("~") else "folder"
 
 
 def _teller(names: Mapping[str, str]) -> Callable[[str], str]:
@@ -133,8 +133,10 @@ def _teller(names: Mapping[str, str]) -> Callable[[str], str]:
 def _on_this_machine(path: str) -> bool:
     """Whether it begins with a folder that is there; what was in it may be gone."""
     full = local_path(path.removeprefix("file://"))
-    first = [Path(*full.parts[:count]) for count in (2, 3)]
-    return full.is_absolute() and (Path.home() in full.parents or all(map(is_there, first)))
+    first, home = [Path(*full.parts[:count]) for count in (2, 3)], local_path("~")
+    # In a container the user's folder may be the root of all.
+    under_home = len(home.parts) > 1 and home in full.parents
+    return full.is_absolute() and (under_home or all(map(is_there, first)))
 
 
 def _each_text(content: Any, names: Mapping[str, str], tell: Callable[[str], str]) -> Any:

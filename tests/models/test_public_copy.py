@@ -317,6 +317,17 @@ def test_the_file_system_says_what_is_of_this_machine(tmp_path: Path, monkeypatc
                                  "column": "mine"}  # fmt: skip
 
 
+@pytest.mark.parametrize("home", ["/", None], ids=["the root", "none"])
+def test_a_user_without_a_folder(home: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in containers, whose user may be in no list."""
+    monkeypatch.delenv("HOME")
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    text = f"{tmp_path}/x.wav of /no/such/place and 3 km/h"
+    assert told({"note": text}, {}) == {"note": "x.wav of /no/such/place and 3 km/h"}
+    assert local_names({"model": f"{tmp_path}/mine"}) == {f"{tmp_path}/mine": "local:mine"}
+
+
 def test_what_was_pushed_is_evaluated_where_the_models_are(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
