@@ -117,13 +117,15 @@ def _joint(model: Any) -> str:
 
 def _parts(model: Any) -> Any:
     """What each part holds, as the report counts it, and what it takes for one input; only those that run."""
-    from hf_stitch.cli.terminal import table
+    from hf_stitch.cli.terminal import console, table
     from hf_stitch.models.cost import multiply_adds, sizes_of
     from hf_stitch.runtime.extras import extra
 
-    found: dict[str, int] = {}
-    with extra("multiply-adds", []):  # a column that stays empty
+    found, lost = dict[str, int](), list[str]()
+    with extra("multiply-adds", lost):  # their column stays empty
         found = multiply_adds(model)
+    for note in lost:
+        console().print(f"note: {note}\n")
     lengths = f" ({found['source_positions']} -> {found['target_positions']} positions)" if found else ""
     head = ("parameters", "buffers", "numbers", "multiply-adds" + lengths)
     shown = table("part", *head, right=head)

@@ -44,6 +44,11 @@ def run(
 
     silence_libraries()
     predictor = Predictor(folder, device=device, abstain=abstain)
+    if not quiet:
+        # As they come: a sound of hours is told before it is read.
+        predictor.on_note = _note
+        for note in predictor.notes:
+            _note(note)
     bad: list[str] = []
     # A bad input is told at the end, when the others have their answers.
     found = predictor(_inputs(inputs or ["-"], predictor), lambda error: bad.append(str(error)))
@@ -53,10 +58,12 @@ def run(
         for row in found:
             # Line by line: who reads the pipe need not wait for the last input.
             print(json_line(row, sys.stdout.encoding), flush=True)
-    for note in () if quiet else predictor.notes:
-        print(f"note: {visible(note)}", file=sys.stderr)
     if bad:
         raise DataError("; ".join(bad))
+
+
+def _note(text: str) -> None:
+    print(f"note: {visible(text)}", file=sys.stderr, flush=True)
 
 
 def _inputs(words: list[str], predictor: Predictor) -> Iterator[Path | str | bytes]:

@@ -30,6 +30,7 @@ from hf_stitch.runtime.torchaudio_extra import trouble
 
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 BATCH = 8  # inputs that run together; by hand
+LONG = 300  # seconds of sound from which on its length is told: memory grows with its square; by hand
 Input = Path | str | bytes
 LINES = (".csv", ".text", ".txt")
 # Of a folder; a file that is named may be called anything.
@@ -85,6 +86,7 @@ class Predictor:
         self.tokenizer = target_tokenizer(folder) if self.text_output is not None else None
         if self.text_output is not None and self.tokenizer is None:
             raise ArtifactError(f"{folder} has no tokenizer of the target to spell its texts with; fit it again")
+        self.on_note: Callable[[str], None] = lambda note: None  # told of each note as soon as it is there
         self.notes = random_notes(self.model)  # and what was done to inputs: resampled, cut
         if note := widened(self.model, str(name)):
             self.notes.append(note)
@@ -171,18 +173,18 @@ class Predictor:
             sound = read_audio(
                 given, self.preparer.rate, name=name, minimum=self.preparer.minimum, device=self.preparer.device
             )
-            cut = self.preparer.cut(sound.samples)
-            self.notes += [f"{name}: {note}" for note in (*sound.notes, cut) if note]
+            found = (*sound.notes, self.preparer.cut(sound.samples), self._too_long(sound.samples))
+            self._note(*(f"{name}: {note}" for note in found if note))
             yield name, sound.samples
         elif self.modality == "image":
             name, notes = "stdin" if isinstance(given, bytes) else str(given), list[str]()
             picture = read_picture(given, name, notes)
-            self.notes += [f"{name}: {note}" for note in (*notes, self.preparer.cut(picture)) if note]
+            self._note(*(f"{name}: {note}" for note in (*notes, self.preparer.cut(picture)) if note))
             yield name, picture
         else:
             for line in _lines(given):
                 if self.modality == "text" and (cut := self.preparer.cut(line)):
-                    self.notes.append(f"{line[:40]!r}: {cut}")
+                    self._note(f"{line[:40]!r}: {cut}")
                 yield line, line if self.modality == "text" else _numbers(line, self.preparer.width)
 
     def _predict(self, batch: list[tuple[str, Any]]) -> list[dict[str, Any] | DataError]:
@@ -204,8 +206,23 @@ class Predictor:
             if not isinstance(error, StitchError):
                 why = f"the model fails on it ({type(error).__name__}: {why}); give another, or a shorter one"
             return [DataError(f"{batch[0][0]}: {why}")]
-        self.notes += [f"{self._shown(batch[cut.row][0])}: {cut}" for cut in cuts]
+        self._note(*(f"{self._shown(batch[cut.row][0])}: {cut}" for cut in cuts))
         return found
+
+    def _note(self, *notes: str) -> None:
+        self.notes += notes
+        for note in notes:
+            self.on_note(note)
+
+    def _too_long(self, samples: np.ndarray) -> str | None:
+        """What is told of a sound that the model reads whole, however long it takes; None of a short one."""
+        seconds = len(samples) / self.preparer.rate
+        if self.preparer.sound_limit is not None or seconds <= LONG:
+            return None
+        return (
+            f"{seconds / 60:.0f} minutes are read in one piece, which takes much time and memory; a pipeline with "
+            "chunk_length_s reads it in windows"
+        )
 
     def _shown(self, name: str) -> str:
         return repr(name[:40]) if self.modality == "text" else name

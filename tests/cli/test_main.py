@@ -126,6 +126,7 @@ WRONG_WORDS = [
     (["fit", "parabola", "seed"], "override 'seed': expected key=value"),
     (["fit", "parabola", "--dtype", "floot32"], "floot32.*did you mean 'float32'"),
     (["fit", "parabola", "--device", "cuda:99"], "cuda:99"),
+    (["fit", "parabola", "--out", "/dev/null/x"], "/dev/null, in which /dev/null/x would lie, is no folder"),
     (["evaluate", "nowhere"], "nowhere: no such folder"),
     (["predict", "nowhere", "a.wav"], "nowhere: no such folder"),
     (["inspect", "zoo:nothing"], "the zoo has no model 'nothing'"),

@@ -253,3 +253,22 @@ def test_a_target_that_fails_on_its_own_texts_is_named(long_texts: dict[str, Any
     with pytest.raises(ActivationError, match=r"gpt2 fails on a batch of .*IndexError") as told:
         fit(long_texts, device="cpu", progress=False)
     assert "\n" not in str(told.value)
+
+
+def test_a_sound_that_lasts_is_told_before_it_is_read(target: Any, tmp_path: Path) -> None:
+    import soundfile
+
+    folder = saved(tmp_path / "out", ears(), target, {**SOUND, "ratio": 0.01})
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    # At 40 Hz minutes are few samples.
+    (folder / "preprocessor_config.json").write_text(json.dumps({**settings, "sampling_rate": 40}))
+    for name, seconds in (("short", 299), ("long", 360)):
+        soundfile.write(tmp_path / f"{name}.wav", np.full(40 * seconds, 0.1, np.float32), 40)
+    predictor, told, asked = Predictor(folder, device="cpu"), list[str](), list[int]()
+    predictor.on_note = told.append
+    predictor.model.register_forward_pre_hook(lambda *given: asked.append(len(told)))
+    assert len(list(predictor([tmp_path / "short.wav", tmp_path / "long.wav"]))) == 2
+    [note] = told
+    assert note.startswith(f"{tmp_path / 'long.wav'}: 6 minutes are read in one piece")
+    assert predictor.notes == told
+    assert asked == [1]

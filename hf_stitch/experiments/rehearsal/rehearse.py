@@ -83,7 +83,7 @@ def _existing(path: Path) -> Path:
 
 def _content(asked: Recipe, seen: Rehearsed, runtime: Runtime, free: int, took: float) -> dict[str, Any]:
     found, peaks, space, fetched = stages(seen), memory(seen), disk(seen), download(seen)
-    sizes, frames = seen.sizes, seen.observations.frames["fit"]
+    sizes, frames, lost = seen.sizes, seen.observations.frames["fit"], list[str]()
     expected = {
         "seconds": sum(stage.expected for stage in found),
         "download_bytes": {name: int(count) for name, count in fetched.items()},
@@ -101,7 +101,7 @@ def _content(asked: Recipe, seen: Rehearsed, runtime: Runtime, free: int, took: 
             role: round(float(ragged.lengths.double().mean()) * (sizes.stretch if ragged.lengths.max() > 1 else 1))
             for role, ragged in (("source", frames.source), ("target", frames.target))
         },
-        "parameters": cost_of(seen.model, *seen.hooked),
+        "parameters": cost_of(seen.model, *seen.hooked, lost),
         "rehearsed": {
             "samples": sizes.samples,
             "neighbours": sizes.neighbours,
@@ -112,7 +112,7 @@ def _content(asked: Recipe, seen: Rehearsed, runtime: Runtime, free: int, took: 
         "asked": {"samples": sizes.real, "neighbours": sizes.real_neighbours},
         "stages": [stage.plain() for stage in found],
         "expected": expected,
-        "warnings": _warnings(seen, expected, free),
+        "warnings": _warnings(seen, expected, free) + lost,
         "notes": seen.notes + _notes(seen),
     }
 
