@@ -54,5 +54,6 @@ def page_for(report: Report) -> str:
 
 
 def _ticks(text: str) -> Markup:
-    """Escaped text in which `words between backticks` are code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    """Escaped text in which `words between backticks` are code, and no line ends before a percent sign."""
+    whole = str(escape(text)).replace(" %", "\N{NO-BREAK SPACE}%")
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", whole))
