@@ -20,7 +20,9 @@ from hf_stitch.experiments.stamps import Stamps, changed_stamps
 from hf_stitch.loading.processors import TARGET_FOLDER, Preparer
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.safetensors_only import weight_files
+from hf_stitch.loading.token_offsets import save_tokenizer
 from hf_stitch.models.configuration_stitched import StitchedConfig
+from hf_stitch.models.files_digest import check_whole, seal
 from hf_stitch.models.hub.shim import FILE
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.models.tasks import spells
@@ -104,6 +106,7 @@ def damage(folder: Path) -> str | None:
     try:
         if not isinstance(json.loads((folder / "config.json").read_text(encoding="utf-8")), dict):
             return "config.json holds no configuration"
+        check_whole(folder)
         files = weight_files(str(folder))
         if (changed := changed_file(str(folder), files)) is not None:
             return f"{changed} is not what was saved"
@@ -194,16 +197,17 @@ def save_model(folder: Path, model: StitchedModel, source: HookedModel, target: 
         if spells(model.config) and target.tokenizer is not None:
             save_speller(folder, preparer, target.tokenizer)
         elif source.preparer.modality == "audio" and source.tokenizer is not None:
-            source.tokenizer.save_pretrained(folder)
+            save_tokenizer(source.tokenizer, folder)
+        seal(folder)
 
 
 def save_speller(folder: Path, preparer: Preparer, tokenizer: Any) -> None:
     """The target's tokenizer, which spells its answers; for transformers' speech pipeline also as that of the model."""
     tokenizer = copy.deepcopy(tokenizer)
-    tokenizer.save_pretrained(str(folder / TARGET_FOLDER))
+    save_tokenizer(tokenizer, folder / TARGET_FOLDER)
     if preparer.modality == "audio":
         tokenizer.padding_side = preparer.tool.padding_side  # the pipeline wants one side of both
-        tokenizer.save_pretrained(str(folder))
+        save_tokenizer(tokenizer, folder)
 
 
 def _full_disk(folder: Path) -> AbstractContextManager[None]:

@@ -11,6 +11,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from hf_stitch.errors import ArtifactError
+from hf_stitch.models.files_digest import seal
 from hf_stitch.models.hub.map_only import MAP_ONLY, portable
 from hf_stitch.models.hub.repository import KEPT, WEIGHTS, explained, local
 from hf_stitch.models.hub.shim import FILE
@@ -55,6 +56,7 @@ def push_model(
         # First, so that what the model itself writes replaces its older form.
         copy_companions(beside, folder)
         model.save_pretrained(folder, max_shard_size=max_shard_size)
+        seal(folder)
         return push_folder(
             folder, repo_id, private=private, revision=revision, token=token, message=commit_message, **more
         )
