@@ -29,7 +29,7 @@ from hf_stitch.models.tasks import spells
 from hf_stitch.models.weights_digest import changed_file
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.report import SCHEMA, Report
-from hf_stitch.runtime.files import report_full_disk, write_text
+from hf_stitch.runtime.files import drop_scratch, report_full_disk, write_text
 
 RECIPE, REPORT = "recipe.yaml", "report.json"
 WRITTEN = (
@@ -128,6 +128,8 @@ def open_folder(folder: Path, recipe: Recipe, anew: bool = False) -> None:
     with _full_disk(folder):
         # Its presence says that all is there, and from now on that is not so.
         (folder / REPORT).unlink(missing_ok=True)
+        for place in (folder, folder / TARGET_FOLDER):
+            drop_scratch(place)
         if anew:
             (folder / finished_rows.FILE).unlink(missing_ok=True)
         held = _recipe_of(folder)
