@@ -215,8 +215,8 @@ def test_text_sentiment_holds(tmp_path: Path) -> None:
     assert report.value("agreement", "trim") < report.value("agreement")
     from transformers import pipeline
 
-    pipe = pipeline("text-classification", model=str(tmp_path / "text"))
     texts = ["it is good", "i do not like the play"]
+    pipe = pipeline("text-classification", model=str(tmp_path / "text"))
     wanted = list(Predictor(tmp_path / "text")(texts))
     assert [one["label"] for one in pipe(texts, batch_size=2)] == [one["label"] for one in wanted]
     assert [pipe(text)[0]["score"] for text in texts] == pytest.approx([one["score"] for one in wanted], abs=1e-4)

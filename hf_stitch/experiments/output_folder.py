@@ -20,7 +20,9 @@ from hf_stitch.experiments.stamps import Stamps, changed_stamps
 from hf_stitch.loading.processors import TARGET_FOLDER, Preparer
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.safetensors_only import weight_files
+from hf_stitch.loading.token_offsets import save_tokenizer
 from hf_stitch.models.configuration_stitched import StitchedConfig
+from hf_stitch.models.files_digest import check_whole, seal
 from hf_stitch.models.hub.shim import FILE
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.models.tasks import spells
@@ -28,7 +30,7 @@ from hf_stitch.models.weights_digest import changed_file
 from hf_stitch.recipe.public import is_public
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.report import SCHEMA, Report
-from hf_stitch.runtime.files import report_full_disk, write_text
+from hf_stitch.runtime.files import drop_scratch, report_full_disk, write_text
 
 RECIPE, REPORT = "recipe.yaml", "report.json"
 WRITTEN = (
@@ -110,6 +112,7 @@ def damage(folder: Path) -> str | None:
     try:
         if not isinstance(json.loads((folder / "config.json").read_text(encoding="utf-8")), dict):
             return "config.json holds no configuration"
+        check_whole(folder)
         files = weight_files(str(folder))
         if (changed := changed_file(str(folder), files)) is not None:
             return f"{changed} is not what was saved"
@@ -131,6 +134,8 @@ def open_folder(folder: Path, recipe: Recipe, anew: bool = False) -> None:
     with _full_disk(folder):
         # Its presence says that all is there, and from now on that is not so.
         (folder / REPORT).unlink(missing_ok=True)
+        for place in (folder, folder / TARGET_FOLDER):
+            drop_scratch(place)
         if anew:
             (folder / finished_rows.FILE).unlink(missing_ok=True)
         held = _recipe_of(folder)
@@ -200,16 +205,17 @@ def save_model(folder: Path, model: StitchedModel, source: HookedModel, target: 
         if spells(model.config) and target.tokenizer is not None:
             save_speller(folder, preparer, target.tokenizer)
         elif source.preparer.modality == "audio" and source.tokenizer is not None:
-            source.tokenizer.save_pretrained(folder)
+            save_tokenizer(source.tokenizer, folder)
+        seal(folder)
 
 
 def save_speller(folder: Path, preparer: Preparer, tokenizer: Any) -> None:
     """The target's tokenizer, which spells its answers; for transformers' speech pipeline also as that of the model."""
     tokenizer = copy.deepcopy(tokenizer)
-    tokenizer.save_pretrained(str(folder / TARGET_FOLDER))
+    save_tokenizer(tokenizer, folder / TARGET_FOLDER)
     if preparer.modality == "audio":
         tokenizer.padding_side = preparer.tool.padding_side  # the pipeline wants one side of both
-        tokenizer.save_pretrained(str(folder))
+        save_tokenizer(tokenizer, folder)
 
 
 def _full_disk(folder: Path) -> AbstractContextManager[None]:

@@ -11,12 +11,14 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hf_stitch.errors import DataError
+from hf_stitch.loading.sound_damage import damage_of_sound
 from hf_stitch.recipe.names import is_file, local_path
 from hf_stitch.runtime.torchaudio_extra import torchaudio
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 SILENCE = 1e-4
 """A sample whose every amplitude is below this (-80 dB of full scale, three steps of 16 bits) is silent; by hand."""
 
+RATES = (50, 1_000_000)
+"""Hz that a sound may have: by hand, beyond what is recorded; resampling from others would take gigabytes."""
 KAISER = {"lowpass_filter_width": 64, "rolloff": 0.9475937167399596, "beta": 14.769656459379492}
 """Of torchaudio's filter: the values that its documentation calls `kaiser_best`."""
 
@@ -67,6 +71,11 @@ def read_audio(
         samples = samples.mean(axis=1)
     # Before resampling, which would spread a single NaN over the whole sound.
     _check(samples, name, whole)
+    if not RATES[0] <= own_rate <= RATES[1]:
+        raise DataError(
+            f"{name}: {own_rate} samples a second; expected a rate from {RATES[0]} to {RATES[1]} Hz: mend its "
+            "header, or leave it out"
+        )
     if own_rate != rate:
         samples = resample(samples, own_rate, rate, device)
         notes.append(f"resampled from {own_rate} Hz to {rate} Hz")
@@ -160,20 +169,27 @@ def _from_array(source: Mapping[str, Any], name: str) -> tuple[NDArray[Any], int
 def _from_file(source: str | os.PathLike[str] | bytes, name: str) -> tuple[NDArray[Any], int]:
     import soundfile
 
-    if not isinstance(source, bytes):
-        path = local_path(source)
+    content, path = (source, Path()) if isinstance(source, bytes) else (None, local_path(source))
+    if content is None:
         if not is_file(path):
             raise DataError(f"{name}: no such file: {path}; check the path")
         if path.stat().st_size == 0:
             raise DataError(f"{name}: empty file; leave it out")
-    elif not source:
+    elif not content:
         raise DataError(f"{name}: empty, no bytes in it; leave it out")
-    handle = io.BytesIO(source) if isinstance(source, bytes) else str(path)
     try:
-        samples, rate = soundfile.read(handle, dtype="float32", always_2d=True)
-    except (RuntimeError, TypeError, ValueError) as error:  # TypeError: headerless .raw files
-        why = str(error).removesuffix(".").split(": ", 1)[-1]
+        samples, rate = soundfile.read(
+            str(path) if content is None else io.BytesIO(content), dtype="float32", always_2d=True
+        )
+        with path.open("rb") if content is None else io.BytesIO(content) as file:
+            damage = damage_of_sound(file)
+    except OSError as error:
+        raise DataError(f"{name}: {(error.strerror or 'cannot be read').lower()}; check the path") from None
+    except (RuntimeError, TypeError, ValueError, MemoryError) as error:  # TypeError: headerless .raw files
+        why = str(error).removesuffix(".").split(": ", 1)[-1].splitlines()[0]
         raise DataError(f"{name}: not audio that soundfile can read ({why}); expected WAV, FLAC, Ogg or MP3") from None
+    if damage is not None:
+        raise DataError(f"{name}: damaged ({damage}); copy it again, or save it anew")
     return samples, int(rate)
 
 

@@ -23,7 +23,7 @@ from hf_stitch.loading.model_classes import class_named, own_labels
 from hf_stitch.loading.models import resolve
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.saved_tokenizer import load_tokenizer, mark
-from hf_stitch.loading.token_offsets import Said, offsets, said_spans, token_spans, tokenized
+from hf_stitch.loading.token_offsets import Said, offsets, said_spans, save_tokenizer, token_spans, tokenized
 from hf_stitch.recipe.sequence import facts_of
 from hf_stitch.recipe.side import Side
 
@@ -303,12 +303,12 @@ class Preparer:
                 tool._processor_class = None  # else AutoProcessor asks the folder for the source's whole processor
             if getattr(tool, "return_attention_mask", None) is False:
                 tool.return_attention_mask = True  # as in `batch`: pipelines must tell padding from sound
-            _limited(tool, self.max_length).save_pretrained(str(folder))
+            save_tokenizer(_limited(tool, self.max_length), folder)
         if self.target_tokenizer is not None and self.modality == "text":
             mark(Path(folder))
         if self.target_tokenizer is not None:
             limited = _limited(copy.copy(self.target_tokenizer), self.target_max_length)
-            limited.save_pretrained(str(Path(folder) / TARGET_FOLDER))
+            save_tokenizer(limited, Path(folder) / TARGET_FOLDER)
 
 
 def _limited(tool: Any, max_length: int | None) -> Any:

@@ -25,6 +25,13 @@ def mark(folder: Path) -> None:
     write_text(folder / _FILE, json.dumps(named, indent=2, ensure_ascii=False) + "\n")
 
 
+def is_marked(place: str, **where: Any) -> bool:
+    """Whether what is saved there is to be loaded as a `StitchedTokenizer`."""
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+    return bool(get_tokenizer_config(place, **where).get("tokenizer_class") == CLASS)
+
+
 def load_tokenizer(place: str, **where: Any) -> Any:
     """The tokenizer of a model; of a stitched model that of its source.
 

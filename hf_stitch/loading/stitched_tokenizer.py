@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from hf_stitch.errors import DataError
+from hf_stitch.errors import ArtifactError, DataError
 from hf_stitch.loading.processors import TARGET_FOLDER, Preparer
 from hf_stitch.loading.safetensors_only import WHERE
-from hf_stitch.loading.saved_tokenizer import load_tokenizer
+from hf_stitch.loading.saved_tokenizer import is_marked, load_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -30,13 +30,20 @@ class StitchedTokenizer:
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *args: Any, **kwargs: Any) -> Any:
-        """Load both tokenizers from the folder or repository of a stitched model; of another one its tokenizer."""
+        """Load both tokenizers from the folder or repository of a stitched model.
+
+        Raises:
+            ArtifactError: there is none of that kind.
+        """
         from transformers import AutoConfig
 
         place, where = str(name), {key: value for key, value in kwargs.items() if key in WHERE}
         config = AutoConfig.from_pretrained(place, **where)
-        if not hasattr(config, "ends"):
-            return load_tokenizer(place, **where)
+        if not is_marked(place, **where) or not hasattr(config, "ends"):
+            raise ArtifactError(
+                f"{place}: tokenizer_config.json names no tokenizer of a stitched model; it is damaged or lost, "
+                "copy or fit it again"
+            )
         below = "/".join(filter(None, (where.pop("subfolder", ""), TARGET_FOLDER)))
         other = load_tokenizer(place, subfolder=below, **where)
         return cls(Preparer.beside(config, load_tokenizer(place, **where), other))

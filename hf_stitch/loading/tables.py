@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_stitch.errors import DataError, StitchError, nearest
-from hf_stitch.loading.text_files import decoded, lines_of
+from hf_stitch.loading.text_files import decoded, lines_of, short_row
 from hf_stitch.recipe.data import Data
 from hf_stitch.recipe.names import is_elsewhere, is_file, is_folder, is_path, is_shipped, is_there, local_path
 
@@ -195,7 +195,8 @@ def _read_parquet(path: Path) -> Dataset:
     import pyarrow.parquet
     from datasets import Dataset
 
-    return Dataset(pyarrow.parquet.read_table(path))
+    # Where the writer kept checksums; else a damaged page is other rows.
+    return Dataset(pyarrow.parquet.read_table(path, page_checksum_verification=True))
 
 
 def _read_csv(path: Path) -> Dataset:
@@ -214,6 +215,10 @@ def _read_csv(path: Path) -> Dataset:
         width = len(frame.columns)
         what = f"rows have {frame.index.nlevels + width} cells, the header names {width} columns"
         raise DataError(f"{path}: {what}; give each row as many cells as there are columns")
+    last = frame.iloc[:, -1]
+    if bool(((last == "") | last.isna()).any()) and (short := short_row(text, _delimiter(text))) is not None:
+        what = f"row {short[0]} has {short[1]} cells, the header names {len(frame.columns)} columns"
+        raise DataError(f"{path}: {what}; give each row as many cells, or copy the file again if it was cut")
     return Dataset.from_pandas(frame, preserve_index=False)
 
 

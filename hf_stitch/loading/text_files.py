@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
+from threading import Lock
 
 from hf_stitch.errors import DataError
 
@@ -26,3 +29,20 @@ def decoded(content: bytes, name: str) -> str:
 def lines_of(text: str) -> list[str]:
     """Its lines; `str.splitlines` ends them at eight more characters, which stand in texts."""
     return re.split(r"\r\n|\n|\r", text)
+
+
+_limit = Lock()  # the csv module has one limit of a cell's length for the whole process
+
+
+def short_row(text: str, delimiter: str) -> tuple[int, int] | None:
+    """Of a CSV the first row with fewer cells than the header, as its number and theirs; pandas fills such rows up."""
+    with _limit:
+        before = csv.field_size_limit(max(len(text), csv.field_size_limit()))
+        try:
+            rows = (row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row)
+            width = len(next(rows, ()))
+            return next(((number, len(row)) for number, row in enumerate(rows, 1) if len(row) < width), None)
+        except csv.Error:  # pandas has read it
+            return None
+        finally:
+            csv.field_size_limit(before)

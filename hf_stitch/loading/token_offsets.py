@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -27,6 +28,16 @@ def tokenized(tokenizer: Any, texts: str | Sequence[str], **options: Any) -> Any
     """What a tokenizer gives, one thread after the other."""
     with _tokenizing:
         return tokenizer(texts, **options)
+
+
+def save_tokenizer(tokenizer: Any, folder: str | Path) -> None:
+    """Write a tokenizer as it is by itself: a fast one would write how its latest call cut and padded too."""
+    with _tokenizing:
+        inner = getattr(tokenizer, "backend_tokenizer", None)
+        if inner is not None:
+            inner.no_truncation()
+            inner.no_padding()
+        tokenizer.save_pretrained(str(folder))
 
 
 def offsets(tokenizer: Any, texts: Sequence[str], max_length: int | None = None) -> list[Offsets]:

@@ -66,7 +66,8 @@ class StitchedConfig(PretrainedConfig):
         self.layer, self.sequence, self.trust = layer or {}, sequence or {}, trust or {}
         self.recipe, self.fingerprint, self.stitch_format = recipe or {}, fingerprint, stitch_format
         self.save = save
-        kwargs.pop("weights_digest", None)  # of the weights beside the file, see `hf_stitch.models.weights_digest`
+        for key in ("weights_digest", "files_digest"):  # of the files beside it, see `hf_stitch.models.files_digest`
+            kwargs.pop(key, None)
         kwargs["auto_map"] = auto_map(AUTO_CLASSES)  # anew: loading from the Hub puts the repository into it
         if self.target is not None:  # pipelines read labels at the top level
             for key in ("id2label", "label2id", "problem_type"):

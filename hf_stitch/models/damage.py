@@ -44,7 +44,7 @@ def changed_since(where: str, file: str) -> ArtifactError:
     """The error over a file whose digest is not that which was saved."""
     return ArtifactError(
         f"{where}: {file} is not what was saved (its digest is another): it was damaged or edited; copy or fit "
-        "it again, or take `weights_digest` out of config.json if it was you"
+        "it again, or take `weights_digest` and `files_digest` out of config.json if it was you"
     )
 
 

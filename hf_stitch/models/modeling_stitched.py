@@ -30,6 +30,7 @@ from hf_stitch.loading.one_at_a_time import one_at_a_time
 from hf_stitch.loading.safetensors_only import WHERE, weight_files
 from hf_stitch.models.configuration_stitched import StitchedConfig, check_config
 from hf_stitch.models.damage import changed_since, check_complete, told_as_damage
+from hf_stitch.models.files_digest import seal
 from hf_stitch.models.freezing import freeze, is_frozen
 from hf_stitch.models.hub.map_only import HALVES, MAP_ONLY, check_unchanged, empty_half, load_half, map_weights
 from hf_stitch.models.hub.publishing import push_model
@@ -359,6 +360,7 @@ class StitchedModel(PreTrainedModel):
         if kwargs.get("is_main_process", True):
             write_shim(Path(save_directory))
             write_digests(Path(save_directory), kwargs.get("variant"))
+            seal(Path(save_directory), processors=False)
             if push is not None:
                 more = {key: kwargs[key] for key in ("token", "max_shard_size") if key in kwargs}
                 self.push_to_hub(push.pop("repo_id", Path(save_directory).name), **push, **more)

@@ -22,6 +22,7 @@ from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.tables import SOUND
 from hf_stitch.loading.text_files import decoded, lines_of
 from hf_stitch.models.answering import text_output_of, write
+from hf_stitch.models.files_digest import check_whole
 from hf_stitch.models.hub.repository import local
 from hf_stitch.models.labels import check_finite, labelled, shares
 from hf_stitch.models.modeling_stitched import StitchedModel, random_notes
@@ -63,6 +64,7 @@ class Predictor:
         if abstain is not None and not 0 <= abstain <= 1:
             raise RecipeError(f"abstain: expected a share from 0 to 1, such as 0.02; got {abstain}")
         folder = local(name, revision)
+        check_whole(folder)
         self.device = pick_device(device)
         with quiet():
             self.model = StitchedModel.from_pretrained(folder).to(self.device).eval()

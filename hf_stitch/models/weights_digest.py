@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from hf_stitch.loading.safetensors_only import WHERE, repository_file, weight_files
+from hf_stitch.models.files_digest import WEIGHTS_KEY as KEY
+from hf_stitch.models.files_digest import changed_beside, digest_of_file
 from hf_stitch.runtime.files import write_text
-
-KEY = "weights_digest"
-"""Entry of config.json: `{file: hex digest}`. Not of `StitchedConfig`: whoever saves that beside other weights must not
-say that they are these."""
 
 
 def write_digests(folder: Path, variant: str | None = None) -> None:
@@ -21,7 +18,7 @@ def write_digests(folder: Path, variant: str | None = None) -> None:
     if not path.is_file():  # adapters are saved without it
         return
     _drop_older(folder, variant)
-    found = {name: _digest(folder / name) for name in weight_files(str(folder), variant=variant)}
+    found = {name: digest_of_file(folder / name) for name in weight_files(str(folder), variant=variant)}
     config = json.loads(path.read_text(encoding="utf-8"))
     mode = path.stat().st_mode
     write_text(path, json.dumps(config | {KEY: found}, indent=2, sort_keys=True) + "\n")
@@ -29,7 +26,7 @@ def write_digests(folder: Path, variant: str | None = None) -> None:
 
 
 def changed_file(name: str, files: list[str], **where: Any) -> str | None:
-    """Of a saved model the first file of its weights that is not as it was saved.
+    """Of a saved model the first file of its weights, or beside them, that is not as it was saved.
 
     Args:
         name: folder or Hub id. files: those that are loaded. where: further arguments of `from_pretrained`.
@@ -40,9 +37,12 @@ def changed_file(name: str, files: list[str], **where: Any) -> str | None:
     known = {key: value for key, value in where.items() if key in WHERE}
     path = repository_file(name, "config.json", **known)
     try:
-        told = json.loads(path.read_text(encoding="utf-8")).get(KEY) if path is not None else None
+        config = json.loads(path.read_text(encoding="utf-8")) if path is not None else {}
+        told = config.get(KEY)
     except (ValueError, AttributeError):  # loading says what is wrong with it
         return None
+    if path is not None and (changed := changed_beside(config, path.parent)) is not None:
+        return changed
     if told is None:
         return None
     if not isinstance(told, dict):  # damaged itself
@@ -50,14 +50,9 @@ def changed_file(name: str, files: list[str], **where: Any) -> str | None:
     for file in files:
         here = repository_file(name, file, **known)
         # A file that is missing is told by loading.
-        if here is not None and _digest(here) != told.get(file):
+        if here is not None and digest_of_file(here) != told.get(file):
             return file
     return None
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _drop_older(folder: Path, variant: str | None) -> None:

@@ -201,6 +201,31 @@ def test_a_whole_model_is_read_and_overwritten_in_threads(family: str, module: s
     assert hooks_of(model) == 0
 
 
+WHOLE = 600  # of a server's day in small: by hand
+
+
+@many
+def test_a_server_of_several_models(threads: int, folders: dict[str, Path], tmp_path: Path, often: None) -> None:
+    """Every way to ask each of them at once, by the forward, `generate`, `predict` and pipelines; all answers right."""
+    ways: list[Callable[[int], Any]] = []
+    for name, folder in folders.items():
+        model, batches = load(folder), [inputs_of(folder, [raw]) for raw in raws(name)]
+        if name in WRITE:
+            ways.append(lambda i, m=model, b=batches: m.generate(**b[i], **SETTINGS))  # type: ignore[misc]
+        else:
+            ways.append(lambda i, m=model, b=batches: m(**b[i]).logits.detach())  # type: ignore[misc]
+        if name not in WRITE and raws(name) is TEXTS:
+            predictor = Predictor(folder, device="cpu")
+            ways.append(lambda i, p=predictor: list(p([TEXTS[i]])))  # type: ignore[misc]
+            pipe = tf.pipeline("text-classification", model=str(folder), device="cpu", top_k=None)
+            # Without truncation, as transformers' own pipeline reads: 45 words are more than the model takes.
+            ways.append(lambda i, p=pipe: p(TEXTS[i % 2]))  # type: ignore[misc]
+        if name not in WRITE and raws(name) is SOUNDS:
+            heard = tf.pipeline("audio-classification", model=str(folder), device="cpu")
+            ways.append(lambda i, p=heard: p(SOUNDS[i]))  # type: ignore[misc]
+    same_in_threads(threads, lambda i: ways[i % len(ways)](i % 4), inputs=4 * len(ways), calls=WHOLE)
+
+
 @many
 def test_models_are_loaded_in_threads(threads: int, folders: dict[str, Path], often: None) -> None:
     """transformers exchanges functions of its own and of torch while it loads; all are back afterwards."""

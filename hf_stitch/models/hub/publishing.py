@@ -13,6 +13,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from hf_stitch.errors import ArtifactError
+from hf_stitch.models.files_digest import check_as_saved, is_sealed, seal
 from hf_stitch.models.hub.map_only import MAP_ONLY, portable
 from hf_stitch.models.hub.public_copy import PublicCopy, public_copy
 from hf_stitch.models.hub.repository import KEPT, WEIGHTS, explained, local
@@ -71,6 +72,7 @@ def model_folder(model: PreTrainedModel, max_shard_size: int | str = "5GB") -> I
         # First, so that what the model itself writes replaces its older form.
         copy_companions(beside, folder)
         model.save_pretrained(folder, max_shard_size=max_shard_size)
+        seal(folder)
         yield folder
 
 
@@ -117,7 +119,10 @@ def public_form(folder: Path, repo_id: str) -> Iterator[PublicCopy]:
     """What `push_folder` uploads, for as long as this lasts. Raises ArtifactError as that does."""
     check_folder(folder)
     with tempfile.TemporaryDirectory() as scratch:
-        yield public_copy(folder, Path(scratch), repo_id)
+        public = public_copy(folder, Path(scratch), repo_id)
+        if is_sealed(folder):  # names were put in the place of paths
+            seal(public.folder)
+        yield public
 
 
 def check_folder(folder: Path) -> None:
@@ -132,6 +137,7 @@ def check_folder(folder: Path) -> None:
             f"{folder}: {', '.join(missing)} missing; expected a folder that `hf-stitch fit` wrote to the end"
         )
     config = StitchedConfig.from_pretrained(folder)
+    check_as_saved(folder)
     if config.save == MAP_ONLY and (place := portable(config)):
         raise ArtifactError(
             f"{folder} holds the map alone, and its base model {place} is a folder of this machine, which nobody else "

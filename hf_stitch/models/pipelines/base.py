@@ -23,6 +23,7 @@ from hf_stitch.loading.audio import read_audio
 from hf_stitch.loading.images import read_picture
 from hf_stitch.loading.processors import Preparer, target_tokenizer
 from hf_stitch.models.configuration_stitched import StitchedConfig
+from hf_stitch.models.files_digest import check_whole
 from hf_stitch.models.hub.repository import local
 from hf_stitch.models.pipelines.audio_windows import Window, check_lengths, quiet_windows
 from hf_stitch.models.tasks import CUSTOM, answer_of, check_task
@@ -64,6 +65,7 @@ class StitchedPipeline(ChunkPipeline):
                 "this stitched model has no folder to take its processors from: save it, or load it by name"
             )
         folder = local(model.name_or_path, getattr(model.config, "_commit_hash", None), weights=False)
+        check_whole(folder)
         self.preparer = Preparer.load(folder, model.config).for_width_of(model.prefix)
         self.speller = target_tokenizer(folder)
         super().__init__(model, **kwargs)
