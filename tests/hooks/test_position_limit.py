@@ -21,7 +21,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from hf_stitch.errors import ActivationError, HookError
 from hf_stitch.experiments.evaluate import evaluate
 from hf_stitch.experiments.fit import fit
-from hf_stitch.hooks.position_limit import position_limit, within_positions
+from hf_stitch.hooks.position_limit import Cut, cut_samples, position_limit, within_positions
 from hf_stitch.hooks.suffix import apply_suffix_plan, run_suffix
 from hf_stitch.hooks.suffix_plan import plan_suffix
 from hf_stitch.models.predictor import Predictor
@@ -215,10 +215,10 @@ def few_positions(pico_roberta: Path, folder: Path, **changes: Any) -> Path:
 
 @pytest.fixture
 def long_texts(pico_roberta: Path, pico_xlnet: Path, written: Path, tmp_path: Path) -> dict[str, Any]:
-    """XLNet, which reads any text, onto a RoBERTa of 16 positions; in the test some map to more of them."""
+    """XLNet, which reads any text, onto a RoBERTa of 16 positions; in the test some are longer."""
     content = reading(
         pico_xlnet, few_positions(pico_roberta, tmp_path / "roberta", max_position_embeddings=18), written,
-        sequence={"length": "resample"}, neighborhoods={"kind": "none"},
+        sequence={"length": "trim"}, neighborhoods={"kind": "none"},
     )  # fmt: skip
     content["target"]["hook"] = "roberta.embeddings.word_embeddings"
     table = tmp_path / "test.jsonl"
@@ -230,17 +230,21 @@ def long_texts(pico_roberta: Path, pico_xlnet: Path, written: Path, tmp_path: Pa
     return content
 
 
-def test_a_fit_and_its_evaluation_note_what_was_cut(long_texts: dict[str, Any], tmp_path: Path) -> None:
+def test_a_fit_and_its_evaluation_answer_all(long_texts: dict[str, Any], tmp_path: Path) -> None:
+    """The rule knows the limit of the target's tokenizer, and so maps no sample to more positions."""
     _, report = fit({**long_texts, "compare": ["orthogonal"]}, tmp_path / "out", device="cpu", progress=False)
-    told = re.compile(
-        r"(orthogonal: )?test: 5 samples map to more positions than the 16 that \S*roberta takes; the rest"
-    )
-    warnings = [found[1] for warning in report.warnings if (found := told.match(warning))]
-    assert warnings == [None, "orthogonal: "]
+    told = re.compile(r"test: 5 texts are longer than the 16 tokens that \S*roberta reads")
+    assert [note for note in report.notes if told.match(note)]
     assert report.measure("agreement").n == 18
     again = evaluate(tmp_path / "out", device="cpu", progress=False)
     assert [note for note in again.notes if told.match(note)]
     assert again.value("agreement", "affine") == report.value("agreement", "affine")
+
+
+def test_samples_of_a_split_that_were_cut_are_told_in_a_line() -> None:
+    assert cut_samples("test", [], "roberta") == []
+    [line] = cut_samples("test", [Cut(0, 20, 16), Cut(3, 40, 16)], "roberta")
+    assert line == "test: 2 samples map to more positions than the 16 that roberta takes; the rest of them is left out"
 
 
 def test_a_target_that_fails_on_its_own_texts_is_named(long_texts: dict[str, Any], tmp_path: Path) -> None:
