@@ -72,6 +72,15 @@ def telling(told: Told) -> Iterator[None]:
         _told.reset(token)
 
 
+def tell(cut: Cut, of: int) -> None:
+    """Of an input that is cut, in a batch `of` so many: to whoever listens (`telling`), else to the log."""
+    told = _told.get()
+    if told is None:
+        logger.warning("input %d of %d: %s", cut.row + 1, of, cut)
+    else:
+        told(cut)
+
+
 @contextmanager
 def among(rows: Sequence[int]) -> Iterator[None]:
     """Inside, what is told of the inputs of a part of a batch is told of their numbers `rows` in the batch."""
@@ -238,14 +247,9 @@ def _shortened(values: Tensor, mask: Tensor | None, takes: int) -> tuple[Tensor,
     """The first positions of each input, on the side where they were, and told of the inputs that lost some."""
     length = values.shape[1]
     counts = [length] * len(values) if mask is None else mask.sum(1).tolist()
-    told = _told.get()
     for row, count in enumerate(counts):
         if count > takes:
-            cut = Cut(row, int(count), takes)
-            if told is None:
-                logger.warning("input %d of %d: %s", row + 1, len(values), cut)
-            else:
-                told(cut)
+            tell(Cut(row, int(count), takes), len(values))
     starts = [0] * len(values)
     if mask is not None and not bool(mask[:, 0].all()):  # padding on the left: what is short ends where all end
         starts = [length - max(int(count), takes) for count in counts]

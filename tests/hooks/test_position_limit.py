@@ -24,6 +24,7 @@ from hf_stitch.experiments.fit import fit
 from hf_stitch.hooks.position_limit import Cut, cut_samples, position_limit, within_positions
 from hf_stitch.hooks.suffix import apply_suffix_plan, run_suffix
 from hf_stitch.hooks.suffix_plan import plan_suffix
+from hf_stitch.models.files_digest import seal
 from hf_stitch.models.predictor import Predictor
 
 # family / of its decoder: hook point before the positions are added, and the most of them (None: no limit)
@@ -266,6 +267,7 @@ def test_a_sound_that_lasts_is_told_before_it_is_read(target: Any, tmp_path: Pat
     settings = json.loads((folder / "preprocessor_config.json").read_text())
     # At 40 Hz minutes are few samples.
     (folder / "preprocessor_config.json").write_text(json.dumps({**settings, "sampling_rate": 40}))
+    seal(folder)
     for name, seconds in (("short", 299), ("long", 360)):
         soundfile.write(tmp_path / f"{name}.wav", np.full(40 * seconds, 0.1, np.float32), 40)
     predictor, told, asked = Predictor(folder, device="cpu"), list[str](), list[int]()

@@ -17,6 +17,7 @@ from torch import Tensor
 from hf_stitch.activations.activation_set import ActivationSet
 from hf_stitch.evaluation.answers import stitched_answers
 from hf_stitch.experiments.output_folder import save_model
+from hf_stitch.hooks.position_limit import Cut, telling
 from hf_stitch.loading.processors import Preparer, target_tokenizer
 from hf_stitch.models.assembly import assemble, cut
 from hf_stitch.models.modeling_stitched import StitchedModel
@@ -73,9 +74,17 @@ def saved(content: dict[str, Any], folder: Path) -> tuple[Tensor, StitchedModel,
     return answers.double(), model, seen.samples["test"]
 
 
-def check(content: dict[str, Any], folder: Path, most: int) -> None:
-    """What is saved answers to raw inputs as the fit has measured it, with no more positions than the target takes."""
-    wanted, _, samples = saved(content, folder)
+def check(content: dict[str, Any], folder: Path, most: int, lost: bool = False) -> None:
+    """What is saved answers to raw inputs as the fit has measured it, with no more positions than the target takes.
+
+    Args:
+        lost: what is behind those is lost under this rule, which is told.
+    """
+    cuts: list[Cut] = []
+    with telling(cuts.append):
+        wanted, _, samples = saved(content, folder)
+    assert bool(cuts) == lost
+    assert all(one.takes == most < one.came for one in cuts)
     raws = [samples.source(i) for i in range(len(samples))]
     loaded = StitchedModel.from_pretrained(folder).eval()
     preparer = Preparer.load(folder, loaded.config)
@@ -86,8 +95,10 @@ def check(content: dict[str, Any], folder: Path, most: int) -> None:
             found = loaded(**inputs).logits.double()
         assert torch.allclose(found, wanted[first : first + 6], atol=1e-5)
     if preparer.modality == "text":
-        shares = [next(iter(answer["scores"].values())) for answer in Predictor(folder, device="cpu")(raws)]
+        predictor = Predictor(folder, device="cpu")
+        shares = [next(iter(answer["scores"].values())) for answer in predictor(raws)]
         assert torch.allclose(torch.tensor(shares).double(), wanted.softmax(1)[:, 0], atol=1e-5)
+        assert len([note for note in predictor.notes if "it maps to" in note]) == len(cuts)
 
 
 @pytest.mark.parametrize("where", ["target", "target, at the front", "target, by its positions", "source", "both"])
@@ -106,7 +117,8 @@ def test_texts_are_cut_at_run_time_as_in_the_fit(
     content["source"] = {"model": str(source), "hook": XLNET_HOOK}
     content["target"] = {"model": str(target), "hook": ROBERTA_HOOK}
     lengths = {"length": "resample", "target_length": "predicted"} if rule == "predicted" else {"length": rule}
-    check(content | {"sequence": lengths}, tmp_path / "saved", LIMIT if cuts["target"] else 64)
+    lost = rule == "trim" and where.startswith("target")  # the other rules squeeze, or are cut by the tokenizer
+    check(content | {"sequence": lengths}, tmp_path / "saved", LIMIT if cuts["target"] else 64, lost)
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
@@ -118,7 +130,7 @@ def test_transcripts_are_cut_as_the_target_cuts_its_texts(
     content = listening(pico_listener, pico_listener, spoken, sequence={"length": "ctc", "parts": 2, "unit": unit})
     content["source"] = {"model": str(pico_listener), "hook": SPEECH_HOOK}
     content["target"] = {"model": str(target), "hook": ROBERTA_HOOK}
-    check(content, tmp_path / "saved", SOUNDED)
+    check(content, tmp_path / "saved", SOUNDED, lost=True)
 
 
 def test_limits_are_kept_with_the_tokenizers(pico_xlnet: Path, pico_roberta: Path, long: Path, tmp_path: Path) -> None:

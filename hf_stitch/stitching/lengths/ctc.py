@@ -108,7 +108,7 @@ class Words(Rule):
     def positions(self, sample: SampleShape) -> Positions:
         path = _path(sample)
         before, after = self.state.before, self.state.after
-        found = list(self._cut(words_of(path, self._alphabet)))
+        found = self._transcript(sample)
         if self.state.limit is not None:  # as the target's tokenizer cuts its texts
             room = max(self.state.limit - len(before) - len(after), 0)
             found = found[max(len(found) - room, 0) :] if self.state.cut_side == "left" else found[:room]
@@ -116,6 +116,13 @@ class Words(Rule):
             found = [(0, len(path))]
         kind = [SPECIAL] * len(before) + [MAPPED] * len(found) + [SPECIAL] * len(after)
         return Positions(self._windows(found), np.array(kind), np.array([*before, *range(len(found)), *after]))
+
+    def unlimited(self, sample: SampleShape) -> int:
+        return len(self.state.before) + len(self._transcript(sample)) + len(self.state.after)
+
+    def _transcript(self, sample: SampleShape) -> list[Range]:
+        """Frames of all positions of the transcript."""
+        return list(self._cut(words_of(_path(sample), self._alphabet)))
 
     def typical(self, count: int, path: Tensor | None, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
         """A path in which every 16 timesteps are a word of one symbol."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.activations.windows import pool_windows
 from hf_stitch.errors import ActivationError
+from hf_stitch.hooks.position_limit import Cut, tell
 from hf_stitch.loading.processors import Preparer
 from hf_stitch.recipe.sequence import RULES
 from hf_stitch.stitching.lengths.length_predictor import LengthPredictor
@@ -27,6 +28,9 @@ FIRST_FORM = frozenset(
     "slice slicing parts stride ratio constant before after alphabet unit blanks pieces tokens_per_character".split()  # noqa: SIM905 - easier to read
 )
 """Fields of single rules in the specs of the first saved form, which held those of all rules, whatever the rule."""
+
+UNLIMITED = (("limit", None), ("cut_side", "right"))
+"""Fields that say nothing, which models saved before do not have."""
 
 
 class LengthRule(nn.Module):
@@ -54,7 +58,7 @@ class LengthRule(nn.Module):
 
     def spec(self) -> dict[str, Any]:
         """JSON-able description from which `from_spec` builds the empty rule."""
-        return dict(vars(self.state))
+        return {key: value for key, value in vars(self.state).items() if (key, value) not in UNLIMITED}
 
     def with_special(self, special: SpecialTokens | None) -> LengthRule:
         """The same rule with fitted special tokens."""
@@ -124,17 +128,18 @@ class LengthRule(nn.Module):
         offset = mask.int().argmax(1).tolist()
         lengths = mask.sum(1).tolist()
         most = self.state.limit
-        wanted = [
-            length if most is None else min(length, most)
-            for length in self._wanted(lengths, target_lengths, frames, mask)
-        ]
         samples = []
-        for i, (start, length) in enumerate(zip(offset, lengths)):
-            sample = SampleShape(length, wanted[i])
+        for i, wanted in enumerate(self._wanted(lengths, target_lengths, frames, mask)):
+            start, length = offset[i], lengths[i]
+            sample = SampleShape(length, wanted)
             if self.facts.needs_target_spans and spans is not None:
                 sample = replace(sample, spans=spans[i].cpu().numpy())
             if self.facts.needs_ctc_head and path is not None:
                 sample = replace(sample, path=path[i, start : start + length].cpu().numpy())
+            if most is not None:
+                if (wanted := self.rule.unlimited(sample)) > most:
+                    tell(Cut(i, wanted, most), len(lengths))
+                sample = replace(sample, target_length=min(sample.target_length, most))
             found = self.rule.positions(sample)
             samples.append(found._replace(windows=found.windows + start))
         # The target's own side: XLNet reads its last position, and RoBERTa counts positions from the first.

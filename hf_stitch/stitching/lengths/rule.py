@@ -136,6 +136,10 @@ class Rule:
         """Target positions a source timestep, where they follow the source evenly."""
         return None
 
+    def unlimited(self, sample: SampleShape) -> int:
+        """Positions that the sample would have without the target's limit, if those behind it are lost; else 0."""
+        return 0
+
     def target_lengths(self, lengths: Sequence[int]) -> list[int]:
         """Wanted target lengths of sources so long, by what was learned; 0 where positions are found otherwise."""
         return [0] * len(lengths)

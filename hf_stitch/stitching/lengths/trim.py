@@ -20,6 +20,9 @@ class Trim(ByTimestep):
         even = self.state.target_length == "ratio" and self.state.slice == 1 and self.state.ratio == 1
         return self.state.ratio if even else None
 
+    def unlimited(self, sample: SampleShape) -> int:
+        return self._mapped(sample)  # what is behind is the mean of these
+
     def _mapped(self, sample: SampleShape) -> int:
         return min(sample.source_length, sample.target_length)
 
