@@ -70,10 +70,29 @@ def _ogg_checksum(page: bytes) -> bytes:
     return mirrored.to_bytes(4, "big").translate(_REVERSED)
 
 
+FLAC_RATES = dict(zip(range(1, 12), (88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000)))
+"""By the code that a frame has; of the other codes nothing is said here."""
+
+
+def _rate_of_frame(file: BinaryIO) -> int | None:
+    """The rate that the first frame of a FLAC has, which has a checksum of its own."""
+    file.seek(4)
+    last = False
+    while not last and len(block := file.read(4)) == 4:
+        last = bool(block[0] & 0x80)
+        file.seek(int.from_bytes(block[1:], "big"), io.SEEK_CUR)
+    frame = file.read(3)
+    return FLAC_RATES.get(frame[2] & 15) if len(frame) == 3 and frame[0] == 0xFF and frame[1] >> 2 == 0x3E else None
+
+
 def _of_flac(file: BinaryIO, head: bytes) -> str | None:
     """FLAC keeps the MD5 of the sound, which its decoder does not look at."""
     import soundfile
 
+    rate = int.from_bytes(head[18:21], "big") >> 4
+    if (other := _rate_of_frame(file)) is not None and other != rate:
+        return f"its header speaks of {rate} Hz, its first frame of {other} Hz"
+    file.seek(0)
     bits, told = ((head[20] & 1) << 4 | head[21] >> 4) + 1, head[26:42]
     if bits not in (8, 16, 24) or not any(told):
         return None

@@ -195,6 +195,11 @@ def _read_parquet(path: Path) -> Dataset:
     import pyarrow.parquet
     from datasets import Dataset
 
+    groups = (found := pyarrow.parquet.read_metadata(path)).num_row_groups
+    for group in map(found.row_group, range(groups)):
+        columns = [(found.schema.column(i), group.column(i)) for i in range(group.num_columns)]
+        if any(kind.max_repetition_level == 0 and one.num_values != group.num_rows for kind, one in columns):
+            raise DataError(f"{path}: damaged, its columns hold more or fewer values than it has rows; copy it again")
     # Where the writer kept checksums; else a damaged page is other rows.
     return Dataset(pyarrow.parquet.read_table(path, page_checksum_verification=True))
 
