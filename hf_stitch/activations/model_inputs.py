@@ -135,7 +135,7 @@ def constants_of(own: MakeInputs, main: str) -> dict[str, GivenInput]:
     first, second = (dict(own(*combo)) for combo in COMBOS)
     found = {}
     for name, value in first.items():
-        fitted = fit(record(value), record(second.get(name)), COMBOS)
+        fitted = fit([record(value), record(second.get(name))], COMBOS)
         if name == main or not isinstance(fitted, dict):
             continue
         if "value" in fitted:

@@ -147,7 +147,9 @@ def overwritten(output: Any, point: HookPoint, value: Tensor) -> Any:
         whole = normalise(old, point.layout)
         index = torch.tensor(point.features, device=old.device)
         value = whole.index_copy(-1, index, value.to(old.device, old.dtype))
-    return put(output, point.output, denormalise(value.to(old.device, old.dtype), point.layout, old.shape))
+    new = denormalise(value.to(old.device, old.dtype), point.layout, old.shape)
+    # as the old one lies in memory, for what follows rounds by it
+    return put(output, point.output, new if new.stride() == old.stride() else torch.empty_like(old).copy_(new))
 
 
 def observe(model: nn.Module, points: Sequence[HookPoint], inputs: Mapping[str, Any]) -> tuple[list[Tensor], Any]:

@@ -8,6 +8,7 @@ it would hold no keys and values of the prompt, so that new tokens could not att
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
@@ -40,24 +41,36 @@ def generation_way(model: nn.Module, point: HookPoint) -> Way:
             f"{kind} does not generate; choose a target class with a language model, such as ...ForCausalLM"
         )
     if getattr(model.config, "is_encoder_decoder", False):
-        encoder = _name_of(model, model.get_encoder())  # type: ignore[operator]
-        if name == encoder or name.startswith(f"{encoder}."):
+        encoder = _name_of(model, "get_encoder")
+        if encoder is not None and (name == encoder or name.startswith(f"{encoder}.")):
             return "encoder"
         raise HookError(
             f"{kind} generates from activations inside its encoder ({encoder}); {name} lies outside: its decoder "
             "would have to run again for every token from activations that are given only once"
         )
-    embedding = _name_of(model, model.get_input_embeddings())  # type: ignore[operator]
-    if name == embedding:
-        return "prompt"
-    raise HookError(
-        f"{kind} generates from activations at its token embedding ({embedding}); at {name} the blocks before would "
-        "hold no keys and values of the prompt, and new tokens could not attend to it there"
-    )
+    embedding = _name_of(model, "get_input_embeddings")
+    if name != embedding:
+        raise HookError(
+            f"{kind} generates from activations at its token embedding ({embedding}); at {name} the blocks before "
+            "would hold no keys and values of the prompt, and new tokens could not attend to it there"
+        )
+    # by the same signature transformers decides whether `generate` takes them
+    own: Any = model
+    if "inputs_embeds" not in inspect.signature(own.prepare_inputs_for_generation).parameters:
+        raise HookError(
+            f"{kind} does not generate from activations at its token embedding: its `generate` takes tokens alone, no "
+            "inputs_embeds; choose a target of another family, or compare its logits instead of its texts"
+        )
+    return "prompt"
 
 
-def _name_of(model: nn.Module, module: nn.Module) -> str:
-    return next(name for name, other in model.named_modules() if other is module)
+def _name_of(model: nn.Module, getter: str) -> str | None:
+    """The name of the part that one of a model's own methods gives, None where it has none."""
+    try:
+        part = getattr(model, getter)()
+    except (AttributeError, NotImplementedError):
+        return None
+    return next((name for name, other in model.named_modules() if other is part), None)
 
 
 def plan_prompt(model: nn.Module, point: HookPoint, make_inputs: MakeInputs | None = None) -> dict[str, Any] | None:

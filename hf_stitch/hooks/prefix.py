@@ -13,7 +13,7 @@ from hf_stitch.errors import HookError
 from hf_stitch.hooks.capture import capture
 from hf_stitch.hooks.placeholders import Absent
 from hf_stitch.hooks.points import HookPoint, canonical, resolve, uncompiled
-from hf_stitch.hooks.probe_inputs import describe_inputs, make_inputs_for, masked
+from hf_stitch.hooks.probe_inputs import describe_inputs, make_inputs_for, masked, switched_off
 from hf_stitch.hooks.pruning import (
     PLAN_VERSION,
     check_plan,
@@ -94,6 +94,15 @@ def apply_prefix_plan(model: nn.Module, plan: Mapping[str, Any]) -> nn.Module:
     check_plan(plan, "prefix")
     take_out(model, {name: Absent(name, resolve(model, name)) for name in plan["absent"]}, plan["dropped"])
     return model
+
+
+def weaker_prefix_plans(plan: Mapping[str, Any], model: nn.Module) -> list[dict[str, Any]]:
+    """What to try where a prefix does not run by its plan, the leanest first.
+
+    Without a cache, which asks all layers what they keep, those that are left out too; and with nothing left out.
+    """
+    constants = switched_off(uncompiled(model))
+    return [{**plan, "constants": constants}, {**plan, "constants": constants, "absent": [], "dropped": []}]
 
 
 def _unreached(trace: ModelTrace, reached: set[str]) -> list[str]:

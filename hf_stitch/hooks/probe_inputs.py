@@ -14,7 +14,7 @@ from hf_stitch.hooks import symbolic_shapes
 from hf_stitch.hooks.given_inputs import GivenInput, Maker, constant_in
 from hf_stitch.hooks.input_shapes import PIXELS, float_shape, main_input, special_ids, vocabulary
 from hf_stitch.hooks.points import uncompiled
-from hf_stitch.hooks.trace import COMBOS, MakeInputs
+from hf_stitch.hooks.trace import RUNS, MakeInputs
 
 # States kept from call to call have no place in a stitched model. Layer 0 is where a key-value cache counts its length:
 # behind a stub that stays 0, and padded generation comes out wrong (logits were seen to be off by 9.8).
@@ -47,7 +47,7 @@ def make_inputs_for(
     """
     model = uncompiled(model)
     accepted = inspect.signature(model.forward).parameters
-    switches = {name: False for name in _SWITCHES if name in accepted}
+    switches = switched_off(model)
     given = given or {}
     makers = {name: _maker(model, name, sizes or {}) for name in _wanted(model, accepted) if name not in given}
     makers |= {name: one.maker(model) for name, one in given.items()}
@@ -57,6 +57,12 @@ def make_inputs_for(
         return {**switches, **{name: maker(batch, length, generator) for name, maker in makers.items()}}
 
     return make
+
+
+def switched_off(model: nn.Module) -> dict[str, bool]:
+    """Arguments of a model that keep it from handing on states of this call for the next."""
+    accepted = inspect.signature(model.forward).parameters
+    return {name: False for name in _SWITCHES if name in accepted}
 
 
 def _wanted(model: nn.Module, accepted: Mapping[str, inspect.Parameter]) -> list[str]:
@@ -133,7 +139,7 @@ def _end_token(config: Any) -> int | None:
 def describe_inputs(
     model: nn.Module, made: list[dict[str, Any]], given: Collection[str] = (), mask_key: str = _MASK
 ) -> dict[str, Any]:
-    """JSON description of a model's inputs, from those made at `COMBOS`: shapes, switches, mask, padding.
+    """JSON description of a model's inputs, from those made at `RUNS`: shapes, switches, mask, padding.
 
     Args:
         given: inputs that are real when a suffix runs. mask_key: name of the mask of the inputs that are not.
@@ -144,7 +150,7 @@ def describe_inputs(
     for key, value in made[0].items():
         if key in given:
             continue
-        fitted = symbolic_shapes.fit(symbolic_shapes.record(value), symbolic_shapes.record(made[1].get(key)), COMBOS)
+        fitted = symbolic_shapes.fit([symbolic_shapes.record(inputs.get(key)) for inputs in made], RUNS)
         is_tensor = fitted is not None and "tensor" in fitted
         constant = constant_in(value, fitted["tensor"]) if is_tensor else None
         if constant is None and key.startswith("decoder_") and not mask_key.startswith("decoder_"):

@@ -116,17 +116,36 @@ def take_out(model: nn.Module, vacant: Mapping[str, nn.Module], dropped: Iterabl
 
 def _untie(model: nn.Module) -> None:
     """Forget ties of which one side is gone; otherwise saving looks for it and loading leaves the other random."""
+    untied, kept = {}, set()  # by configuration, which a model shares with its parts
     for module in model.modules():
         ties = getattr(module, "all_tied_weights_keys", None)
         if not ties:
             continue
-        there = {name for name, _ in module.named_parameters(remove_duplicate=False)}
-        left = {k: v for k, v in ties.items() if k in there and v in there}
-        if len(left) < len(ties):
+        left = _ties_left(ties, {name for name, _ in module.named_parameters(remove_duplicate=False)})
+        config = getattr(module, "config", None)
+        if left:
+            kept.add(id(config))
+        if left != dict(ties):
             module.all_tied_weights_keys = left  # type: ignore[assignment]
             module._tied_weights_keys = left or None  # type: ignore[assignment]
-            if not left and hasattr(module, "config"):
-                module.config.tie_word_embeddings = False  # type: ignore[union-attr]
+            untied[id(config)] = config
+    for number, config in untied.items():
+        if config is not None and number not in kept:
+            config.tie_word_embeddings = False
+
+
+def _ties_left(ties: Mapping[str, str], there: set[str]) -> dict[str, str]:
+    """Ties between parameters that are there; those tied to one that is gone are tied to the first of them."""
+    first: dict[str, str] = {}
+    left = {}
+    for name, other in ties.items():
+        if name not in there:
+            continue
+        if other in there:
+            left[name] = other
+        elif first.setdefault(other, name) != name:
+            left[name] = first[other]
+    return left
 
 
 def _without_training_noise(model: nn.Module) -> None:

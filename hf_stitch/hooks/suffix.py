@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hf_stitch.errors import HookError
 from hf_stitch.hooks import symbolic_shapes
 from hf_stitch.hooks.capture import replaced
-from hf_stitch.hooks.input_paths import Stream, streams
+from hf_stitch.hooks.input_paths import STATES, Stream, as_own_states, streams
 from hf_stitch.hooks.placeholders import (
     Absent,
     Gate,
@@ -78,6 +78,8 @@ def run_suffix(
         plan = whole_plan(model, plan)
     check_plan(plan, "suffix")
     check_given(model, plan, kwargs)
+    if plan.get("states"):
+        kwargs[STATES] = as_own_states(kwargs[STATES], plan["states"])
     with starting(model, plan, values, mask) as inputs:
         return without(model(**{**inputs, **kwargs}), plan.get("undetermined", ()))
 
@@ -198,6 +200,12 @@ def vacancies(model: nn.Module, plan: Mapping[str, Any]) -> dict[str, Placeholde
     return vacant
 
 
+def weaker_suffix_plans(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What to try where a suffix does not run by its plan: with nothing left out, the activation put in by a hook."""
+    inject = "kept" if plan["inject"] == "kept" else "hook"
+    return [{**plan, "inject": inject, "stubs": {}, "absent": [], "dropped": []}]
+
+
 def whole_plan(
     model: nn.Module, point: HookPoint, trace: ModelTrace | None = None, stream: Stream | None = None
 ) -> dict[str, Any]:
@@ -220,4 +228,6 @@ def whole_plan(
         "stubs": {},
         "absent": [],
         "dropped": [],
+        # a tensor alone is given in this class
+        **({"states": stream.states} if stream.states else {}),
     }

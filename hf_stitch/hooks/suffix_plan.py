@@ -203,13 +203,13 @@ def _cases(model: nn.Module, plan: dict[str, Any], point: HookPoint, trace: Mode
     """
     cases: list[_Case] = []
     kept, moved, seen = set[str](), set[str](), set[str]()
-    main = "?"
+    main, raised = "?", None
     for combo, mask in _masks(plan, trace):
         case, real = _case(model, plan, point, trace, combo, mask)
         try:
             found = _tensors(run_suffix(model, plan, case.values, case.mask, **case.extras))
-        except Exception:  # a branch that looks for something in the input itself
-            found = {}
+        except Exception as error:  # a branch that looks for something in the input itself
+            found, raised = {}, raised or error
         equal = {k for k, v in case.expected.items() if k in found and same(found[k], v)}
         kept = kept & equal if cases else equal
         seen |= set(case.expected)
@@ -218,7 +218,7 @@ def _cases(model: nn.Module, plan: dict[str, Any], point: HookPoint, trace: Mode
             moved = {k for k, v in case.expected.items() if not same(plain[k], v)}
             main = next((k for k in ("logits", "last_hidden_state") if k in plain), next(iter(plain), "?"))
         cases.append(case)
-    _check_determined(point, main, kept, moved, trace)
+    _check_determined(point, main, kept, moved, trace, raised)
     plan["undetermined"] = sorted({key.partition(".")[0] for key in seen - kept} - {main})
     for case in cases:
         case.expected = {k: v for k, v in case.expected.items() if k.partition(".")[0] not in plan["undetermined"]}
@@ -254,7 +254,9 @@ def _case(
     return _Case(values, mask if input_length(plan, values.shape[1]) else None, extras, expected), real
 
 
-def _check_determined(point: HookPoint, main: str, kept: set[str], moved: set[str], trace: ModelTrace) -> None:
+def _check_determined(
+    point: HookPoint, main: str, kept: set[str], moved: set[str], trace: ModelTrace, raised: Exception | None
+) -> None:
     if not moved:
         raise HookError(f"no output of the model depends on {point.module}; {trace.alternatives(point.module)}")
     if main not in moved:
@@ -262,6 +264,11 @@ def _check_determined(point: HookPoint, main: str, kept: set[str], moved: set[st
             f"the output {main!r} does not depend on {point.module}, which moves {', '.join(sorted(moved)[:3])} alone; "
             f"{trace.alternatives(point.module)}"
         )
+    if main not in kept and raised is not None:
+        raise HookError(
+            f"{type(trace.model).__name__} cannot be started at {point.module}, with the activations there and other "
+            f"inputs before: {type(raised).__name__}: {raised}; {trace.alternatives(point.module)}"
+        ) from raised
     if main not in kept or not kept & moved:
         raise HookError(
             f"the activations at {point.module} do not determine the output {main!r}: the rest of the model also sees "

@@ -1,13 +1,13 @@
 """Outputs of modules as plain data: their shapes as formulas of batch and length, and zeros made from them.
 
 A dimension is an int, [k, a, c] for batch^k * (a * length + c), or [0, 1, c, d] for (length + c) // d; formulas come
-from two runs that differ in both. A tensor that is one of the module's own arguments, handed on, says so under `from`.
+from runs that differ in both. A tensor that is one of the module's own arguments, handed on, says so under `from`.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ from torch import Tensor
 Dim = int | list[int]
 Combo = tuple[int, int]
 UNKNOWN: dict[str, Any] = {"unknown": True}
+UNFITTED: dict[str, Any] = {"unknown": "tensor"}
+"""A tensor that no formula describes: still the one that an output begins with, not to be passed over for the next."""
 
 
 def record(value: Any, arguments: Mapping[int | str, Any] | None = None) -> dict[str, Any] | None:
@@ -23,7 +25,9 @@ def record(value: Any, arguments: Mapping[int | str, Any] | None = None) -> dict
     if value is None:
         return None
     if isinstance(value, Tensor):
-        found = {"tensor": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
+        found: dict[str, Any] = {"tensor": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
+        if (order := _order(value)) is not None:
+            found["order"] = order
         # T5's blocks hand on the relative bias of the first one: so must a stub, zeros would be another bias
         same = next((key for key, other in (arguments or {}).items() if other is value), None)
         return found if same is None else found | {"from": same}
@@ -39,60 +43,75 @@ def record(value: Any, arguments: Mapping[int | str, Any] | None = None) -> dict
     return UNKNOWN
 
 
+def _order(value: Tensor) -> list[int] | None:
+    """The axes of a tensor as they lie in memory, None in the usual order: sums round by it (FSMT's time first)."""
+    order = sorted(range(value.ndim), key=value.stride, reverse=True)
+    return None if value.is_contiguous() or not value.permute(order).is_contiguous() else order
+
+
 def fit_dim(sizes: Sequence[int], combos: Sequence[Combo]) -> Dim | None:
     """The formula of a dimension that was sizes[i] at (batch, length) = combos[i]; None when there is none."""
-    (first, second), ((b1, l1), (b2, l2)) = sizes, combos
-    # In this order, the plainest first: two runs fit several formulas, and plans are verified on a third size.
+
+    def holds(dim: Dim) -> bool:
+        return all(size(dim, *combo) == found for found, combo in zip(sizes, combos))
+
+    return next(filter(holds, _formulas(sizes, combos)), None)
+
+
+def _formulas(sizes: Sequence[int], combos: Sequence[Combo]) -> Iterator[Dim]:
+    """What the first two runs may mean, the plainest first: t + 5 and 6 b are 12 and 18 at (2, 7) and (3, 13)."""
+    (first, second), ((b1, l1), (b2, l2)) = sizes[:2], combos[:2]
     if first == second:
-        return first
+        yield first
     if first * b2 == second * b1 and first % b1 == 0:
-        return [1, 0, first // b1]
+        yield [1, 0, first // b1]
     for power in (0, 1):
         if first % b1**power or second % b2**power:
             continue
         one, two = first // b1**power, second // b2**power
         if (two - one) % (l2 - l1) == 0:
             slope = (two - one) // (l2 - l1)
-            return [power, slope, one - slope * l1]
-    return _shortened((first, second), (l1, l2))
-
-
-def _shortened(sizes: tuple[int, int], lengths: tuple[int, int]) -> Dim | None:
-    """The formula (length + c) // d of a sequence that a model shortens by d, rounding down or up (SEW)."""
-    # SEW squeezes by 2, Funnel's pyramids by 4 and put something before; the others by hand
+            yield [power, slope, one - slope * l1]
+    # A sequence that is shortened, rounding down or up: SEW squeezes by 2, Funnel's pyramids by 4 and put something
+    # before; the others by hand.
     for widest, divisors in ((1, (2, 4, 8)), (2, (2, 4, 8, 3, 5, 6, 7, 10, 12, 16))):
         for d in divisors:
             for c in sorted(range(1 - widest * d, widest * d), key=abs):
-                if all((length + c) // d == n for n, length in zip(sizes, lengths)):
-                    return [0, 1, c, d]
-    return None
+                yield [0, 1, c, d]
 
 
-def fit(first: Any, second: Any, combos: Sequence[Combo]) -> Any:
-    """The two recorded outputs of one module as one, with formulas for dimensions; UNKNOWN where they disagree."""
-    if first is None and second is None:
+def fit(recorded: Sequence[Any], combos: Sequence[Combo]) -> Any:
+    """The recorded outputs of one module as one, with formulas for dimensions; UNKNOWN where they disagree."""
+    first = recorded[0]
+    if all(one is None for one in recorded):
         return None
-    if not isinstance(first, dict) or not isinstance(second, dict):
+    if not all(isinstance(one, dict) for one in recorded):
         return UNKNOWN
-    if "tensor" in first and "tensor" in second:
-        if first["dtype"] != second["dtype"] or len(first["tensor"]) != len(second["tensor"]):
-            return UNKNOWN
-        dims = [fit_dim(pair, combos) for pair in zip(first["tensor"], second["tensor"])]
-        handed_on = {"from": first["from"]} if "from" in first and first["from"] == second.get("from") else {}
-        return UNKNOWN if None in dims else {"tensor": dims, "dtype": first["dtype"], **handed_on}
-    if set(first) != set(second):
+    if all("tensor" in one for one in recorded):
+        return _fit_tensor(recorded, combos)
+    if any(set(one) != set(first) for one in recorded):
         return UNKNOWN
     if "mapping" in first:
-        if list(first["mapping"]) != list(second["mapping"]) or first["class"] != second["class"]:
+        if any(list(o["mapping"]) != list(first["mapping"]) or o["class"] != first["class"] for o in recorded):
             return UNKNOWN
-        items = {k: fit(v, second["mapping"][k], combos) for k, v in first["mapping"].items()}
+        items = {key: fit([one["mapping"][key] for one in recorded], combos) for key in first["mapping"]}
         return {"mapping": items, "class": first["class"]}
     for kind in ("tuple", "list"):
         if kind in first:
-            if len(first[kind]) != len(second[kind]):
+            if any(len(one[kind]) != len(first[kind]) for one in recorded):
                 return UNKNOWN
-            return {kind: [fit(a, b, combos) for a, b in zip(first[kind], second[kind])]}
-    return first if first == second and first != UNKNOWN else UNKNOWN
+            return {kind: [fit(parts, combos) for parts in zip(*(one[kind] for one in recorded))]}
+    return first if all(one == first for one in recorded) and first != UNKNOWN else UNKNOWN
+
+
+def _fit_tensor(recorded: Sequence[Any], combos: Sequence[Combo]) -> Any:
+    first = recorded[0]
+    if any(one["dtype"] != first["dtype"] or len(one["tensor"]) != len(first["tensor"]) for one in recorded):
+        return UNFITTED
+    dims = [fit_dim(sizes, combos) for sizes in zip(*(one["tensor"] for one in recorded))]
+    handed_on = {"from": first["from"]} if all(one.get("from") == first.get("from", "") for one in recorded) else {}
+    order = {"order": first["order"]} if all(one.get("order", ()) == first.get("order") for one in recorded) else {}
+    return UNFITTED if None in dims else {"tensor": dims, "dtype": first["dtype"], **handed_on, **order}
 
 
 def known(spec: Any) -> bool:
@@ -138,19 +157,21 @@ def build(
     if "from" in spec and arguments is not None and isinstance(arguments.get(spec["from"]), Tensor):
         return arguments[spec["from"]]
     if "tensor" in spec:
-        return make(spec["tensor"], getattr(torch, spec["dtype"]))
+        order = spec.get("order") or list(range(len(spec["tensor"])))
+        made = make([spec["tensor"][axis] for axis in order], getattr(torch, spec["dtype"]))
+        return made if "order" not in spec else made.permute([order.index(axis) for axis in range(len(order))])
     if "value" in spec:
         return spec["value"]
     if "mapping" in spec:
         items = {k: build(v, make, arguments) for k, v in spec["mapping"].items()}
-        return items if spec["class"] == "dict" else _transformers_class(spec["class"])(**items)
+        return items if spec["class"] == "dict" else transformers_class(spec["class"])(**items)
     if "unknown" in spec:
         raise ValueError("an output that cannot be made again")
     kind = tuple if "tuple" in spec else list
     return kind(build(part, make, arguments) for part in spec[kind.__name__])
 
 
-def _transformers_class(path: str) -> Any:
+def transformers_class(path: str) -> Any:
     """The output class at a dotted path; only transformers' own classes are ever imported from a plan."""
     module, _, name = path.rpartition(".")
     if not module.startswith("transformers."):
@@ -160,17 +181,26 @@ def _transformers_class(path: str) -> Any:
 
 def part(spec: Any, which: int | str | None) -> tuple[int | str | None, Any]:
     """(key, tensor description) of the tensor that `which` means; (which, None) when it is no tensor."""
+    which, found = entry(spec, which)
+    return which, found if isinstance(found, dict) and "tensor" in found else None
+
+
+def entry(spec: Any, which: int | str | None) -> tuple[int | str | None, Any]:
+    """(key, description) of what `which` means, None the first tensor, also one that no formula fits."""
     if not isinstance(spec, dict):
         return which, None
-    if "tensor" in spec:
+    if _is_tensor(spec):
         return (None, spec) if which in (None, 0) else (which, None)
     entries = spec.get("mapping") or dict(enumerate(spec.get("tuple") or spec.get("list") or []))
     if which is None:
-        which = next((k for k, v in entries.items() if isinstance(v, dict) and "tensor" in v), None)
+        which = next((key for key, value in entries.items() if _is_tensor(value)), None)
     elif "mapping" in spec and isinstance(which, int):
         which = list(entries)[which] if which < len(entries) else None
-    found = entries.get(which)
-    return which, found if isinstance(found, dict) and "tensor" in found else None
+    return which, entries.get(which)
+
+
+def _is_tensor(spec: Any) -> bool:
+    return isinstance(spec, dict) and ("tensor" in spec or spec == UNFITTED)
 
 
 def symbol(dim: Dim) -> str:

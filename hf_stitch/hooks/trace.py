@@ -1,4 +1,4 @@
-"""Two traced runs of a model: which modules run, how often, in which order, and what comes out of them."""
+"""Traced runs of a model: which modules run, how often, in which order, and what comes out of them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from hf_stitch.hooks.thread_hooks import add_hook
 MakeInputs = Callable[[int, int], Mapping[str, Any]]
 # (batch, length) of the probing runs: both differ, and no common size of a model is a formula of both
 COMBOS: tuple[symbolic_shapes.Combo, symbolic_shapes.Combo] = ((2, 7), (3, 13))
-# a third one on which plans are verified: a formula through two runs always fits both
+# a third one, on which formulas are tried and plans verified: a formula through two runs always fits both
 UNSEEN: symbolic_shapes.Combo = (4, 10)
+RUNS = (*COMBOS, UNSEEN)
 
 
 @dataclass
@@ -127,12 +128,12 @@ def trace(model: nn.Module, inputs: Mapping[str, Any]) -> Trace:
 
 
 class ModelTrace:
-    """What two runs at `COMBOS` showed of a model, which may change by them: give it a copy."""
+    """What runs at `COMBOS` and `UNSEEN` showed of a model, which may change by them: give it a copy."""
 
     def __init__(self, model: nn.Module, make_inputs: MakeInputs) -> None:
         self.model, self.make_inputs = model, make_inputs
-        self.inputs = [dict(make_inputs(batch, length)) for batch, length in (*COMBOS, UNSEEN)]
-        self.traces = [trace(model, inputs) for inputs in self.inputs[:2]]
+        self.inputs = [dict(make_inputs(batch, length)) for batch, length in RUNS]
+        self.traces = [trace(model, inputs) for inputs in self.inputs]
         self.modules = dict(model.named_modules())
         self._outputs: dict[str, Any] = {}
 
@@ -148,11 +149,11 @@ class ModelTrace:
 
     def _fit(self, name: str) -> Any:
         module, number = split_call(name)
-        first, second = (t.outputs.get(module, []) for t in self.traces)
-        if not first or len(first) != len(second):
+        runs = [t.outputs.get(module, []) for t in self.traces]
+        if not runs[0] or any(len(outputs) != len(runs[0]) for outputs in runs):
             return symbolic_shapes.UNKNOWN
-        pairs = list(zip(first, second)) if number is None else [(first[number], second[number])]
-        fits = [symbolic_shapes.fit(a, b, COMBOS) for a, b in pairs]
+        calls = list(zip(*runs)) if number is None else [tuple(outputs[number] for outputs in runs)]
+        fits = [symbolic_shapes.fit(call, RUNS) for call in calls]
         return fits[0] if all(f == fits[0] for f in fits) else symbolic_shapes.UNKNOWN
 
     def examine(self, name: str, output: int | str | None = None) -> tuple[HookPoint | None, str]:
@@ -162,6 +163,9 @@ class ModelTrace:
             return None, reason
         which, tensor = symbolic_shapes.part(self.output(name), output)
         if tensor is None:
+            if symbolic_shapes.entry(self.output(name), output)[1] == symbolic_shapes.UNFITTED:
+                shapes = self.shapes(name, output)
+                return None, f"gives a tensor with no batch axis of its own, or whose sizes follow no length: {shapes}"
             wanted = "no tensor" if output is None else f"no tensor at output {output!r}"
             return None, f"gives {wanted} that follows batch and length: {self.shape(name)}"
         layout, width = layout_of(tensor, self.modules[split_call(name)[0]])
@@ -204,6 +208,12 @@ class ModelTrace:
         similar = difflib.get_close_matches(name, usable, n=3, cutoff=0.4)
         found = list(dict.fromkeys([*members[:2], *owners[:1], *similar]))[:4]
         return f"usable ones nearby: {', '.join(found)}" if found else nearest(name, usable)
+
+    def shapes(self, name: str, output: int | str | None) -> str:
+        """The shapes of a tensor in the runs."""
+        module, number = split_call(name)
+        found = [symbolic_shapes.part(run.outputs[module][number or 0], output)[1] for run in self.traces]
+        return ", ".join(str(tuple(one["tensor"])) for one in found)
 
     def shape(self, name: str) -> str:
         """The module's output in symbols, for example (b, t, 96)."""
@@ -260,7 +270,7 @@ def layout_of(tensor: Mapping[str, Any], module: nn.Module) -> Any:
 def probe(
     model: nn.Module, module: str, make_inputs: MakeInputs, output: int | str | None = None, features: Any = "all"
 ) -> HookPoint:
-    """Find out what the hook point at `module` looks like, by running the model twice.
+    """Find out what the hook point at `module` looks like, by running the model.
 
     Args:
         make_inputs: (batch, length) -> keyword arguments of the model, see `make_inputs_for`.

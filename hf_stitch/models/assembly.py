@@ -12,13 +12,15 @@ from transformers import PreTrainedModel
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.activations.model_inputs import told_by_side
 from hf_stitch.activations.text_output import generation_settings_of
+from hf_stitch.errors import HookError
 from hf_stitch.hooks.generation import plan_prompt
 from hf_stitch.hooks.padding_probe import padding_of, padding_of_suffix
 from hf_stitch.hooks.points import HookPoint
-from hf_stitch.hooks.prefix import apply_prefix_plan, plan_prefix
-from hf_stitch.hooks.suffix import apply_suffix_plan
+from hf_stitch.hooks.prefix import apply_prefix_plan, plan_prefix, weaker_prefix_plans
+from hf_stitch.hooks.suffix import apply_suffix_plan, weaker_suffix_plans
 from hf_stitch.hooks.suffix_plan import plan_suffix
 from hf_stitch.loading.provenance import commit_of
+from hf_stitch.models.as_loaded import trouble_as_loaded
 from hf_stitch.models.configuration_stitched import StitchedConfig
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.recipe import Recipe
@@ -44,28 +46,53 @@ def cut(source: HookedModel, target: HookedModel, needs_head: bool) -> Halves:
     """
     points = [source.selected, *([source.head] if needs_head and source.head else [])]
     with told_by_side(source.side, source.own_inputs):
-        prefix_plan = plan_prefix(source.model, points, source.make_inputs)
+        before = plan_prefix(source.model, points, source.make_inputs)
     with told_by_side(target.side, target.own_inputs):
         # First as a prompt: a causal model hooked at its embedding keeps all layers, and can then generate.
-        suffix_plan = plan_prompt(target.model, target.point, target.make_inputs)
-        if suffix_plan is None:
-            suffix_plan = plan_suffix(target.model, target.point, target.make_inputs)
+        behind = plan_prompt(target.model, target.point, target.make_inputs)
+        if behind is None:
+            behind = plan_suffix(target.model, target.point, target.make_inputs)
+    plans = {
+        "prefix": [before, *weaker_prefix_plans(before, source.model)],
+        "suffix": [behind, *weaker_suffix_plans(behind)],
+    }
+    while True:
+        halves = _cut(source, target, needs_head, {name: tried[0] for name, tried in plans.items()})
+        trouble = trouble_as_loaded(halves, source, target)
+        if not trouble:
+            return _with_padding(halves, source, points)
+        for name, told in trouble.items():
+            if len(plans[name]) == 1:
+                end = source if name == "prefix" else target
+                raise HookError(
+                    f"{type(end.model).__name__} cannot be cut at {end.point.module}: {told}; hook another block"
+                )
+            plans[name].pop(0)
+
+
+def _with_padding(halves: Halves, source: HookedModel, points: list[HookPoint]) -> Halves:
+    """The halves with what each needs so that samples of unequal length answer together as alone."""
+    prefix, suffix, before, behind = halves.prefix, halves.suffix, halves.prefix_config, halves.suffix_config
+    pad = getattr(source.preparer, "padding_token", None)
+    asked = source.make_inputs if source.own_inputs else json.dumps(before.get("inputs", {}), sort_keys=True)
+    before["padding"] = padding_of(prefix, points, make=source.make_inputs, pad=pad, asked=asked).to_dict()
+    behind["padding"] = padding_of_suffix(suffix, behind["plan"], suffix.can_generate()).to_dict()
+    return halves
+
+
+def _cut(source: HookedModel, target: HookedModel, needs_head: bool, plans: dict[str, Any]) -> Halves:
+    """The two models cut by their plans."""
     # Copies: references and further variants still need the whole models.
     prefix, suffix = copy.deepcopy(source.model), copy.deepcopy(target.model)
-    apply_prefix_plan(prefix, prefix_plan)
-    apply_suffix_plan(suffix, suffix_plan)
-    prefix_config = _described(source, source.selected, prefix_plan)
+    apply_prefix_plan(prefix, plans["prefix"])
+    apply_suffix_plan(suffix, plans["suffix"])
+    prefix_config = _described(source, source.selected, plans["prefix"])
     fed = {} if source.inputs is None else source.inputs.to_dict(source.model, source.preparer.fixed)
     if fed:
         prefix_config["inputs"] = fed
     if needs_head and source.head:
         prefix_config["ctc_head"] = source.head.to_dict()
-    pad = getattr(source.preparer, "padding_token", None)
-    asked = source.make_inputs if source.own_inputs else json.dumps(fed, sort_keys=True)
-    padding = padding_of(prefix, points, make=source.make_inputs, pad=pad, asked=asked)
-    prefix_config["padding"] = padding.to_dict()
-    suffix_config = _described(target, target.point, suffix_plan)
-    suffix_config["padding"] = padding_of_suffix(suffix, suffix_plan, suffix.can_generate()).to_dict()
+    suffix_config = _described(target, target.point, plans["suffix"])
     if suffix.can_generate():
         suffix_config["generation"] = generation_settings_of(suffix)
         if _vocabulary(source) == _vocabulary(target) != {}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
@@ -22,6 +23,8 @@ AUTO_CLASSES = (
     "AutoModelForSpeechSeq2Seq",
 )
 FORMAT = 2  # raised when a saved model can no longer be read by the code before
+# How attention and experts are computed: transformers sets both anew in all parts of a configuration that it makes.
+_IMPLEMENTATIONS = ("_attn_implementation_internal", "_experts_implementation_internal")
 READABLE = (1, 2)  # 1: without a trust gauge
 
 
@@ -74,11 +77,11 @@ class StitchedConfig(PretrainedConfig):
                 kwargs.setdefault(key, getattr(self.target, key, None))
         # Each half ties its own weights; the whole has none to tie.
         kwargs.setdefault("tie_word_embeddings", False)
-        chosen = [(part, getattr(part, "_attn_implementation", None)) for part in (self.source, self.target)]
+        chosen = [(part, name, vars(part).get(name)) for part in _parts(self) for name in _IMPLEMENTATIONS]
         super().__init__(**kwargs)
-        for part, attention in chosen:  # else it is unset in the halves, whose masks then do not fit
-            if part is not None and attention is not None:
-                part._attn_implementation = attention
+        for part, name, value in chosen:  # else it is unset in the halves, whose masks then do not fit
+            if value is not None:
+                setattr(part, name, value)
 
     @classmethod
     def register_for_auto_class(cls, auto_class: str = "AutoConfig") -> None:
@@ -103,6 +106,15 @@ class StitchedConfig(PretrainedConfig):
     def get_text_config(self, *args: Any, **kwargs: Any) -> PretrainedConfig:
         """The composite itself: generation helpers must not pick one of the halves."""
         return self
+
+
+def _parts(config: PretrainedConfig) -> Iterator[PretrainedConfig]:
+    """The configurations inside another, those inside them included."""
+    for key in getattr(config, "sub_configs", {}):
+        part = getattr(config, key, None)
+        if isinstance(part, PretrainedConfig):
+            yield part
+            yield from _parts(part)
 
 
 def check_config(config: StitchedConfig) -> None:

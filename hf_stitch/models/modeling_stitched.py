@@ -145,7 +145,8 @@ class StitchedModel(PreTrainedModel):
         dtype = next((p.dtype for p in self.prefix.parameters() if p.is_floating_point()), torch.float32)
         # Feature extractors give float32 whatever the model's dtype is.
         given = {k: v.to(dtype) if _is_float(v) else v for k, v in inputs.items()}
-        found, mask = captured(self.prefix, points, given, self.padding("prefix"))
+        constants = self.config.ends["prefix"]["plan"].get("constants", {})
+        found, mask = captured(self.prefix, points, {**constants, **given}, self.padding("prefix"))
         frames = found[0]
         path = found[1].argmax(-1) if self.ctc_point else None
         # `where`, not a product: padded timesteps may hold NaN, which would spread through cumulative sums.
@@ -331,6 +332,12 @@ class StitchedModel(PreTrainedModel):
         check_weights(model, where, "copy or fit it again, or load it in float32")
         model.trainable("none")  # loading makes parameters anew
         return (model, info) if wants_info else model
+
+    @classmethod
+    def from_state(cls, config: StitchedConfig, state: dict[str, Tensor]) -> tuple[StitchedModel, dict[str, Any]]:
+        """A model as it is loaded from files, of what these hold; with transformers' account of the loading."""
+        found = super().from_pretrained(None, config=config, state_dict=state, output_loading_info=True, dtype="auto")
+        return found[0], found[1]
 
     def complete(self, dtype: Any = None) -> StitchedModel:
         """Load the two halves of a model of the thin form from their own checkpoints; returns the model itself."""

@@ -224,7 +224,7 @@ def test_dimensions_without_a_formula() -> None:
         symbolic_shapes.record((torch.zeros(5, 2),)),
         symbolic_shapes.UNKNOWN,
     ):
-        assert symbolic_shapes.fit(tensor, other, ((2, 7), (3, 13))) == symbolic_shapes.UNKNOWN
+        assert symbolic_shapes.known(symbolic_shapes.fit([tensor, other], ((2, 7), (3, 13)))) is False
     assert symbolic_shapes.record(object()) == symbolic_shapes.UNKNOWN
 
 
