@@ -265,11 +265,11 @@ def test_a_sound_that_lasts_is_told_before_it_is_read(target: Any, tmp_path: Pat
 
     folder = saved(tmp_path / "out", ears(), target, {**SOUND, "ratio": 0.01})
     settings = json.loads((folder / "preprocessor_config.json").read_text())
-    # At 40 Hz minutes are few samples.
-    (folder / "preprocessor_config.json").write_text(json.dumps({**settings, "sampling_rate": 40}))
+    # At 50 Hz minutes are few samples.
+    (folder / "preprocessor_config.json").write_text(json.dumps({**settings, "sampling_rate": 50}))
     seal(folder)
     for name, seconds in (("short", 299), ("long", 360)):
-        soundfile.write(tmp_path / f"{name}.wav", np.full(40 * seconds, 0.1, np.float32), 40)
+        soundfile.write(tmp_path / f"{name}.wav", np.full(50 * seconds, 0.1, np.float32), 50)
     predictor, told, asked = Predictor(folder, device="cpu"), list[str](), list[int]()
     predictor.on_note = told.append
     predictor.model.register_forward_pre_hook(lambda *given: asked.append(len(told)))
