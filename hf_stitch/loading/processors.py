@@ -23,7 +23,15 @@ from hf_stitch.loading.model_classes import class_named, own_labels
 from hf_stitch.loading.models import resolve
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.saved_tokenizer import load_tokenizer, mark
-from hf_stitch.loading.token_offsets import Said, offsets, said_spans, save_tokenizer, token_spans, tokenized
+from hf_stitch.loading.token_offsets import (
+    Said,
+    offsets,
+    said_spans,
+    save_tokenizer,
+    token_count,
+    token_spans,
+    tokenized,
+)
 from hf_stitch.recipe.sequence import facts_of
 from hf_stitch.recipe.side import Side
 
@@ -152,7 +160,7 @@ class Preparer:
         """How long an input is, in audio samples or tokens, for batches of like lengths."""
         if self.modality == "audio":
             return len(raw)
-        return len(tokenized(self.tool, raw)["input_ids"]) if self.modality == "text" else 1
+        return token_count(self.tool, raw) if self.modality == "text" else 1
 
     @property
     def padding_side(self) -> str:
@@ -183,7 +191,7 @@ class Preparer:
                 return f"{length} tokens, the model reads {self.max_length}, the rest is left out"
             if self.target_tokenizer is None or (most := self.target_max_length) is None:
                 return None
-            length = len(tokenized(self.target_tokenizer, raw)["input_ids"])
+            length = token_count(self.target_tokenizer, raw)
             return None if length <= most else f"{length} tokens, the target takes {most}, the rest is left out"
         if self.modality == "image":
             read = cropped(self.tool, *raw.size)

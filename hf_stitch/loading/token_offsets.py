@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -28,6 +30,22 @@ def tokenized(tokenizer: Any, texts: str | Sequence[str], **options: Any) -> Any
     """What a tokenizer gives, one thread after the other."""
     with _tokenizing:
         return tokenizer(texts, **options)
+
+
+LONG = 100_000  # characters, by hand: a tokenizer takes a tenth of a second or more for as many
+_counts: WeakKeyDictionary[Any, dict[tuple[int, str], int]] = WeakKeyDictionary()
+
+
+def token_count(tokenizer: Any, text: str) -> int:
+    """Tokens of a text; those of the latest long one are counted once, however often they are asked for."""
+    if len(text) < LONG:
+        return len(tokenized(tokenizer, text)["input_ids"])
+    key = (len(tokenizer), hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())
+    known = _counts.get(tokenizer, {}).get(key)
+    if known is None:
+        known = len(tokenized(tokenizer, text)["input_ids"])
+        _counts[tokenizer] = {key: known}
+    return known
 
 
 def save_tokenizer(tokenizer: Any, folder: str | Path) -> None:

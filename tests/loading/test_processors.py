@@ -11,7 +11,7 @@ from hf_stitch.errors import ArtifactError, DataError, RecipeError
 from hf_stitch.loading.modality import modality
 from hf_stitch.loading.models import load_model
 from hf_stitch.loading.processors import Preparer
-from hf_stitch.loading.token_offsets import offsets, token_spans, word_offsets, word_tokens
+from hf_stitch.loading.token_offsets import offsets, token_count, token_spans, word_offsets, word_tokens
 from hf_stitch.recipe.side import Side
 from hf_stitch.zoo.networks.registry import register as register_networks
 from hf_stitch.zoo.networks.tanh import TanhNetworkConfig, TanhNetworkModel
@@ -219,3 +219,27 @@ def test_a_tokenizer_without_padding_takes_the_end_token(tmp_path: Path, words: 
     words.tokenizer.save_pretrained(tmp_path)
     load_model(Side(model=str(pico_xlnet), hook="any")).save_pretrained(tmp_path)
     assert prepared(tmp_path).batch(["this film", "it"])["attention_mask"].tolist() == [[1, 1, 1, 1], [0, 1, 1, 1]]
+
+
+class Counting:
+    """A tokenizer of words, which knows how many texts it was given."""
+
+    def __init__(self, known: int) -> None:
+        self.known, self.calls = known, 0
+
+    def __len__(self) -> int:
+        return self.known
+
+    def __call__(self, text: str) -> dict[str, list[int]]:
+        self.calls += 1
+        return {"input_ids": [0] * (text.count(" ") + self.known)}
+
+
+def test_a_long_text_is_counted_once() -> None:
+    one, other = Counting(1), Counting(2)
+    long, short = "word " * 40_000, "a word"
+    assert [token_count(one, long), token_count(other, long), token_count(one, long)] == [40_001, 40_002, 40_001]
+    assert (one.calls, other.calls) == (1, 1)
+    assert [token_count(one, long + "and"), token_count(one, short), token_count(one, short)] == [40_001, 2, 2]
+    one.known = 3  # tokens were added to it
+    assert token_count(one, long + "and") == 40_003
