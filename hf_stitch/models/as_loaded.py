@@ -7,6 +7,7 @@ since, and at another length than those probed a model may run otherwise (one th
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -21,7 +22,7 @@ from hf_stitch.hooks.input_paths import STATES, Stream, main_output, streams
 from hf_stitch.hooks.padding import NEEDS_MASK
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.hooks.pruning import values_for
-from hf_stitch.hooks.trace import copied, quiet
+from hf_stitch.hooks.trace import MakeInputs, copied, quiet
 from hf_stitch.loading.quiet import quiet as told_nothing
 from hf_stitch.models.configuration_stitched import StitchedConfig
 from hf_stitch.models.modeling_stitched import StitchedModel
@@ -29,6 +30,8 @@ from hf_stitch.stitching.layers.affine import AffineLayer
 
 SHORT, LONG = (1, 4), (1, 600)
 """Batch and length: shorter than all that was probed, and longer than common windows (Longformer's 512). By hand."""
+MOST = 2**20
+"""Numbers in the largest input that is tried, by hand: a picture of 590 pixels a side, 20 s of sound."""
 _LIMITS = ("max_position_embeddings", "n_positions", "max_target_positions", "max_source_positions", "context_length")
 
 
@@ -100,7 +103,7 @@ def _check_prefix(model: StitchedModel, source: HookedModel) -> None:
     whole: Any = copied(source.model).eval()
     stream = streams(whole, points[0], make)[0]
     unread = () if STATES in stream.given else stream.given
-    for batch, length in (SHORT, (LONG[0], longest(whole.config))):
+    for batch, length in (SHORT, (LONG[0], longest(whole.config, make))):
         inputs = dict(make(batch, length))
         try:
             with quiet(whole):
@@ -118,7 +121,7 @@ def _check_suffix(model: StitchedModel, target: HookedModel) -> None:
     point, plan = model.target_point, model.config.ends["suffix"]["plan"]
     whole: Any = copied(target.model).eval()
     stream: Stream = streams(whole, point, target.make_inputs)[0]
-    for batch, length in (SHORT, (LONG[0], longest(whole.config))):
+    for batch, length in (SHORT, (LONG[0], longest(whole.config, stream.make))):
         inputs = dict(stream.make(batch, length))
         try:
             with quiet(whole):
@@ -134,12 +137,22 @@ def _check_suffix(model: StitchedModel, target: HookedModel) -> None:
         _check_close(found, expected, f"the output after {point.module}", length)
 
 
-def longest(config: Any) -> int:
-    """The longest input that is tried: `LONG`, or what fits a model's positions."""
+def longest(config: Any, make: MakeInputs) -> int:
+    """The longest input that is tried: `LONG`, or what fits a model's positions and is of no more than `MOST` numbers.
+
+    Pictures grow with the square of their length.
+    """
     parts = [config, *(getattr(config, key, None) for key in getattr(config, "sub_configs", {}))]
     limits = [getattr(part, name, None) for part in parts for name in _LIMITS]
     # 4: positions that families put before the first (RoBERTa, OPT), by hand
-    return max(1, min(limit - 4 for limit in [LONG[1] + 4, *(n for n in limits if isinstance(n, int) and n > 4)]))
+    most = max(1, min(limit - 4 for limit in [LONG[1] + 4, *(n for n in limits if isinstance(n, int) and n > 4)]))
+    short, longer = (_numbers(make(1, length)) for length in (4, 8))
+    growth = math.log2(longer / short) if longer > short else 0.0
+    return most if growth == 0 else min(most, max(8, int(8 * (MOST / longer) ** (1 / growth))))
+
+
+def _numbers(inputs: Mapping[str, Any]) -> int:
+    return max(value.numel() for value in inputs.values() if isinstance(value, Tensor))
 
 
 def _check_close(found: Tensor, expected: Tensor, what: str, length: int) -> None:
