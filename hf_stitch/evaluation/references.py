@@ -22,14 +22,15 @@ def make_references(
         fitted: the target's own answers (n, k) in the fit, or their mean alone, where that was not observed.
     """
     frames, samples = observations.frames[split], observations.samples[split]
-    kind = kind_of(observations.target)
+    kind, fit = kind_of(observations.target), observations.frames.get("fit")
+    fitted = fitted if fit is None else kind.read(fit.output)
+    kind = kind.knowing(fitted)
     own, truth = kind.read(frames.output), kind.truth(samples)
     transcripts = transcripts_of(observations.source, frames)
     if transcripts is None and kind.reads_transcripts and observations.target.preparer.modality == "text":
         transcripts = recognised(observations, split)
-    fit = observations.frames.get("fit")
     # Of the fit where it is there: a constant that saw the test would be too good.
-    constant = kind.chance(own, fitted if fit is None else kind.read(fit.output))
+    constant = kind.chance(own, fitted)
     found = {} if constant is None else {kind.constant: constant}
     context = ControlContext(recipe, observations, split, kind, own, truth, transcripts)
     for control in controls():

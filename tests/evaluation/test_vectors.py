@@ -100,8 +100,10 @@ def test_groups_search_among_all_samples() -> None:
 def test_errors_of_samples_add_up_to_the_share_that_is_missed() -> None:
     draw = np.random.default_rng(5)
     own, given = torch.from_numpy(draw.normal(size=(2, 30, 4)))
-    missed = KIND.errors(given, own).mean()
-    assert 1 - missed == pytest.approx(value(measured(given.numpy(), own.numpy()), "vector_r2"))
+    fitted = draw.normal(1, 1, (20, 4))
+    for kind, known in ((KIND, None), (KIND.knowing(fitted), fitted)):
+        missed = kind.errors(given, own).mean()
+        assert 1 - missed == pytest.approx(value(measured(given.numpy(), own.numpy(), known), "vector_r2"))
     assert KIND.errors(given, own[:1].expand(30, -1)).shape == (30,)
 
 

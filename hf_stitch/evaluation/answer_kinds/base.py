@@ -82,6 +82,10 @@ class AnswerKind(ABC):
     def truth(self, samples: Samples) -> Any:
         """What the data say should be answered; None where they do not."""
 
+    def knowing(self, fitted: Any) -> AnswerKind:
+        """The same kind, which knows the target's own answers in the fit (None where they are not known)."""
+        return self
+
     @abstractmethod
     def chance(self, own: Any, fitted: Any) -> Any:
         """The best constant answer to all samples; None where its measures are told without one.

@@ -56,10 +56,20 @@ class Ranks:
 
 
 class Vectors(AnswerKind):
-    """Read as (n, k) float64; a control may give `Profiles` instead."""
+    """Read as (n, k) float64; a control may give `Profiles` instead.
+
+    Args:
+        centre: (k,) mean of the target's own vectors in the fit, where that is known.
+    """
 
     error = "vector_r2"
     constant = "mean"
+
+    def __init__(self, centre: np.ndarray | None = None) -> None:
+        self.centre = centre
+
+    def knowing(self, fitted: np.ndarray | None) -> Vectors:
+        return self if fitted is None else Vectors(fitted.mean(0))
 
     def read(self, answers: Answers) -> np.ndarray:
         assert isinstance(answers, Tensor)
@@ -73,9 +83,9 @@ class Vectors(AnswerKind):
         return np.broadcast_to((own if fitted is None else fitted).mean(0), own.shape)
 
     def errors(self, given: Answers, own: Answers) -> np.ndarray:
-        """(n,) squared differences over the variance of the target's own vectors: their mean is the share missed."""
+        """(n,) squared differences over the variance of the target's own vectors: their mean is 1 - R2."""
         x, y = self.read(given), self.read(own)
-        variance = ((y - y.mean(0)) ** 2).sum(1).mean()
+        variance = ((y - (y.mean(0) if self.centre is None else self.centre)) ** 2).sum(1).mean()
         return ((x - y) ** 2).sum(1) / (variance if variance > 0 else 1.0)
 
     def wrong(self, given: np.ndarray, references: References) -> np.ndarray:
