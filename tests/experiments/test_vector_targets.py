@@ -145,6 +145,12 @@ def test_vectors_are_shown_as_numbers(
     assert "(12 numbers)" in " ".join(out.split())
 
 
+def test_the_parts_of_the_vector_are_listed_with_the_layers(target: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(target)]) == 0
+    listed = {line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]}
+    assert {"encoder.layer.0.output", "vector", "vector.pooling", "vector.steps.0", "vector.steps.1"} <= listed
+
+
 def test_two_encoders_each_way_by_pooled_vectors(source: Path, target: Path, written: Path) -> None:
     ends = {"source": {"hook": "vector"}, "target": {"hook": "vector"}}
     model, report = fit(
@@ -154,6 +160,10 @@ def test_two_encoders_each_way_by_pooled_vectors(source: Path, target: Path, wri
     for direction in ("forward", "backward"):
         known = {m.name for m in report.measures if (m.method, m.direction) == ("affine", direction)}
         assert known >= VECTORS
+    failing = report.diagnostics.failures["samples"][0]
+    assert failing["inputs"]["source"]["text"]
+    assert failing["answers"]["target"]["text"] == "its own vector is number 1 of 18 by cosine, which is 1.000"
+    assert "its own vector is number 1 " not in failing["answers"]["stitched"]["text"]
     # The pooled source is all that either sees: the ridge of the control is the map of the stitch.
     assert report.value("vector_r2") == pytest.approx(report.value("vector_r2", "ridge"), abs=1e-6)
     assert report.value("vector_r2", "orthogonal") == pytest.approx(report.value("vector_r2", "procrustes"), abs=1e-6)

@@ -8,7 +8,9 @@ are equally near share their ranks, as if chance decided between them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -92,6 +94,15 @@ class Vectors(AnswerKind):
         """Where the target's own vector of another sample is nearer than that of the same."""
         return ranks(given, references.own).nearer > 0
 
+    def answers_shown(
+        self, answers: Answers, rows: Sequence[int], references: References, config: Any
+    ) -> list[dict[str, Any]]:
+        """Where the target's own vector stands for them: numbers of a vector tell nobody anything."""
+        given, own = self.read(answers), references.own
+        found, cosine = ranks(given, own), _cosines(given, own)
+        return [_in_words(f"its own vector is number {found.nearer[i] + 1} of {len(own)} by cosine, which is "
+                          f"{cosine[i]:.3f}") for i in rows]  # fmt: skip
+
     def measures(self, method: str, given: np.ndarray, references: References, scope: Scope) -> list[Measure]:
         measures = vector_measures(method, given, references, scope)
         if "cascade" in references.controls:
@@ -107,6 +118,10 @@ class Vectors(AnswerKind):
             else:
                 measures += vector_measures(name, given, references, scope)
         return measures + word_error_measures(references.transcripts, references.spoken, scope)
+
+
+def _in_words(text: str) -> dict[str, Any]:
+    return {"text": text, "characters": len(text)}
 
 
 def vector_measures(method: str, given: np.ndarray, references: References, scope: Scope) -> list[Measure]:
