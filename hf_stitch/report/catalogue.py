@@ -201,6 +201,7 @@ COLUMNS: dict[Kind, dict[str, str]] = {
 CARD: dict[Kind, tuple[str, ...]] = {
     "classes": ("agreement", "kappa", "agreement_minus_cascade", "accuracy", "balanced_accuracy"),
     "texts": ("token_agreement", "exact_match", "token_agreement_minus_cascade", "answer_wer", "text_wer"),
+    "vectors": ("vector_r2", "retrieval_r1", "retrieval_mrr", "retrieval_r1_minus_cascade", "vector_cosine"),
     "numbers": ("output_mse", "answer_mse", "map_mse", "r2", "answer_r2"),
 }
 """What a card compares methods by: the first four that were measured; all others are on the page and in `report.json`.
@@ -233,7 +234,7 @@ VERDICTS: dict[str, tuple[str, str]] = {
     "regression-holds": FIT,
     "regression-holds-partly": IN_PART,
     "regression-fails": NO_FIT,
-    "holds-for-search": ("The halves fit for search", "mixed"),
+    "holds-for-search": IN_PART,
     "no-better-than-constant": IGNORED,
     "too-few-samples": ("Too few samples to tell", "none"),
     "unscaled": ("Measured, but not judged", "none"),

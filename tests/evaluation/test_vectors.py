@@ -162,7 +162,7 @@ VERDICTS: dict[str, tuple[float, int, str, str]] = {
     "hardly anything": (0.03, 300, "fails", "too little to be of use"),
     "nothing": (0.0, 300, "no-better-than-constant", "no better than always giving the mean vector"),
     "few pairs of them": (0.3, 40, "holds-partly", "train it on the stitched vectors (R2 below 0.9)"),
-    "few samples": (0.97, 8, "holds-partly", "8 test samples are too few to be sure (among fewer than 50"),
+    "few samples": (0.97, 8, "too-few-samples", "8 test samples are too few to be sure (among fewer than 50"),
 }
 
 

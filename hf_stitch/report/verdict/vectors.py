@@ -13,6 +13,7 @@ from hf_stitch.report.measure import Measure
 from hf_stitch.report.verdict.evidence import (
     MORE_TESTS,
     OWN_DATA,
+    TOO_FEW,
     Asked,
     Lookup,
     advice,
@@ -53,7 +54,7 @@ def judge_vectors(explained: Measure, get: Lookup, asked: Asked) -> Verdict:
     if low(explained) <= 0 and sure <= 0:
         if share >= SEARCH_FAIR or middle(explained) >= VECTORS_FAIR:
             text = f"{told}, but {unsure(explained, 'the mean vector may do as well')}."
-            return Verdict("no-better-than-constant", text, MORE_TESTS)
+            return Verdict(TOO_FEW, text, MORE_TESTS)
         text = f"{told}: no better than always giving the mean vector."
         return Verdict("no-better-than-constant", text, _remedy(method, asked, get))
     behind = _behind(explained, found, get)
@@ -70,10 +71,12 @@ def judge_vectors(explained: Measure, get: Lookup, asked: Asked) -> Verdict:
         faults = [*behind, *(text for text, _ in (*searches, *reads))]
         few = not behind and all(doubt for _, doubt in (*searches, *reads))
         text = f"{told}, better than the mean vector, but {join(faults)}."
-        return Verdict("holds-partly", text, MORE_TESTS if few else _remedy(method, asked, get))
+        return Verdict(TOO_FEW, text, MORE_TESTS) if few else Verdict("holds-partly", text, _remedy(method, asked, get))
     if reads:
         text = f"{told}: it finds what the target's own vectors find, but {reads[0][0]}."
-        return Verdict("holds-for-search", text, MORE_TESTS if reads[0][1] else _remedy(method, asked, get))
+        if reads[0][1]:
+            return Verdict(TOO_FEW, text, MORE_TESTS)
+        return Verdict("holds-for-search", text, _remedy(method, asked, get))
     return Verdict("holds", f"The two halves fit: {told}.", OWN_DATA)
 
 
