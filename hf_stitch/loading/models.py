@@ -77,7 +77,8 @@ def load_model(side: Side, *, dtype: Any = None, device: str | torch.device | No
         safetensors, of other shapes, or missing (they would be random).
     """
     config = load_config(side)
-    model_class = class_of(config, side.class_ or transformer_class(resolve(side.model), config, side.revision))
+    asked = side.class_ or transformer_class(resolve(side.model), config, side.revision)
+    model_class = class_of(config, asked)
     # Quiet: its warnings of missing weights are checked below, and are errors.
     with _explained(side), _of_its_family(model_class, config, side), quiet(), as_published():
         # Called for what it refuses.
@@ -85,7 +86,7 @@ def load_model(side: Side, *, dtype: Any = None, device: str | torch.device | No
         where = {"revision": side.revision, "use_safetensors": True, "trust_remote_code": False}
         model, info = _loaded(model_class, config, side, dtype, where)
         missing = missing_weights(info)
-        if missing and lacks_pooler_alone(missing):
+        if missing and asked is not None and lacks_pooler_alone(missing):
             without_pooler(model, missing)
         elif missing:
             whole = whole_class(config, resolve(side.model), **where)
