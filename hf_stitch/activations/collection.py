@@ -27,6 +27,7 @@ from hf_stitch.hooks.masks import timestep_mask
 from hf_stitch.hooks.padding import Pass
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.loading.samples import Samples
+from hf_stitch.loading.vector_head import VectorOutput
 from hf_stitch.recipe.digest import digest
 from hf_stitch.recipe.side import Role
 from hf_stitch.runtime.cache import cache_folder, describe
@@ -187,12 +188,14 @@ def _forced(logits: Ragged, texts: Sequence[str], letters: CtcAlphabet) -> Tenso
 
 
 def output_of(output: Any, role: str, name: str = "the stitched model") -> Tensor | None:
-    """The answer of the model `name`, one row a sample: (b, k) logits.
+    """The answer of the model `name`, one row a sample: (b, k) logits, or vectors of a model with a vector head.
 
     Raises:
         ActivationError: the target answers with something else, or with NaN or infinite numbers.
     """
     logits = getattr(output, "logits", None)
+    if logits is None and isinstance(output, VectorOutput):
+        logits = output.embeddings
     if isinstance(logits, Tensor) and logits.ndim == 2:
         if role == "target":
             check_logits(logits, name)
@@ -203,7 +206,7 @@ def output_of(output: Any, role: str, name: str = "the stitched model") -> Tenso
     shape = tuple(logits.shape) if isinstance(logits, Tensor) else None
     raise ActivationError(
         f"the target answers with {type(output).__name__} (logits {shape}); expected one row of logits a sample, "
-        "as classifiers and regressors give, or a model that writes text: choose such a `target.class`"
+        "as classifiers and regressors give, a vector, or a model that writes text: choose such a `target.class`"
     )
 
 

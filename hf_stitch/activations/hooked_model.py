@@ -25,8 +25,12 @@ from hf_stitch.hooks.trace import MakeInputs, ModelTrace, copied, probe
 from hf_stitch.loading.finite_weights import check_weights
 from hf_stitch.loading.half_precision import widened
 from hf_stitch.loading.models import load_model
+from hf_stitch.loading.models import resolve as resolve_model
 from hf_stitch.loading.processors import Preparer
 from hf_stitch.loading.provenance import fingerprint_of
+from hf_stitch.loading.sentence_transformers import transformer_class
+from hf_stitch.loading.vector_answers import in_head, with_vector
+from hf_stitch.loading.vector_head import VectorHead, vector_head_of
 from hf_stitch.loading.whole_class import told_class, told_pooler
 from hf_stitch.recipe.generation import Generation
 from hf_stitch.recipe.side import Every, Side
@@ -81,6 +85,11 @@ class HookedModel:
         """Of a text model, or of a speech recogniser's CTC head; None without one."""
         return self.preparer.tokenizer
 
+    @property
+    def vector_head(self) -> VectorHead | None:
+        """What makes the vector with which the model answers; None where it answers otherwise, or is not asked."""
+        return vector_head_of(self.model)
+
     def probe(self, module: str) -> HookPoint:
         return probe(self.model, module, self.make_inputs)
 
@@ -98,7 +107,8 @@ class HookedModel:
         points = [self.point, *head, *self.further]
         if self.text_output is not None:
             return capture(self.model, points, inputs), self.text_output.own(self.model, inputs)
-        if role == "source" and getattr(self.model.config, "is_encoder_decoder", False):
+        decodes = getattr(self.model.config, "is_encoder_decoder", False)
+        if role == "source" and decodes and self.vector_head is None:
             return capture(self.model, points, inputs), None
         return observe(self.model, points, inputs)
 
@@ -123,7 +133,8 @@ def open_hooked_model(
     """
     model = load_model(side, dtype=runtime.dtype, device=runtime.device)
     check_weights(model, side.model, "get the checkpoint again, or load it in --dtype float32")
-    notes = [told_class(model.config, model, side.model) if side.class_ is None else None]
+    saved = transformer_class(resolve_model(side.model), model.config, side.revision)
+    notes = [told_class(model.config, model, side.model) if side.class_ is None and saved is None else None]
     notes.append(told_pooler(model, side.model))
     if runtime.dtype is None and (note := widened(model, side.model)):
         notes.append(f"{note} (--dtype runs it in another)")
@@ -151,9 +162,11 @@ def hooked_model_of(
         HookError: no such hook point, one that fires twice or never, features that it does not have, or a model that
             writes, but not from there. RecipeError: inputs that the model does not take.
     """
-    resolve(uncompiled(model), side.hook)  # before anything runs
+    if not in_head(side.hook):
+        resolve(uncompiled(model), side.hook)  # before anything runs
     with told_by_side(side, own=make_inputs is not None):
         inputs = ModelInputs.of(side, model, preparer.sizes(), make_inputs)
+        model = with_vector(side, model, inputs.make, wanted=generation is not None)
         trace = ModelTrace(copied(model), inputs.make)
         started = inputs.started(model, side.hook, trace)
         if started is not inputs:
@@ -187,6 +200,8 @@ def hooked_model_of(
         identity["inputs"] = fixed.to_dict()
     if further:
         identity["further"] = [one.to_dict() for one in further]
+    if (vector := vector_head_of(model)) is not None:
+        identity["vector"] = vector.spec
     # Settings before the stamp: what the model writes depends on them.
     text_output = None if generation is None else _text_output(model, point, generation)
     if text_output is not None:
@@ -215,7 +230,7 @@ def _padding(
         if mode in ("encoder", "prompt"):
             return [*capture(own, points, inputs), *(_first_logits(own, inputs) if mode == "encoder" else [])]
         found, output = observe(own, points, inputs)
-        logits = getattr(output, "logits", None)
+        logits = getattr(output, "logits", getattr(output, "embeddings", None))
         # One row a sample, or those of a CTC head: others are not read.
         if isinstance(logits, Tensor) and (logits.ndim == 2 or mode == "ctc"):
             return [*found, logits]
@@ -223,7 +238,9 @@ def _padding(
 
     asked = fed.make if fed.own else json.dumps(fed.to_dict(model, preparer.fixed), sort_keys=True)
     given: dict[str, Any] = {"make": fed.make, "pad": preparer.padding_token, "asked": asked}
-    found = padding_of(model, points, run, kind=f"answer {mode}", **given)
+    head = vector_head_of(model)
+    kind = f"answer {mode}" if head is None else f"vector {json.dumps(head.spec)}"
+    found = padding_of(model, points, run, kind=kind, **given)
     if mode != "prompt":
         return found
     # Generation continues the last position: its prompts are padded before.

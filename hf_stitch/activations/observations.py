@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from hf_stitch.activations.collection import collect
 from hf_stitch.activations.frames import Frames
 from hf_stitch.activations.hooked_model import HookedModel, open_hooked_model
-from hf_stitch.errors import DataError, RecipeError
+from hf_stitch.errors import ActivationError, DataError, RecipeError
 from hf_stitch.hooks.trace import MakeInputs
 from hf_stitch.loading.provenance import data_stamp
 from hf_stitch.loading.samples import Samples, load_samples
@@ -76,6 +76,9 @@ class Observations:
         for note in dict.fromkeys((*source.notes, *target.notes)):
             runtime.progress.note(note)
         check_generation(recipe, target)
+        check_directions(recipe, source)
+        for note in pooling_notes(source, target):
+            runtime.progress.note(note)
         if recipe.data.test is None and "test" in splits:
             runtime.progress.note("the recipe has no data.test part: the map is fitted, but nothing will be measured")
         samples = {}
@@ -135,6 +138,7 @@ class Observations:
     def notes(self) -> list[str]:
         """What was noticed of both models, and of the samples of all splits when they were loaded and collected."""
         models = list(dict.fromkeys((*self.source.notes, *self.target.notes, *self._padding_notes())))
+        models += pooling_notes(self.source, self.target)
         return models + [note for split in self.samples for note in self._notes(split, self.remarks.get(split, ()))]
 
     def _padding_notes(self) -> list[str]:
@@ -192,6 +196,26 @@ def check_generation(recipe: Recipe, target: HookedModel) -> None:
     writes = target.text_output
     if recipe.generation.settings() and (writes is None or writes.mode == "ctc"):
         raise RecipeError(f"generation: {recipe.target.model} generates no tokens; leave out what is set there")
+
+
+def check_directions(recipe: Recipe, source: HookedModel) -> None:
+    """ActivationError when a recipe asks for the way back to a source whose own answers are not collected."""
+    answers = source.text_output is not None or source.vector_head is not None
+    if recipe.directions == "both" and not answers and getattr(source.model.config, "is_encoder_decoder", False):
+        raise ActivationError(
+            f"directions: both needs a source that answers, such as a classifier; {source.side.model} is an "
+            "encoder-decoder, of which the encoder alone runs as a source: leave it out, or swap the models"
+        )
+
+
+def pooling_notes(source: HookedModel, target: HookedModel) -> list[str]:
+    """Which models make their vectors by default, for nobody said how."""
+    return [
+        f"{end.side.model}: its vector is the mean of its states over real positions, {end.vector_head.origin}; "
+        f"`{role}.pooling` takes another"
+        for role, end in zip(SIDES, (source, target))
+        if end.vector_head is not None and end.vector_head.by_default
+    ]
 
 
 def _lost(end: HookedModel) -> str:

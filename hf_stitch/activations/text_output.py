@@ -46,9 +46,14 @@ class TextOutput:
         if type(model).__name__.endswith("ForCTC"):
             return cls("ctc", (int(config.pad_token_id or 0),))
         try:
-            mode = generation_way(model, point)
+            return cls.generating(model, generation_way(model, point))
         except HookError:
             return None
+
+    @classmethod
+    def generating(cls, model: PreTrainedModel, mode: Mode) -> TextOutput:
+        """How a model writes that generates in a known way."""
+        config: Any = model.config
         named = [getattr(part, name, None) for part in (config, model.generation_config) for name in SKIPPED]
         flat = [token for found in named for token in (found if isinstance(found, list) else [found])]
         return cls(mode, tuple(sorted({int(token) for token in flat if token is not None})))

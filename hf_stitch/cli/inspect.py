@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
+
+from hf_stitch.errors import StitchError
 
 EXAMPLE = "hf-stitch inspect zoo:xlnet-sentiment"
 FACTS = ("class", "parameters", "shape", "layout", "usable")  # what equal layers must have in common to be folded
@@ -69,9 +72,13 @@ def _rows(side: Any, model: Any) -> list[Row]:
     from hf_stitch.errors import ProbeError
     from hf_stitch.hooks.module_tree import module_tree
     from hf_stitch.loading.processors import picture_sizes
+    from hf_stitch.loading.vector_answers import with_vector
 
     try:
-        return module_tree(model, ModelInputs.of(side, model, picture_sizes(side, model)).make)
+        make = ModelInputs.of(side, model, picture_sizes(side, model)).make
+        with suppress(StitchError):  # of one that answers otherwise, or with nothing
+            with_vector(side, model, make, wanted=True)
+        return module_tree(model, make)
     except ProbeError as error:
         todo = "describe its inputs, as in --inputs '{NAME: {shape: [b, t, 4], dtype: int64}}'"
         raise ProbeError(f"{side.model}: {error.cause}", todo) from error

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hf_stitch.models.predictor import Predictor
 
 EXAMPLE = "hf-stitch predict stitched/speech_sentiment a.wav b.flac"
+COLUMNS, SHOWN = 8, 4  # most numbers of an answer that a table shows each in a column, and of more those that it shows
 
 
 def run(
@@ -106,8 +107,12 @@ def _answer(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key in ("text", "label", "score", "trust")}
 
 
-def _numbers(row: dict[str, Any]) -> dict[str, float]:
-    return row.get("scores") or {str(i): value for i, value in enumerate(row.get("values") or [])}
+def _numbers(row: dict[str, Any]) -> dict[str, Any]:
+    values = row.get("values") or []
+    if len(values) > COLUMNS:
+        shown = ", ".join(_written(value) for value in values[:SHOWN])
+        return {"vector": f"{shown}, ... ({len(values)} numbers)"}
+    return row.get("scores") or {str(i): value for i, value in enumerate(values)}
 
 
 def _written(cell: Any) -> str:

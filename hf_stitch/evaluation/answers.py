@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,7 +14,9 @@ from hf_stitch.activations.collection import output_of
 from hf_stitch.activations.ctc import words_of
 from hf_stitch.activations.frames import Answers, Frames
 from hf_stitch.activations.hooked_model import HookedModel, alphabet_of
+from hf_stitch.activations.observations import Observations
 from hf_stitch.activations.ragged import Ragged
+from hf_stitch.activations.text_output import MAX_NEW_TOKENS, TextOutput, configure_generation
 from hf_stitch.models.answering import finish, text_output_of
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.runtime.runtime import Runtime
@@ -107,6 +111,47 @@ def transcripts_of(source: HookedModel, frames: Frames) -> list[str] | None:
         return None
     alphabet = alphabet_of(source)
     return [" ".join(word.text for word in words_of(frames.path[i].numpy(), alphabet)) for i in range(len(frames))]
+
+
+def recognised(observations: Observations, split: str) -> list[str] | None:
+    """What a source that hears and generates text (Whisper, Speech2Text) writes for each sample, by its own settings.
+
+    None of any other source: one that reads text has no transcripts.
+    """
+    source, samples, runtime = observations.source, observations.samples[split], observations.runtime
+    model, hears = source.model, source.preparer.modality == "audio"
+    generates = model.can_generate() and getattr(model.config, "is_encoder_decoder", False)
+    if not (hears and generates) or source.tokenizer is None:
+        return None
+    found: dict[int, str] = {}
+    writer, stage = TextOutput.generating(model, "encoder"), observations.timings.stage("evaluate.transcripts")
+    with stage, _own_settings(model), runtime.progress.stage("transcripts", len(samples)) as advance, torch.no_grad():
+        configure_generation(model, "encoder", _limit(model))
+        for bucket in observations.frames[split].buckets:
+            for one in source.passes(samples.batch(bucket, 0)):
+                texts = writer.texts(writer.own(model, one.inputs), source.tokenizer)
+                found.update(zip((bucket[row] for row in one.part.rows), texts))
+            advance(len(bucket))
+    return [found[i] for i in range(len(samples))]
+
+
+def _limit(model: Any) -> dict[str, int]:
+    """Most tokens of a recogniser that names no limit itself: no more than half its positions, as Whisper has it."""
+    settings, positions = model.generation_config, getattr(model.config, "max_target_positions", None)
+    if settings.max_new_tokens is not None or settings.max_length is not None or not positions:
+        return {}
+    return {"max_new_tokens": min(MAX_NEW_TOKENS, int(positions) // 2)}
+
+
+@contextmanager
+def _own_settings(model: Any) -> Iterator[None]:
+    """Inside, generation settings may be changed; the model's own come back."""
+    own = model.generation_config
+    model.generation_config = copy.deepcopy(own)
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 # Batches of 32, by hand: texts are short beside sounds.

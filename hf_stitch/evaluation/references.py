@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from hf_stitch.activations.observations import Observations
 from hf_stitch.evaluation.answer_kinds.base import References, Scope
 from hf_stitch.evaluation.answer_kinds.kind_of import kind_of
-from hf_stitch.evaluation.answers import transcripts_of
+from hf_stitch.evaluation.answers import recognised, transcripts_of
 from hf_stitch.evaluation.controls.context import ControlContext, controls
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.measure import Measure
 
 
-def make_references(recipe: Recipe, observations: Observations, split: str) -> References:
-    """Answers of the references on one split; the controls run here, the target's own answers were collected."""
+def make_references(
+    recipe: Recipe, observations: Observations, split: str, fitted: np.ndarray | None = None
+) -> References:
+    """Answers of the references on one split; the controls run here, the target's own answers were collected.
+
+    Args:
+        fitted: the target's own answers (n, k) in the fit, or their mean alone, where that was not observed.
+    """
     frames, samples = observations.frames[split], observations.samples[split]
-    kind = kind_of(observations.target)
+    kind, fit = kind_of(observations.target), observations.frames.get("fit")
+    fitted = fitted if fit is None else kind.read(fit.output)
+    kind = kind.knowing(fitted)
     own, truth = kind.read(frames.output), kind.truth(samples)
     transcripts = transcripts_of(observations.source, frames)
-    fit = observations.frames.get("fit")
+    if transcripts is None and kind.reads_transcripts and observations.target.preparer.modality == "text":
+        transcripts = recognised(observations, split)
     # Of the fit where it is there: a constant that saw the test would be too good.
-    constant = kind.chance(own, None if fit is None else kind.read(fit.output))
-    found = {} if constant is None else {"majority": constant}
+    constant = kind.chance(own, fitted)
+    found = {} if constant is None else {kind.constant: constant}
     context = ControlContext(recipe, observations, split, kind, own, truth, transcripts)
     for control in controls():
         found |= control.answers(context)

@@ -113,7 +113,7 @@ def surely_smaller(first: np.ndarray, second: np.ndarray, seed: int = 0) -> bool
 
 def choose(measures: Sequence[Measure], labels: Sequence[str]) -> dict[str, str] | None:
     """The method that is best on validation, of equals the first; None where there is no validation split."""
-    for name, sign in (("agreement", 1), ("output_mse", -1), ("token_agreement", 1)):
+    for name, sign in (("agreement", 1), ("output_mse", -1), ("token_agreement", 1), ("vector_r2", 1)):
         known = {
             m.method: sign * m.value
             for m in measures

@@ -80,7 +80,9 @@ def evaluate(
         opened = Observations.open(recipe, runtime, timings, ("test",), make_inputs=make_inputs)
         _check_models(model, opened, models or {})
         seen = opened.collect()
-        references, scope = make_references(recipe, seen, "test"), scope_of(recipe, seen, "test")
+        mean = getattr(model, "mean_vector", None)
+        references = make_references(recipe, seen, "test", None if mean is None else mean.double().cpu().numpy()[None])
+        scope = scope_of(recipe, seen, "test")
         correspondence, kind = Correspondence(seen, recipe), references.kind
         cuts: list[Cut] = []
         with telling(cuts.append):

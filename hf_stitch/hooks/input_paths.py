@@ -163,11 +163,10 @@ def _check_same(model: nn.Module, full: Mapping[str, Any], reduced: Mapping[str,
 
 
 def main_output(output: Any) -> Tensor:
-    """The tensor for which a model is run: logits or states, else the first."""
+    """The tensor for which a model is run: logits, a vector or states, else the first."""
     if isinstance(output, Mapping):
-        output = next(
-            (output[key] for key in ("logits", "last_hidden_state") if key in output), next(iter(output.values()))
-        )
+        known = ("logits", "embeddings", "last_hidden_state")
+        output = next((output[key] for key in known if key in output), next(iter(output.values())))
     return output if isinstance(output, Tensor) else output[0]
 
 

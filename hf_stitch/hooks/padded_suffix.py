@@ -13,7 +13,7 @@ from hf_stitch.hooks.generation import generate_from
 from hf_stitch.hooks.padding import POSITIONS as POSITION_IDS
 from hf_stitch.hooks.padding import Padding, Part, is_loss, rows_of, takes, together
 from hf_stitch.hooks.position_limit import among
-from hf_stitch.hooks.suffix import run_suffix
+from hf_stitch.hooks.suffix import output_like, run_suffix
 
 
 def positions_key(model: nn.Module, plan: Mapping[str, Any]) -> str | None:
@@ -106,7 +106,7 @@ def _merged(found: Sequence[tuple[Part, Any]], batch: int, length: int) -> Any:
         return together(found, batch, length) if own else None
     if isinstance(first, Mapping):
         fields = {key: _merged([(one, value[key]) for one, value in found], batch, length) for key in first}
-        return type(first)(**{key: value for key, value in fields.items() if value is not None})
+        return output_like(first, {key: value for key, value in fields.items() if value is not None})
     if isinstance(first, tuple | list) and all(isinstance(one, Tensor) for one in first):
         return type(first)(_merged([(one, value[k]) for one, value in found], batch, length) for k in range(len(first)))
     return None  # keys and values, which end with the pass

@@ -148,8 +148,15 @@ def without(output: Any, keys: Collection[str]) -> Any:
     """A model's output without some of its fields."""
     if not keys or not isinstance(output, Mapping):
         return output
-    kept = {key: value for key, value in output.items() if key not in keys}
-    return type(output)(**kept)
+    return output_like(output, {key: value for key, value in output.items() if key not in keys})
+
+
+def output_like(output: Any, fields: Mapping[str, Any]) -> Any:
+    """An output of the same class that holds these fields, which may be more than the class has names for."""
+    found = type(output)()
+    for key, value in fields.items():
+        found[key] = value
+    return found
 
 
 def input_length(plan: Mapping[str, Any], positions: int) -> int | None:

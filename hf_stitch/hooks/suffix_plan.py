@@ -216,7 +216,9 @@ def _cases(model: nn.Module, plan: dict[str, Any], point: HookPoint, trace: Mode
         if not cases:
             plain = _tensors(run_probe(model, real))
             moved = {k for k, v in case.expected.items() if not same(plain[k], v)}
-            main = next((k for k in ("logits", "last_hidden_state") if k in plain), next(iter(plain), "?"))
+            main = next(
+                (k for k in ("logits", "embeddings", "last_hidden_state") if k in plain), next(iter(plain), "?")
+            )
         cases.append(case)
     _check_determined(point, main, kept, moved, trace, raised)
     plan["undetermined"] = sorted({key.partition(".")[0] for key in seen - kept} - {main})

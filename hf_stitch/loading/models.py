@@ -16,7 +16,8 @@ from hf_stitch.errors import ArtifactError, RecipeError, StitchError
 from hf_stitch.loading.model_classes import check_family, class_of, register_ours
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.safetensors_only import as_published, weight_files, without_safetensors
-from hf_stitch.loading.whole_class import missing_weights, whole_class, without_pooler
+from hf_stitch.loading.sentence_transformers import transformer_class, transformer_in
+from hf_stitch.loading.whole_class import lacks_pooler_alone, missing_weights, whole_class, without_pooler
 from hf_stitch.recipe.names import is_elsewhere, is_folder, is_path, is_shipped, is_there, local_path
 from hf_stitch.recipe.side import Side
 from hf_stitch.runtime.device import pick_device, pick_dtype
@@ -43,6 +44,7 @@ def resolve(name: str) -> str:
         )
     folder = local_path(name)
     if is_folder(folder):
+        folder = transformer_in(folder)
         if not (folder / "config.json").is_file():
             raise RecipeError(f"model {name!r}: the folder has no config.json; expected what save_pretrained writes")
         return str(folder)
@@ -75,14 +77,18 @@ def load_model(side: Side, *, dtype: Any = None, device: str | torch.device | No
         safetensors, of other shapes, or missing (they would be random).
     """
     config = load_config(side)
-    model_class = class_of(config, side.class_)
+    asked = side.class_ or transformer_class(resolve(side.model), config, side.revision)
+    model_class = class_of(config, asked)
     # Quiet: its warnings of missing weights are checked below, and are errors.
     with _explained(side), _of_its_family(model_class, config, side), quiet(), as_published():
         # Called for what it refuses.
         weight_files(resolve(side.model), config, revision=side.revision)
         where = {"revision": side.revision, "use_safetensors": True, "trust_remote_code": False}
         model, info = _loaded(model_class, config, side, dtype, where)
-        if missing := missing_weights(info):
+        missing = missing_weights(info)
+        if missing and asked is not None and lacks_pooler_alone(missing):
+            without_pooler(model, missing)
+        elif missing:
             whole = whole_class(config, resolve(side.model), **where)
             if whole is None or (side.class_ is not None and whole is not model_class):
                 raise ArtifactError(_lacking(side, model_class, missing, whole))

@@ -23,6 +23,7 @@ from hf_stitch.loading.model_classes import class_named, own_labels
 from hf_stitch.loading.models import resolve
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.saved_tokenizer import load_tokenizer, mark
+from hf_stitch.loading.sentence_transformers import SentenceTransformer, whole
 from hf_stitch.loading.token_offsets import (
     Said,
     offsets,
@@ -87,6 +88,8 @@ class Preparer:
         kind = modality(model)
         place = resolve(side.model) if kind != "vector" else ""
         tool = _load_tool(kind, place, side.revision)
+        if kind == "text" and (saved := SentenceTransformer.at(whole(place), side.revision)) is not None:
+            tool = saved.reading(tool)
         made = cls.of(kind, model.config, input_name(model), tool, model.dtype, target_tokenizer)
         if kind == "vector":
             return made.for_width_of(model)

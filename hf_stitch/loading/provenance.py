@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_stitch.loading.models import resolve
+from hf_stitch.loading.sentence_transformers import whole
 from hf_stitch.loading.tables import Table, named_files, open_table, table_place
 from hf_stitch.recipe.data import Data
 from hf_stitch.recipe.names import is_shipped
@@ -77,7 +78,7 @@ def fingerprint_of(side: Side) -> str:
     Hub ids are stamped with their commit (with the name and revision when it cannot be found out), folders with every
     file's name, size and content; of files above `HASHED_WHOLE` bytes the header and time stand for the content.
     """
-    place = resolve(side.model)
+    place = whole(resolve(side.model))
     if Path(place).is_dir():
         stamps = [_stamp(path, Path(place), HASHED_WHOLE) for path in sorted(Path(place).rglob("*")) if path.is_file()]
     else:
@@ -99,7 +100,7 @@ def licence_of(side: Side) -> str | None:
     """Licence that a model's own card states; None where there is no card to read."""
     from huggingface_hub import ModelCard, try_to_load_from_cache
 
-    place = resolve(side.model)
+    place = whole(resolve(side.model))
     local = Path(place) / "README.md"
     if not local.is_file():
         hub = not Path(place).is_dir()

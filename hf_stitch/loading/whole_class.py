@@ -44,7 +44,7 @@ def whole_class(config: PretrainedConfig, place: str, **where: Any) -> Any:
         except Exception:  # other shapes, or whatever its constructor refuses: not that class
             continue
         lacking, whole = missing_weights(info), one in bases
-        if not info["mismatched_keys"] and (not lacking or (whole and all(map(_of_pooler, lacking)))):
+        if not info["mismatched_keys"] and (not lacking or (whole and lacks_pooler_alone(lacking))):
             found.append((bool(lacking), len(info["unexpected_keys"]), not whole, _rank(one), one.__name__, one))
     return min(found)[-1] if found else None
 
@@ -55,9 +55,12 @@ def without_pooler(model: PreTrainedModel, missing: Iterable[str]) -> None:
         model.get_parameter(name).data.zero_()
 
 
-def _of_pooler(weight: str) -> bool:
-    # What BERT and its like compute beside their states of all tokens, which are the answer of a model without a head.
-    return weight.startswith("pooler.")
+def lacks_pooler_alone(missing: Iterable[str]) -> bool:
+    """Whether what is missing is what BERT and its like compute beside their states of all tokens, and nothing else.
+
+    The states are the answer of a model without a head.
+    """
+    return all(weight.startswith("pooler.") for weight in missing)
 
 
 def told_pooler(model: PreTrainedModel, name: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from torch import Tensor
+from transformers.utils import ModelOutput
 
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.activations.text_output import TextOutput
@@ -17,6 +18,15 @@ def text_output_of(model: StitchedModel) -> TextOutput | None:
     """How a stitched model writes; None of one that answers with numbers."""
     found = model.config.ends["suffix"].get("writes")
     return TextOutput.from_dict(found) if found else None
+
+
+def rows_of(output: ModelOutput) -> Tensor | None:
+    """The answers (b, k) in a model's output: rows of logits, or vectors; None where it holds neither."""
+    for name in ("logits", "embeddings"):
+        found = output.get(name)
+        if isinstance(found, Tensor) and found.ndim == 2:
+            return found
+    return None
 
 
 def finish(model: StitchedModel, text_output: TextOutput, frames: Tensor, mask: Tensor, plan: Plan) -> Ragged:

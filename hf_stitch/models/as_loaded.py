@@ -89,6 +89,8 @@ def _loaded(prefix: PreTrainedModel, suffix: PreTrainedModel, ends: Mapping[str,
         f"{name}.{key}": v.detach().clone() for name, half in halves.items() for key, v in half.state_dict().items()
     }
     state |= {f"layer.{key}": value for key, value in layer.state_dict().items()}
+    if "vector" in ends["suffix"]:
+        state["mean_vector"] = torch.zeros(ends["suffix"]["vector"]["width"])
     with told_nothing():
         model, info = StitchedModel.from_state(plain, state)
     if info["missing_keys"] or info["unexpected_keys"]:

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from hf_stitch.activations.hooked_model import HookedModel
@@ -21,7 +22,7 @@ from hf_stitch.hooks.suffix import apply_suffix_plan, weaker_suffix_plans
 from hf_stitch.hooks.suffix_plan import plan_suffix
 from hf_stitch.loading.provenance import commit_of
 from hf_stitch.models.as_loaded import trouble_as_loaded
-from hf_stitch.models.configuration_stitched import StitchedConfig
+from hf_stitch.models.configuration_stitched import FORMAT, WITH_VECTOR, StitchedConfig
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.stitching.layers.layer import StitchingLayer
@@ -30,12 +31,17 @@ from hf_stitch.stitching.lengths.length_rule import LengthRule
 
 @dataclass(frozen=True)
 class Halves:
-    """The two cut models and their plain descriptions; shared by all variants between the same hook points."""
+    """The two cut models and their plain descriptions; shared by all variants between the same hook points.
+
+    Attributes:
+        mean_vector: (k,) of the target's own answers in the fit, where they are vectors.
+    """
 
     prefix: PreTrainedModel
     suffix: PreTrainedModel
     prefix_config: dict[str, Any]
     suffix_config: dict[str, Any]
+    mean_vector: Tensor | None = None
 
 
 def cut(source: HookedModel, target: HookedModel, needs_head: bool) -> Halves:
@@ -109,7 +115,8 @@ def _vocabulary(end: HookedModel) -> dict[str, int]:
 
 
 def _described(end: HookedModel, point: HookPoint, plan: dict[str, Any]) -> dict[str, Any]:
-    return {
+    more: dict[str, Any] = {} if end.vector_head is None else {"vector": end.vector_head.spec}
+    return more | {
         "class": type(end.model).__name__,
         "model": end.side.model,
         # The commit rather than the branch that was asked for, which will move on.
@@ -136,5 +143,9 @@ def assemble(
         sequence=rule.spec(),
         recipe=recipe.plain(),
         fingerprint=fingerprint or recipe.fingerprint(),
+        stitch_format=WITH_VECTOR if "vector" in halves.prefix_config | halves.suffix_config else FORMAT,
     )
-    return StitchedModel(config, halves.prefix, layer, halves.suffix, rule).eval()
+    model = StitchedModel(config, halves.prefix, layer, halves.suffix, rule).eval()
+    if halves.mean_vector is not None:
+        model.get_buffer("mean_vector").copy_(halves.mean_vector)
+    return model

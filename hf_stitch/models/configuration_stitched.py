@@ -25,7 +25,8 @@ AUTO_CLASSES = (
 FORMAT = 2  # raised when a saved model can no longer be read by the code before
 # How attention and experts are computed: transformers sets both anew in all parts of a configuration that it makes.
 _IMPLEMENTATIONS = ("_attn_implementation_internal", "_experts_implementation_internal")
-READABLE = (1, 2)  # 1: without a trust gauge
+WITH_VECTOR = 3  # of models whose answers are vectors, which versions before would not read as such
+READABLE = (1, FORMAT, WITH_VECTOR)  # 1: without a trust gauge
 
 
 class StitchedConfig(PretrainedConfig):
@@ -36,7 +37,8 @@ class StitchedConfig(PretrainedConfig):
         prefix, suffix: plain data of the two halves, held as `ends["prefix"]` and `ends["suffix"]` (pipelines take an
             attribute `prefix` for text): `class` (name in transformers), `model`, `revision`, `point` (the hook
             point), `plan` (which modules are left out); for the prefix `ctc_head` where the length rule needs one, for
-            the suffix `generation` where the target generates, and `shares_tokens` where both have one vocabulary.
+            the suffix `generation` where the target generates, and `shares_tokens` where both have one vocabulary; of a
+            model that answers with a vector `vector`, see `hf_stitch.loading.vector_head.VectorHead`.
         layer: spec of the stitching layer.
         trust: spec of the trust gauge, empty where there is none.
         sequence: spec of the length rule.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from torch import Tensor
 
 from hf_stitch.activations.frames import Answers
 from hf_stitch.activations.observations import Observations
@@ -52,5 +54,12 @@ class SharedHalves:
         """The halves; `needs_head`: with the source's CTC head."""
         if needs_head not in self._made:
             with self.observations.timings.stage("cut"):
-                self._made[needs_head] = cut(self.observations.source, self.observations.target, needs_head)
+                made = cut(self.observations.source, self.observations.target, needs_head)
+                self._made[needs_head] = replace(made, mean_vector=self._mean_vector())
         return self._made[needs_head]
+
+    def _mean_vector(self) -> Tensor | None:
+        """Of the target's own answers in the fit, where they are vectors."""
+        answers = self.observations.frames["fit"].output
+        vectors = self.observations.target.vector_head is not None and isinstance(answers, Tensor)
+        return answers.double().mean(0) if vectors else None  # type: ignore[union-attr]

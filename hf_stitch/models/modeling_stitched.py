@@ -91,6 +91,9 @@ class StitchedModel(PreTrainedModel):
         self.fixed_inputs = FixedInputs.from_dict(fixed) if fixed else None
         self._padding = {name: _saved_padding(config.ends[name]) for name in HALVES}
         self.main_input_name = self.prefix.main_input_name
+        if (vector := config.ends["suffix"].get("vector")) is not None:
+            # Of the target's own vectors in the fit: what those of other data are measured from.
+            self.register_buffer("mean_vector", torch.zeros(int(vector["width"])))
         for part in filter(None, (self.layer, self.rule, self.trust)):  # else post_init would draw new weights for them
             for module in part.modules():
                 module._is_hf_initialized = True  # type: ignore[assignment]

@@ -21,7 +21,7 @@ from hf_stitch.loading.processors import Preparer, target_tokenizer
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.tables import SOUND
 from hf_stitch.loading.text_files import decoded, lines_of
-from hf_stitch.models.answering import text_output_of, write
+from hf_stitch.models.answering import rows_of, text_output_of, write
 from hf_stitch.models.files_digest import check_whole
 from hf_stitch.models.hub.repository import local
 from hf_stitch.models.labels import check_finite, labelled, shares
@@ -114,8 +114,8 @@ class Predictor:
         Yields:
             {"input", "text"} of a target that writes, {"input", "label", "score", "scores"} of a classifier (scores by
             label, from softmax, or from a sigmoid each where several labels may hold), {"input", "values"} of a
-            regression; with a trust gauge also "trust" and "trust_parts". Where it abstains all of the answer is None,
-            and "abstained" says why. What was done to inputs is in `notes`.
+            regression or a vector; with a trust gauge also "trust" and "trust_parts". Where it abstains all of the
+            answer is None, and "abstained" says why. What was done to inputs is in `notes`.
 
         Raises:
             DataError: an input that cannot be used, or to which the model's answer is NaN; what came before it has
@@ -240,9 +240,10 @@ class Predictor:
                 return [*answers]
             return [self._trusted(answer, trust.score, trust.parts, i) for i, answer in enumerate(answers)]
         output = self.model(**inputs, return_trust=trusted)
-        logits = output.logits
-        if logits.ndim != 2:
-            raise ArtifactError(f"expected one row of logits an input; the target gives {tuple(logits.shape)}")
+        logits = rows_of(output)
+        if logits is None:
+            shapes = ", ".join(f"{k} {tuple(v.shape)}" for k, v in output.items() if isinstance(v, Tensor))
+            raise ArtifactError(f"expected one row of logits or a vector an input; the target gives {shapes}")
         # float64: softmax in half precision gives scores that do not sum to 1.
         found = [self._labelled(name, row) for (name, _), row in zip(batch, logits.double().cpu())]
         if not trusted:

@@ -32,6 +32,8 @@ OF_THE_HUB = {
     ("vector", "labels"): "tabular-classification",
     ("vector", "vector"): "tabular-regression",
 }
+# Of vectors, by what the source takes: these pipelines give the first output, which is the vector.
+EMBEDDING = {"text": "feature-extraction", "image": "image-feature-extraction"}
 # By hand; both texts and CTC frames end as texts.
 CUSTOM: dict[Answer, str] = {
     "labels": "stitched-classification",
@@ -94,6 +96,8 @@ def tasks_of(config: PretrainedConfig) -> list[str]:
     """The pipeline tasks that fit the model, that of its card first where there is one, our own last."""
     answer, kind = answer_of(config), modality(config)
     tag = BUILT_IN.get((kind, answer)) or OF_THE_HUB.get((kind, answer))
+    if "vector" in config.ends["suffix"]:
+        tag = EMBEDDING.get(kind)
     spans = facts_of(config.sequence).needs_target_spans
     # transformers' text generation puts the prompt before what was generated, and hands on tokens alone.
     other_text = (answer, kind) == ("text", "text") and (spans or not continues(config))

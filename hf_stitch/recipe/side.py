@@ -14,6 +14,8 @@ Role = Literal["source", "target"]
 SIDES: tuple[Role, Role] = ("source", "target")
 Direction = Literal["forward", "backward"]
 """From the recipe's source to its target, or with both swapped."""
+PoolingName = Literal["mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens", "pooler_output"]
+"""From a model's states to one vector, by sentence-transformers' names; or the model's own pooled output."""
 
 
 class Every(Part):
@@ -30,6 +32,9 @@ class Side(Part):
     revision: str | None = Field(None, description="branch, tag or commit of a Hub id")
     hook: str = Field(description="dotted name of a submodule; `hf-stitch inspect MODEL` lists them")
     output: int | str | None = Field(None, description="element of a tuple or ModelOutput; absent: its first tensor")
+    pooling: PoolingName | None = Field(
+        None, description="how a model without a head makes its vector; absent: as its folder says, else mean"
+    )
     features: Literal["all"] | Every | list[int] = Field("all", description="selected features of the hook point")
     inputs: dict[str, Input] = Field(
         {}, description="inputs of the model by name, where neither its configuration nor its processor gives them"

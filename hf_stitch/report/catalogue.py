@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 Scale = Literal["share", "signed", "error"]
-Kind = Literal["classes", "texts", "numbers"]
+Kind = Literal["classes", "texts", "vectors", "numbers"]
 
 
 class Described(NamedTuple):
@@ -60,6 +60,25 @@ MEASURES: dict[str, Described] = {
         "Error against the truth", "mean squared difference from the true answer in the data", "error"
     ),
     "answer_r2": Described("R2 against the truth", "share of the true answers' variance that is explained", "signed"),
+    "vector_r2": Described(
+        "R2 of the vectors", "share of the target's own vectors' variance round the mean of the fit", "signed"
+    ),
+    "vector_cosine": Described("Cosine of the vectors", "mean cosine with the target's own vector", "signed"),
+    "retrieval_r1": Described(
+        "Found first",
+        "R@1: share of samples whose own target vector is nearest by cosine, among those of all samples of the split",
+        "share",
+    ),
+    "retrieval_r10": Described("Found among ten", "R@10: the same, among the ten nearest", "share"),
+    "retrieval_mrr": Described("Mean reciprocal rank", "mean of one over the rank of the sample's own vector", "share"),
+    "vector_r2_minus_cascade": Described(
+        "R2 minus the cascade's",
+        "difference on the same samples; an interval that contains 0 shows no difference",
+        "signed",
+    ),
+    "retrieval_r1_minus_cascade": Described(
+        "Found first minus the cascade's", "difference on the same samples", "signed"
+    ),
     "map_mse": Described(
         "Map error",
         "mean squared difference between the aligned coordinates, in units where phi_0 = 1",
@@ -103,6 +122,10 @@ MEASURES: dict[str, Described] = {
         "share",
     ),
     "token_agreement_abstained": Described("Token agreement where not trusted", "on the samples with less", "share"),
+    "vector_r2_kept": Described(
+        "R2 where trusted", "one minus the share of variance missed, of samples whose trust is 0.02 or more", "signed"
+    ),
+    "vector_r2_abstained": Described("R2 where not trusted", "of the samples with less", "signed"),
     "output_mse_kept": Described("Output error where trusted", "on the samples whose trust is 0.02 or more", "error"),
     "output_mse_abstained": Described("Output error where not trusted", "on the samples with less", "error"),
     "trust_auroc": Described(
@@ -124,13 +147,22 @@ PRIMARY = (
     "agreement",
     "kappa",
     "agreement_minus_cascade",
+    "vector_r2",
+    "retrieval_r1",
+    "retrieval_r10",
+    "retrieval_mrr",
     "answer_mse",
     "output_mse",
     "map_mse",
 )
 """Measures that a page shows unfolded; the first two or three of these that were measured stand above all else."""
 
-DECIDING: dict[Kind, str] = {"classes": "agreement", "texts": "token_agreement", "numbers": "output_mse"}
+DECIDING: dict[Kind, str] = {
+    "classes": "agreement",
+    "texts": "token_agreement",
+    "vectors": "vector_r2",
+    "numbers": "output_mse",
+}
 """The measure that a verdict starts from, by kind of answers; by trust it is `NAME_kept` and `NAME_abstained`."""
 
 COLUMNS: dict[Kind, dict[str, str]] = {
@@ -148,6 +180,14 @@ COLUMNS: dict[Kind, dict[str, str]] = {
         "answer_wer": "reference word errors",
         "answer_exact_match": "as the reference",
     },
+    "vectors": {
+        "vector_r2": "R2",
+        "vector_cosine": "cosine",
+        "retrieval_r1": "R@1",
+        "retrieval_r10": "R@10",
+        "retrieval_mrr": "MRR",
+        "retrieval_r1_minus_cascade": "R@1 minus cascade",
+    },
     "numbers": {
         "answer_mse": "true MSE",
         "answer_r2": "true R2",
@@ -161,6 +201,7 @@ COLUMNS: dict[Kind, dict[str, str]] = {
 CARD: dict[Kind, tuple[str, ...]] = {
     "classes": ("agreement", "kappa", "agreement_minus_cascade", "accuracy", "balanced_accuracy"),
     "texts": ("token_agreement", "exact_match", "token_agreement_minus_cascade", "answer_wer", "text_wer"),
+    "vectors": ("vector_r2", "retrieval_r1", "retrieval_mrr", "retrieval_r1_minus_cascade", "vector_cosine"),
     "numbers": ("output_mse", "answer_mse", "map_mse", "r2", "answer_r2"),
 }
 """What a card compares methods by: the first four that were measured; all others are on the page and in `report.json`.
@@ -170,6 +211,10 @@ REFERENCES = {
     "target": "on its own input",
     "cascade": "the two whole models, one after the other",
     "majority": "always the same answer",
+    "mean": "always the mean vector of the fit",
+    "ridge": "ridge regression from the source's mean activation to the vector, without the target's half",
+    "procrustes": "the same by a rotation and one scale",
+    "relative": "no map: cosines to the fit's pairs on either side",
     "source": "alone, on its own task",
     "nearest": "the true answer of the nearest fit sample, all pairs known",
     "nearest-pair": "the same among the pairs that the map is given",
@@ -189,6 +234,7 @@ VERDICTS: dict[str, tuple[str, str]] = {
     "regression-holds": FIT,
     "regression-holds-partly": IN_PART,
     "regression-fails": NO_FIT,
+    "holds-for-search": IN_PART,
     "no-better-than-constant": IGNORED,
     "too-few-samples": ("Too few samples to tell", "none"),
     "unscaled": ("Measured, but not judged", "none"),

@@ -24,6 +24,7 @@ import hf_stitch
 from hf_stitch.errors import ActivationError, ArtifactError, DataError
 from hf_stitch.experiments.fit import fit
 from hf_stitch.loading.modality import modality
+from hf_stitch.loading.vector_head import VectorHead, attach
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.models.predictor import Predictor
 from hf_stitch.models.tasks import BUILT_IN, CUSTOM, answer_of, tag_of, tasks_of
@@ -91,6 +92,13 @@ def embeds() -> Any:
     return end(tiny("clip_text"), "text_model.encoder.layers.1")
 
 
+def points() -> Any:
+    torch.manual_seed(0)
+    model = tf.RobertaModel(tiny("roberta").config).eval()
+    target = attach(model, VectorHead(steps=[{"kind": "normalize"}], width=32))
+    return end(target, "encoder.layer.1", preparer(target, words()))
+
+
 def numbers() -> Any:
     model = TanhNetworkModel(TanhNetworkConfig(layer_sizes=[4, 8, 6, 3]))
     return end(model, "layers.0", preparer(model))
@@ -118,6 +126,10 @@ MODELS: dict[str, Made] = {
     "pictures, text": (None, lambda _: sees(), lambda _: tells(), {}),
     "vectors, vectors": ("tabular-regression", lambda _: numbers(), lambda _: numbers(), {"ratio": 1.0}),
     "text, vectors": (None, lambda _: reads(), lambda _: embeds(), {"ratio": 1.0}),
+    **{f"text, a vector, {name}": ("feature-extraction", lambda _: reads(), lambda _: points(), rule)
+       for name, rule in RULES.items()},
+    "pictures, a vector": ("image-feature-extraction", lambda _: sees(), lambda _: points(), {}),
+    "sound, a vector": (None, lambda _: ears(), lambda _: points(), {}),
     "a length that nobody knows": (None, lambda _: reads(), lambda _: judges(), {"target_length": "oracle"}),
     "sound by times of words": (None, lambda _: ears(), lambda _: judges(),
                                 RULES["spans"] | {"stride": 20.0}),
@@ -128,6 +140,8 @@ def content(answer: Any) -> Any:
     """What an answer says, whichever pipeline gave it: chances by label, numbers, or a text."""
     rows = answer if isinstance(answer, list) else [answer]
     first = rows[0]
+    if isinstance(first, list):
+        return first
     if "scores" in first or "values" in first:
         return first.get("scores", first.get("values"))
     if "label" in first:
@@ -182,6 +196,7 @@ OF_A_ROW = {
     "text, in the source's own tokens": ["text, text that goes on"],
     "other text": ["text, text", "pictures, text"],
     "numbers": ["vectors, vectors"],
+    "a vector (models without a head)": ["text, a vector, ratio", "text, a vector, spans", "pictures, a vector"],
     "anything else": ["text, vectors"],
 }
 CASES = [(row, name) for row in ROWS for name in OF_A_ROW[row[0]]]

@@ -45,7 +45,7 @@ def test_a_card_for_every_recipe() -> None:
     )
     assert recipes == cards == STEMS
     assert len(recipes) >= 3
-    assert all(name.startswith("thesis/") for name in shipped().keys() - set(recipes))
+    assert all(name.startswith(("thesis/", "real/")) for name in shipped().keys() - set(recipes))
 
 
 def test_fitted_folders_renew_cards_and_tables(tmp_path: Path) -> None:

@@ -173,6 +173,13 @@ def _errors(error, constant=None) -> list[Measure]:
     return measures
 
 
+def _vectors(explained, found, own=1.0) -> list[Measure]:
+    """R2 and samples found first of method `m`, beside the mean vector and the target itself."""
+    known = [("vector_r2", "m", explained), ("retrieval_r1", "m", found)]
+    known += [("retrieval_r1", "mean", (0.01, 0.0, 0.03)), ("retrieval_r1", "target", (own, own, own))]
+    return [Measure(name, method, value=v[0], low=v[1], high=v[2], n=100) for name, method, v in known if v is not None]
+
+
 GOOD, FINE = (0.965, 0.93, 0.983), (0.93, 0.876, 0.97)
 CASES = [
     ("holds", _classes(GOOD, FINE), ["96.5 % [93.0, 98.3]", "kappa 0.930 [0.876, 0.970]", "commonest answer 50.0 %"]),
@@ -197,6 +204,13 @@ CASES = [
     ("no-better-than-constant", _errors((0.08, 0.06, 0.1), 0.09), ["no better than a constant answer"]),
     ("unscaled", _errors((0.08, 0.06, 0.1)), ["nothing was measured to compare"]),
     ("unscaled", _errors((0.08, 0.06, 0.1), 0.0), ["nothing was measured to compare"]),
+    ("holds", _vectors((0.95, 0.94, 0.96), (0.97, 0.95, 0.98)), ["R2 of 0.950 [0.940, 0.960]", "97.0 % [95.0, 98.0]"]),
+    ("holds", _vectors((0.95, 0.94, 0.96), (0.5, 0.48, 0.52), own=0.52), ["the target itself 52.0 %"]),
+    ("holds-for-search", _vectors((0.42, 0.4, 0.44), (0.96, 0.94, 0.97)), ["R2 below 0.9", "train it on the stitched"]),
+    ("holds-partly", _vectors((0.95, 0.94, 0.96), (0.7, 0.65, 0.75)), ["too few are found (found first below 0.8)"]),
+    ("fails", _vectors((0.2, 0.15, 0.25), (0.3, 0.25, 0.35)), ["too little to be of use"]),
+    ("no-better-than-constant", _vectors((-0.1, -0.2, 0.0), (0.01, 0.0, 0.02)), ["always giving the mean vector"]),
+    ("unscaled", _vectors((0.9, 0.8, 0.95), None), ["too few to say"]),
     ("not-measured", [], ["Nothing is known of m"]),
     ("not-measured", [Measure("agreement", "m", value=math.nan)], ["Nothing is known of m"]),
 ]

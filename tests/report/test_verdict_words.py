@@ -35,6 +35,14 @@ def numbers(*error: float) -> list[Measure]:
     return [measured("output_mse", "m", *error), measured("output_mse", "majority", 1.0, 0.9, 1.1)]
 
 
+def vectors(*explained: float, found: float = 0.97) -> list[Measure]:
+    return [
+        measured("vector_r2", "m", *explained, n=100),
+        measured("retrieval_r1", "m", found, found - 0.02, found + 0.02, n=100),
+        measured("retrieval_r1", "mean", 0.01, 0.0, 0.03, n=100),
+    ]
+
+
 FEW = {
     "all agree": (classes((1.0, 0.55, 1.0)), "kappa is not surely above 0.6"),
     "nearly all agree": (classes((0.85, 0.4, 0.99)), "kappa is not surely above 0.6"),
@@ -67,17 +75,22 @@ def test_what_is_a_fault_stays_one(measures: list[Measure]) -> None:
 
 
 SCALE = {
-    "The halves fit": [classes((0.95, 0.9, 0.99)), texts(0.97, 0.95, 0.99), numbers(0.004, 0.003, 0.005)],
-    "The halves fit in part": [classes((0.7, 0.65, 0.75)), texts(0.8, 0.78, 0.82), numbers(0.2, 0.1, 0.3)],
-    "The halves do not fit": [classes((0.2, 0.1, 0.3)), texts(0.4, 0.35, 0.45), numbers(0.7, 0.6, 0.8)],
+    "The halves fit": [classes((0.95, 0.9, 0.99)), texts(0.97, 0.95, 0.99), numbers(0.004, 0.003, 0.005),
+                       vectors(0.95, 0.94, 0.96)],
+    "The halves fit in part": [classes((0.7, 0.65, 0.75)), texts(0.8, 0.78, 0.82), numbers(0.2, 0.1, 0.3),
+                               vectors(0.6, 0.55, 0.65)],
+    "The halves do not fit": [classes((0.2, 0.1, 0.3)), texts(0.4, 0.35, 0.45), numbers(0.7, 0.6, 0.8),
+                              vectors(0.2, 0.15, 0.25, found=0.3)],
     "No better than an answer that ignores the input": [
-        classes((0.1, -0.1, 0.2), low=0.3), texts(0.2, 0.1, 0.3), numbers(1.1, 0.9, 1.2)
+        classes((0.1, -0.1, 0.2), low=0.3), texts(0.2, 0.1, 0.3), numbers(1.1, 0.9, 1.2),
+        vectors(-0.1, -0.2, 0.0, found=0.01)
     ],
-    "Too few samples to tell": [classes((0.9, 0.3, 1.0)), texts(0.97, 0.6, 1.0), numbers(0.005, 0.001, 0.2)],
+    "Too few samples to tell": [classes((0.9, 0.3, 1.0)), texts(0.97, 0.6, 1.0), numbers(0.005, 0.001, 0.2),
+                                vectors(0.95, 0.4, 0.99)],
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", range(3), ids=["classes", "texts", "numbers"])
+@pytest.mark.parametrize("kind", range(4), ids=["classes", "texts", "numbers", "vectors"])
 @pytest.mark.parametrize("headline", SCALE)
 def test_the_headline_is_one_scale_for_all_kinds_of_answers(headline: str, kind: int) -> None:
     verdict = judge(SCALE[headline][kind], "m")

@@ -19,7 +19,7 @@ from hf_stitch.recipe.side import Direction
 from hf_stitch.report.measure import Measure
 
 Better = Literal["higher", "lower"] | None
-ErrorMeasure = Literal["agreement", "output_mse", "token_agreement"]
+ErrorMeasure = Literal["agreement", "output_mse", "token_agreement", "vector_r2"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class References:
         own: the target's answers on its own true input.
         controls: answers of those that know less, by name (`majority`, `cascade`, `nearest`, ...).
         truth: what the data say should be answered; None where they do not.
-        transcripts: what the source recognised, where it has a CTC head; spoken: what was said, where that is known.
+        transcripts: what the source recognised, where it writes texts; spoken: what was said, where that is known.
     """
 
     kind: AnswerKind
@@ -67,10 +67,12 @@ class AnswerKind(ABC):
     Attributes:
         error: the measure in which errors of single samples are told.
         reads_transcripts: answers of the target on the source's own transcripts are a control (`cascade`).
+        constant: the name of the best constant answer among the controls.
     """
 
     error: ClassVar[ErrorMeasure]
     reads_transcripts: ClassVar[bool] = True
+    constant: ClassVar[str] = "majority"
 
     @abstractmethod
     def read(self, answers: Answers) -> Any:
@@ -79,6 +81,10 @@ class AnswerKind(ABC):
     @abstractmethod
     def truth(self, samples: Samples) -> Any:
         """What the data say should be answered; None where they do not."""
+
+    def knowing(self, fitted: Any) -> AnswerKind:
+        """The same kind, which knows the target's own answers in the fit (None where they are not known)."""
+        return self
 
     @abstractmethod
     def chance(self, own: Any, fitted: Any) -> Any:

@@ -7,11 +7,14 @@ from hf_stitch.evaluation.answer_kinds.base import AnswerKind
 from hf_stitch.evaluation.answer_kinds.classes import Classes
 from hf_stitch.evaluation.answer_kinds.numbers import Numbers
 from hf_stitch.evaluation.answer_kinds.texts import Texts
+from hf_stitch.evaluation.answer_kinds.vectors import Vectors
 from hf_stitch.models.tasks import is_classifier
 
 
 def kind_of(target: HookedModel) -> AnswerKind:
-    """Texts where it generates or has a CTC head, classes of a classifier, numbers of all others."""
+    """Texts where it generates or has a CTC head, vectors without any head, classes of a classifier, numbers else."""
     if target.text_output is not None:
         return Texts(target.text_output, target.tokenizer)
+    if target.vector_head is not None:
+        return Vectors()
     return Classes(target.model.config.id2label) if is_classifier(target) else Numbers()

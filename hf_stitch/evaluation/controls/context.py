@@ -19,7 +19,7 @@ class ControlContext:
     Attributes:
         own: the target's own answers there, as `kind` reads them.
         truth: what should be answered, where the data say so.
-        transcripts: what the source recognised, where it has a CTC head.
+        transcripts: what the source recognised, where it writes texts.
     """
 
     recipe: Recipe

@@ -56,6 +56,16 @@ KNOWN: dict[str, dict[str, Any]] = {
     },
     "roberta-base": {**_ROBERTA, "architectures": ["RobertaForMaskedLM"]},
     "roberta-large": {**_ROBERTA_LARGE, "architectures": ["RobertaForMaskedLM"]},
+    # Of these two the class that sentence-transformers loads; the second was saved from MPNetForMaskedLM.
+    "sentence-transformers/all-MiniLM-L6-v2": {
+        "model_type": "bert", "architectures": ["BertModel"], "hidden_size": 384, "num_hidden_layers": 6,
+        "num_attention_heads": 12, "intermediate_size": 1536, "vocab_size": 30522, "pad_token_id": 0,
+    },
+    "sentence-transformers/all-mpnet-base-v2": {
+        "model_type": "mpnet", "architectures": ["MPNetModel"], "hidden_size": 768, "num_hidden_layers": 12,
+        "num_attention_heads": 12, "intermediate_size": 3072, "vocab_size": 30527, "max_position_embeddings": 514,
+        "relative_attention_num_buckets": 32, "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2,
+    },
     "siebert/sentiment-roberta-large-english": {
         **_ROBERTA_LARGE, "id2label": {"0": "NEGATIVE", "1": "POSITIVE"}, "label2id": {"NEGATIVE": 0, "POSITIVE": 1},
     },

@@ -18,9 +18,10 @@ from hf_stitch.experiments.rehearsal.synthetic import WORDS
 from hf_stitch.hooks.input_shapes import image_size
 from hf_stitch.loading.modality import input_name, modality
 from hf_stitch.loading.model_classes import check_family, class_of
-from hf_stitch.loading.models import uniform
+from hf_stitch.loading.models import resolve, uniform
 from hf_stitch.loading.processors import Preparer
 from hf_stitch.loading.quiet import quiet
+from hf_stitch.loading.sentence_transformers import transformer_class
 from hf_stitch.recipe.digest import digest
 from hf_stitch.recipe.generation import Generation
 from hf_stitch.recipe.side import Side
@@ -47,7 +48,7 @@ def stand_in(
     """
     # Before the model is made, which draws its weights.
     torch.manual_seed(seed)
-    model_class = class_of(config, side.class_)
+    model_class = class_of(config, side.class_ or _saved_class(side, config))
     try:
         with quiet():
             model = model_class._from_config(config)
@@ -66,6 +67,13 @@ def stand_in(
     return hooked_model_of(
         side, model, _preparer(side, model, scratch), digest([config.to_dict(), seed]), runtime, generation
     )
+
+
+def _saved_class(side: Side, config: PretrainedConfig) -> str | None:
+    """The class that a fit takes for what sentence-transformers saved, where that is at hand."""
+    with suppress(RecipeError):
+        return transformer_class(resolve(side.model), config, side.revision)
+    return None
 
 
 def _preparer(side: Side, model: PreTrainedModel, scratch: Path) -> Preparer:

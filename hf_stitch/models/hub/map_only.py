@@ -18,6 +18,8 @@ from hf_stitch.hooks.prefix import apply_prefix_plan
 from hf_stitch.hooks.suffix import apply_suffix_plan
 from hf_stitch.loading.model_classes import class_of
 from hf_stitch.loading.models import load_model, resolve, uniform
+from hf_stitch.loading.vector_answers import saved_head
+from hf_stitch.loading.vector_head import VectorHead, attach
 from hf_stitch.recipe.names import is_elsewhere, is_shipped
 from hf_stitch.recipe.side import Side
 from hf_stitch.runtime.tensor_digest import digest_of_tensors
@@ -92,7 +94,11 @@ def load_half(config: StitchedConfig, name: str, dtype: torch.dtype | None = Non
     asked = {"model": end["model"], "class": end["class"], "revision": end.get("revision"), "hook": ""}
     if Path(resolve(end["model"])).is_dir():
         asked["revision"] = None
-    half = HALVES[name](load_model(Side.model_validate(asked), dtype=end["dtype"]), end["plan"])
+    side = Side.model_validate(asked)
+    model = load_model(side, dtype=end["dtype"])
+    if "vector" in end:
+        attach(model, saved_head(side, end["vector"]))
+    half = HALVES[name](model, end["plan"])
     if digest_of(half) != end["digest"]:
         raise ArtifactError(
             f"{end['model']} has other weights now than when the map was fitted between them: fit again, or get the "
@@ -108,8 +114,13 @@ def empty_half(config: StitchedConfig, name: str) -> Any:
         return RemoteHalf()
     end = config.ends[name]
     own: Any = config.source if name == "prefix" else config.target
-    half = HALVES[name](uniform(class_of(own, end["class"])._from_config(own), own.dtype), end["plan"])
-    return with_settings(half, end)
+    whole = uniform(class_of(own, end["class"])._from_config(own), own.dtype)
+    return with_settings(HALVES[name](_as_it_was(whole, end), end["plan"]), end)
+
+
+def _as_it_was(model: Any, end: dict[str, Any]) -> Any:
+    """An empty model with the vector head that it had, if any; its weights are still to be loaded."""
+    return attach(model, VectorHead.from_spec(end["vector"])) if "vector" in end else model
 
 
 def with_settings(half: Any, end: dict[str, Any]) -> Any:

@@ -15,12 +15,13 @@ from hf_stitch.models.pipelines.base import StitchedPipeline, _weighed
 class StitchedVectorPipeline(StitchedPipeline):
     """`stitched-vector`: {"values": [...]}, and "trust" where there is a gauge.
 
-    The values are the target's embedding (`text_embeds`, `image_embeds`, `embeddings`), else its pooled output, else
-    one row of logits, else the mean over positions of its last hidden states. Of several windows they are averaged,
-    each weighed by its length.
+    The values are the vector of a target that was fitted as such, with the pooling that was saved with it
+    (`embeddings`). Of any other target they are its embedding (`text_embeds`, `image_embeds`), else its pooled output,
+    else one row of logits, else the mean over positions of its last hidden states. Of several windows they are
+    averaged, each weighed by its length.
     """
 
-    ROWS = ("text_embeds", "image_embeds", "embeddings", "pooler_output", "logits")
+    ROWS = ("embeddings", "text_embeds", "image_embeds", "pooler_output", "logits")
 
     def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:
         frames, mask, plan = self.model.crossing(model_inputs["inputs"])

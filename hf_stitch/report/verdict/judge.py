@@ -24,6 +24,7 @@ from hf_stitch.report.verdict.evidence import (
 )
 from hf_stitch.report.verdict.numbers import judge_numbers
 from hf_stitch.report.verdict.texts import judge_texts
+from hf_stitch.report.verdict.vectors import judge_vectors
 from hf_stitch.report.verdict.verdict import Verdict
 
 Judge = Callable[[Measure, Lookup, Asked], Verdict]
@@ -31,7 +32,12 @@ Judge = Callable[[Measure, Lookup, Asked], Verdict]
 
 NAMED = 5  # classes that are told by name; by hand
 
-JUDGES: dict[catalogue.Kind, Judge] = {"classes": judge_classes, "numbers": judge_numbers, "texts": judge_texts}
+JUDGES: dict[catalogue.Kind, Judge] = {
+    "classes": judge_classes,
+    "numbers": judge_numbers,
+    "texts": judge_texts,
+    "vectors": judge_vectors,
+}
 """By kind of answers; a method with answers of several kinds is judged by the first."""
 
 
@@ -100,17 +106,13 @@ def _rival(own: Measure, measures: list[Measure]) -> Measure | None:
         and "@oracle" not in m.method
     ]
     # Intervals wholly apart: of many compared methods the best looks better by chance.
-    if _share(own):
+    if catalogue.MEASURES[own.name].scale != "error":  # of the measures that decide, less is better of errors alone
         return max((m for m in same if low(m) > high(own)), key=middle, default=None)
     return min((m for m in same if high(m) < low(own)), key=middle, default=None)
 
 
-def _share(measure: Measure) -> bool:
-    """Of the measures that decide, more is better of shares and less of errors."""
-    return catalogue.MEASURES[measure.name].scale == "share"
-
-
 def _with_rival(verdict: Verdict, rival: Measure) -> Verdict:
-    value = percent(rival.value) if _share(rival) else rival.write(rival.value)
+    share = catalogue.MEASURES[rival.name].scale == "share"
+    value = percent(rival.value) if share else rival.write(rival.value)
     text = f"{verdict.text.removesuffix('.')}; of the compared methods {rival.method} does clearly better ({value})."
     return Verdict(verdict.code, text, f"Consider {rival.method}, choosing on validation. {verdict.next}")

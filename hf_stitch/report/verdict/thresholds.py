@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 # Classes: Cohen's kappa by the words of Landis & Koch (1977); the bands are theirs, what they are used for is by hand.
 KAPPA_SURE = 0.6  # "substantial": the interval of a stitch that holds lies above
 KAPPA_HIGH = 0.8  # "almost perfect": its value does too
@@ -17,3 +19,19 @@ TEXTS_SURE = 0.8  # the interval of a stitch that holds lies above
 TEXTS_HIGH = 0.9  # its value does too
 TEXTS_FAIR = 0.5  # below, most of what could be won is missed
 WORDS_LOST = 0.05  # word errors against the reference that a stitch that holds may add to the target's own
+
+
+def r2_of_kappa(kappa: float) -> float:
+    """The R2 from which two linear classes of a vector are told alike with that kappa.
+
+    A head that is linear reads one direction of the vector. Where that is normal and what is explained of it has
+    correlation rho with it, both lie on one side of their mean with chance 1 - arccos(rho) / pi, and rho^2 is R2.
+    """
+    return math.cos(math.pi * (1 - kappa) / 2) ** 2
+
+
+# Vectors, read by a head: R2 at which its answers would agree as the thresholds of classes ask.
+VECTORS_SURE, VECTORS_HIGH, VECTORS_FAIR = (r2_of_kappa(one) for one in (KAPPA_SURE, KAPPA_HIGH, KAPPA_FAIR))
+# Vectors, searched among: each sample is a class of its own, and what is found first beyond chance is Cohen's kappa.
+SEARCH_SURE, SEARCH_HIGH, SEARCH_FAIR = KAPPA_SURE, KAPPA_HIGH, KAPPA_FAIR
+SEARCHED = 50  # samples among which a search shows something; by hand: chance then finds 2 in 100 first

@@ -19,6 +19,7 @@ READS = ("trust", "risk_coverage", "error_by_distance")
 ERRORS: dict[catalogue.Kind, str] = {
     "classes": "share of other answers",
     "texts": "share of other tokens",
+    "vectors": "share of variance missed",
     "numbers": "mean squared difference",
 }
 SAID = ("samples", "calibrated_on", "ingredients")  # in the sentences above the figures
