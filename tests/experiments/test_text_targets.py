@@ -213,10 +213,12 @@ def test_both_ways_need_an_answer_both_ways(
     import transformers as tf
 
     monkeypatch.setattr(comparison, "fit_variant", lambda *args: pytest.fail("told only after a fit"))
-    tf.Wav2Vec2Model.from_pretrained(pico_wav2vec2).save_pretrained(tmp_path / "ears")
+    # Classes of every frame are no answer that is compared; a model without a head would answer with a vector.
+    config = tf.AutoConfig.from_pretrained(pico_wav2vec2)
+    tf.Wav2Vec2ForAudioFrameClassification(config).save_pretrained(tmp_path / "ears")
     tf.AutoFeatureExtractor.from_pretrained(pico_wav2vec2).save_pretrained(tmp_path / "ears")
-    ends = {"source": {"model": str(tmp_path / "ears"), "hook": "encoder.layers.0"}}
-    with pytest.raises(ActivationError, match="directions: both"):
+    ends = {"source": {"model": str(tmp_path / "ears"), "hook": SPEECH_HOOK}}
+    with pytest.raises(ActivationError, match="expected one row of logits a sample"):
         run(hearing(pico_wav2vec2, spoken, directions="both", **ends))
 
 
