@@ -173,8 +173,8 @@ def _explained(end: HookedModel, keys: Sequence[str]) -> Iterator[None]:
         reason = " ".join(str(error).split())[:200]
         raise ActivationError(
             f"{end.side.model} fails on a batch of {len(keys)} samples, the longest of which is {keys[-1]!r} "
-            f"({type(error).__name__}: {reason}); leave out or shorten what is longer than it takes, or name its limit "
-            "as model_max_length of its tokenizer"
+            f"({type(error).__name__}: {reason}); leave out what is longer or shorter than it takes, or name "
+            "its limit as model_max_length of its tokenizer"
         ) from error
 
 

@@ -271,9 +271,8 @@ def test_a_target_that_neither_answers_nor_writes_is_refused(text: dict, tmp_pat
     RobertaForTokenClassification.from_pretrained(pico_roberta).save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(pico_roberta).save_pretrained(tmp_path)
     text["target"] = {"model": str(tmp_path), "hook": "roberta.encoder.layer.0"}
-    with pytest.raises(
-        ActivationError, match=r"TokenClassifierOutput \(logits \(\d+, \d+, 2\)\).*or a model that writes"
-    ):
+    told = r"\(RobertaForTokenClassification\) answers with logits \(\d+, \d+, 2\); expected .* or texts"
+    with pytest.raises(ActivationError, match=told):
         observations(text).collect()
 
 

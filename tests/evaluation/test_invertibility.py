@@ -234,5 +234,7 @@ def test_inputs_without_a_grid_are_asked_at_held_out_activations(
     page = page_for(report)
     assert "along the first" in page
     assert "principal directions of the fitted ones" in page
-    assert page.count("<figcaption>Condition numbers at held-out activations") == 1
+    # The same everywhere but for rounding, which decides whether it is drawn or said.
+    said = f"{rows['condition'][0]:.4g} throughout" in page
+    assert page.count("<figcaption>Condition numbers at held-out activations") == (0 if said else 1)
     assert "principal directions" in page_for(slim(report))

@@ -235,6 +235,7 @@ def test_the_watch_sees_memory_that_is_given_back() -> None:
 PUBLISHED = {
     "facebook/wav2vec2-base-960h": 94_396_320,
     "facebook/wav2vec2-large-960h-lv60-self": 315_471_520,
+    "sentence-transformers/all-MiniLM-L6-v2": 22_713_216,
     "siebert/sentiment-roberta-large-english": 355_361_794,
     "textattack/xlnet-base-cased-SST-2": 117_310_466,
 }
@@ -248,7 +249,7 @@ def test_known_sizes_are_those_of_the_models(name: str) -> None:
         model = class_of(config)(config)
     count = sum(parameter.numel() for parameter in model.parameters())
     assert count == PUBLISHED.get(name, count)
-    assert 9e7 < count < 4e8
+    assert 2e7 < count < 4e8
 
 
 def test_every_model_of_a_shipped_recipe_can_be_rehearsed() -> None:

