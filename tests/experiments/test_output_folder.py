@@ -345,3 +345,14 @@ def test_of_many_that_claim_a_folder_one_at_a_time_has_it(tmp_path: Path) -> Non
     assert had
     assert max(most) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_the_first_of_several_processes_holds_a_folder_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others may look at it before or after that."""
+    monkeypatch.setenv("RANK", "1")
+    assert not unfinished(tmp_path / "out")
+    with claimed(tmp_path / "out", lambda interrupted: None):
+        assert unfinished(tmp_path / "out")
+        monkeypatch.setenv("RANK", "0")
+        with pytest.raises(ArtifactError, match="another fit writes"):
+            unfinished(tmp_path / "out")
