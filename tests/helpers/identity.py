@@ -170,7 +170,8 @@ def checks(stitched: StitchedModel, model: Any, once: bool = False) -> Iterator[
 
             def holds() -> bool:
                 found = run(stitched, model, inputs)  # noqa: B023 - used at once
-                mask = inputs.get("attention_mask")  # noqa: B023
+                inside = "encoder_outputs" in stitched.config.ends["suffix"]["plan"].get("given", ())
+                mask = inputs.get("decoder_attention_mask" if inside else "attention_mask")  # noqa: B023
                 return same(found, expected, mask) or (mask is not None and as_alone(found, model, inputs))  # noqa: B023
 
             yield name, _ended(holds)
