@@ -25,7 +25,7 @@ from hf_stitch.hooks.generation import generate_from
 from hf_stitch.hooks.input_paths import STATES
 from hf_stitch.hooks.padded_suffix import positions_key
 from hf_stitch.hooks.padding import MASK, POSITIONS, SIDES, Mode, Padding, Side, rows_of, takes
-from hf_stitch.hooks.points import HookPoint
+from hf_stitch.hooks.points import HookPoint, like
 from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.hooks.suffix import _axes, run_suffix
 from hf_stitch.hooks.trace import MakeInputs, copied, quiet
@@ -86,7 +86,7 @@ def padding_of(
         with _undisturbed(trial):
             return _probed(tried, model)
 
-    return _known((kind, asked, type(model), _told(model), tuple(points), pad, _dtype(model)), found)
+    return _known((kind, asked, type(model), _told(model), tuple(points), pad, like(model).dtype), found)
 
 
 def padding_of_suffix(model: nn.Module, plan: Mapping[str, Any], tokens: bool) -> Padding:
@@ -105,8 +105,8 @@ def padding_of_suffix(model: nn.Module, plan: Mapping[str, Any], tokens: bool) -
             generator = torch.Generator().manual_seed(0)
             pictures = any(key.startswith(PICTURES) for key in plan["inputs"]["tensors"])
             counts = [_positions(plan, lengths[0 if pictures else k]) for k in (0, 1, 2, 1)]
-            like = next(model.parameters())
-            values = [torch.randn(1, n, point.width, generator=generator).to(like) for n in counts]
+            place = like(model)
+            values = [torch.randn(1, n, point.width, generator=generator).to(place) for n in counts]
             given = _given(model, plan, len(values), lengths if more else None)
 
             def runs(rows: Sequence[int], side: Side, mode: Mode, first: int) -> list[Tensor]:
@@ -114,11 +114,11 @@ def padding_of_suffix(model: nn.Module, plan: Mapping[str, Any], tokens: bool) -
                 mask = batch[MASK].bool() if MASK in batch else torch.ones(batch["values"].shape[:2]).bool()
                 beside = {key: _joined([value[i] for i in rows], side) for key, value in given.items()}
                 if generates:
-                    found = generate_from(trial, plan, batch["values"], mask.to(like.device), **GENERATED)
+                    found = generate_from(trial, plan, batch["values"], mask.to(place.device), **GENERATED)
                     return [found.logits[0]]
                 if mode == "positions" and key is not None:
-                    beside[key] = Padding(first=first).positions(mask.to(like.device))
-                return _fields(run_suffix(trial, plan, batch["values"], mask.to(like.device), **beside))
+                    beside[key] = Padding(first=first).positions(mask.to(place.device))
+                return _fields(run_suffix(trial, plan, batch["values"], mask.to(place.device), **beside))
 
             return _Trial(runs, SIDES, () if generates else firsts)
 
@@ -129,7 +129,7 @@ def padding_of_suffix(model: nn.Module, plan: Mapping[str, Any], tokens: bool) -
             prompt = _probed(lambda lengths, more: tried(lengths, more, generates=True), model)
             return replace(whole, generate=prompt.left, why=whole.why or prompt.why)
 
-    return _known(("suffix", type(model), _told(model), json.dumps(plan, sort_keys=True), _dtype(model)), found)
+    return _known(("suffix", type(model), _told(model), json.dumps(plan, sort_keys=True), like(model).dtype), found)
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _probed(tried: Callable[[Sequence[int], bool], _Trial], model: nn.Module) ->
         except Exception as error:  # each family refuses lengths in its own way
             trouble = trouble or _line(error)
             continue
-        found = _compared(trial, alone, _dtype(model))
+        found = _compared(trial, alone, like(model).dtype)
         break
     if found is None:
         return Padding("equal", "equal", why=f"it could not be tried on padded batches ({trouble})")
@@ -163,7 +163,7 @@ def _probed(tried: Callable[[Sequence[int], bool], _Trial], model: nn.Module) ->
         with suppress(Exception):  # longer than the model takes
             trial = tried((width // 2 + 1, width + 3, 2 * width + 5), more)
             alone = [_seeded(trial, [i]) for i in range(4)]
-            found = found.or_worse(_compared(trial, alone, _dtype(model)))
+            found = found.or_worse(_compared(trial, alone, like(model).dtype))
     return found
 
 
@@ -293,9 +293,9 @@ def _given(model: Any, plan: Mapping[str, Any], count: int, lengths: Sequence[in
             if key in made:
                 given.setdefault(key, []).append(made[key][:1])
     if STATES in names:
-        like, config = next(model.parameters()), model.config
+        config = model.config
         width = getattr(config, "hidden_size", None) or config.encoder.hidden_size
-        states = torch.randn(count, 5, width, generator=torch.Generator().manual_seed(1)).to(like)
+        states = torch.randn(count, 5, width, generator=torch.Generator().manual_seed(1)).to(like(model))
         given[STATES] = [BaseModelOutput(last_hidden_state=one[None]) for one in states]
     return given
 
@@ -360,10 +360,6 @@ def _told(model: Any) -> str:
 
 def _config(model: Any, name: str) -> Any:
     return getattr(getattr(model, "config", None), name, None)
-
-
-def _dtype(model: nn.Module) -> torch.dtype:
-    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
 
 def _line(error: Exception) -> str:

@@ -77,6 +77,17 @@ def uncompiled(model: nn.Module) -> nn.Module:
     return getattr(model, "_orig_mod", model)
 
 
+def like(model: nn.Module) -> Tensor:
+    """A tensor without numbers, where a model is and of its floating dtype.
+
+    A cut model may have no parameter left, such as a suffix that starts at the answer: the CPU and float32 then.
+    """
+    known = list(model.parameters())
+    device = known[0].device if known else torch.device("cpu")
+    dtype = next((p.dtype for p in known if p.is_floating_point()), torch.float32)
+    return torch.zeros(0, device=device, dtype=dtype)
+
+
 def split_call(name: str) -> tuple[str, int | None]:
     """`layers.0#3` is ("layers.0", 3); without a number the call is None.
 

@@ -13,7 +13,7 @@ from hf_stitch.errors import HookError, ProbeError
 from hf_stitch.hooks import symbolic_shapes
 from hf_stitch.hooks.given_inputs import GivenInput, Maker, constant_in
 from hf_stitch.hooks.input_shapes import PIXELS, float_shape, main_input, special_ids, vocabulary
-from hf_stitch.hooks.points import uncompiled
+from hf_stitch.hooks.points import like, uncompiled
 from hf_stitch.hooks.trace import RUNS, MakeInputs
 
 # States kept from call to call have no place in a stitched model. Layer 0 is where a key-value cache counts its length:
@@ -91,8 +91,7 @@ def _maker(model: nn.Module, name: str, sizes: Mapping[str, tuple[int, ...]]) ->
         ProbeError: nothing is known of it.
     """
     config = getattr(model, "config", None)
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    device, dtype = like(model).device, like(model).dtype
     size = vocabulary(config, decoder=name.startswith("decoder_"))
     if name.endswith("input_ids") and size is not None:
         return lambda batch, length, draw: _random_tokens(config, size, batch, length, draw).to(device)
@@ -193,9 +192,8 @@ def dummy_inputs(
         HookError: a mask that this model cannot take, or a row without any real position.
     """
     described = plan["inputs"]
-    if device is None:
-        device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    own = like(model)
+    device, dtype = own.device if device is None else device, own.dtype
     inputs: dict[str, Any] = dict(described["constants"])
     # The model's main input, not `inputs_embeds`: Wav2Vec2, HuBERT and ViT have none and take it without a word.
     for key, tensor in described["tensors"].items():

@@ -20,7 +20,7 @@ from hf_stitch.errors import HookError, StitchError
 from hf_stitch.hooks.capture import capture, replaced
 from hf_stitch.hooks.input_paths import STATES, Stream, main_output, streams
 from hf_stitch.hooks.padding import NEEDS_MASK
-from hf_stitch.hooks.points import HookPoint
+from hf_stitch.hooks.points import HookPoint, like
 from hf_stitch.hooks.pruning import values_for
 from hf_stitch.hooks.trace import MakeInputs, copied, quiet
 from hf_stitch.loading.quiet import quiet as told_nothing
@@ -95,8 +95,8 @@ def _loaded(prefix: PreTrainedModel, suffix: PreTrainedModel, ends: Mapping[str,
         model, info = StitchedModel.from_state(plain, state)
     if info["missing_keys"] or info["unexpected_keys"]:
         raise HookError(f"weights and configuration disagree: {[*info['missing_keys'], *info['unexpected_keys']][:3]}")
-    model.prefix.to(prefix.device)
-    model.suffix.to(suffix.device)
+    model.prefix.to(like(prefix).device)
+    model.suffix.to(like(suffix).device)
     return model.eval()
 
 
