@@ -50,6 +50,7 @@ class HookedModel:
         inputs: how it is fed; None: as its configuration says.
         notes: what a reader of the report should know of how it runs.
         padding: what it needs so that samples of unequal length answer together as alone.
+        answers: whether its own answers are wanted; else it runs no further than its hook points.
     """
 
     side: Side
@@ -64,6 +65,7 @@ class HookedModel:
     inputs: ModelInputs | None = None
     notes: tuple[str, ...] = ()
     padding: Padding = NEEDS_MASK
+    answers: bool = True
 
     @property
     def make_inputs(self) -> MakeInputs:
@@ -99,12 +101,11 @@ class HookedModel:
         return self.padding.passes(self.model, inputs)
 
     def seen(self, role: str, inputs: Mapping[str, Tensor]) -> tuple[list[Tensor], Any]:
-        """Activations at all hook points (the CTC head's of a source too), and the model's own answer.
-
-        Its decoder runs only where the answer is wanted.
-        """
+        """Activations at all hook points (the CTC head's of a source too), and the model's own answer, if wanted."""
         head = [self.head] if role == "source" and self.head else []
         points = [self.point, *head, *self.further]
+        if not self.answers:
+            return capture(self.model, points, inputs), None
         if self.text_output is not None:
             return capture(self.model, points, inputs), self.text_output.own(self.model, inputs)
         decodes = getattr(self.model.config, "is_encoder_decoder", False)
@@ -209,11 +210,13 @@ def hooked_model_of(
             **text_output.to_dict(),
             **(generation_settings_of(model) if text_output.mode != "ctc" else {}),
         }
+    if generation is None:
+        identity["answers"] = False
     padding = _padding(model, preparer, [point, *([head] if head else []), *further], text_output, inputs)
     if padding.on(preparer.padding_side) != "mask":
         identity["padding"] = padding.to_dict()
     own = (side, model, preparer, point, features, head, identity, text_output, further, inputs)
-    return HookedModel(*own, padding=padding)
+    return HookedModel(*own, padding=padding, answers=generation is not None)
 
 
 def _padding(

@@ -30,13 +30,17 @@ def pool_windows(frames: Tensor, windows: Tensor) -> Tensor:
     return ((ends[..., 1, :] - ends[..., 0, :]) / width).reshape(b, rows, parts * m).to(frames.dtype)
 
 
-def split_evenly(start: int, end: int, parts: int) -> np.ndarray:
-    """(parts, 2) windows that cover [start, end); neighbours share a timestep where it does not divide evenly."""
-    width = max(end - start, 1)
+def split_evenly(start: int | np.ndarray, end: int | np.ndarray, parts: int) -> np.ndarray:
+    """(parts, 2) windows that cover [start, end); neighbours share a timestep where it does not divide evenly.
+
+    Of several ranges, starts and ends (r,), those of each: (r, parts, 2).
+    """
+    begin = np.asarray(start, np.int64)[..., None]
+    width = np.maximum(np.asarray(end, np.int64)[..., None] - begin, 1)
     k = np.arange(parts)
-    first = start + (k * width) // parts
-    last = start + -(-((k + 1) * width) // parts)
-    return np.stack([first, np.maximum(last, first + 1)], 1)
+    first = begin + (k * width) // parts
+    last = begin + -(-((k + 1) * width) // parts)
+    return np.stack([first, np.maximum(last, first + 1)], -1)
 
 
 def single_steps(count: int) -> np.ndarray:

@@ -83,8 +83,13 @@ class Correspondence:
         Raises:
             FitError: no row corresponds.
         """
-        seen = self.observations
-        return pair_rows(self.recipe, self.rule, seen.frames[split], seen.samples[split].keys, self.texts(split))
+        seen, keys = self.observations, self.observations.samples[split].keys
+        # What pairs depend on: variants that differ in the method alone share them.
+        asked = self.recipe.model_dump_json(include={"sequence", "seed"})
+        return self.shared.get(
+            ("pairs", split, asked),
+            lambda: pair_rows(self.recipe, self.rule, seen.frames[split], keys, self.texts(split)),
+        )
 
     def metric(self, role: Role) -> tuple[LocalMetric, dict[str, Any]]:
         """Local metric of the fit rows of one side, and its summary: see `collect_metric`."""

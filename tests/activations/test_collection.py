@@ -69,7 +69,8 @@ def speech(pico_listener: Path, pico_xlnet: Path, spoken: Path) -> dict:
 
 @pytest.mark.parametrize("kind", ["text", "speech"])
 def test_every_sample_is_what_it_is_alone(request: pytest.FixtureRequest, kind: str) -> None:
-    opened = observations(request.getfixturevalue(kind))
+    content = request.getfixturevalue(kind)
+    opened = observations({**content, "directions": "both" if kind == "text" else "forward"})
     found, samples = frames(opened), opened.samples["fit"]
     assert len(found) == len(samples)
     for i in (0, 7, len(found) - 1):
@@ -95,6 +96,9 @@ def test_every_sample_is_what_it_is_alone(request: pytest.FixtureRequest, kind: 
         assert back.source is found.target
         assert back.output is found.source_output
         assert back.key != found.key
+        alone = frames(observations(content))
+        assert alone.source_output is None, "nobody asked"
+        assert torch.equal(alone.source.values, found.source.values)
 
 
 class Shares:

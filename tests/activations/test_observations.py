@@ -48,7 +48,7 @@ def test_several_hook_points_a_side_are_collected_in_one_pass(text: dict) -> Non
 
 
 def test_further_hook_points_turn_with_the_sides(text: dict) -> None:
-    seen = opened(text, (SOURCE[:1], TARGET)).collect()
+    seen = opened({**text, "directions": "both"}, (SOURCE[:1], TARGET)).collect()
     frames, back = seen.frames["test"], seen.swapped().frames["test"]
     assert back.at("target", SOURCE[0]) is frames.at("source", SOURCE[0])
     assert back.at("source", TARGET[0]) is frames.at("target", TARGET[0])
@@ -65,7 +65,7 @@ def test_what_was_not_collected_is_told(text: dict) -> None:
 
 
 def test_collecting_and_swapping_leave_the_observations_as_they_are(text: dict) -> None:
-    first = opened(text)
+    first = opened({**text, "directions": "both"})
     part = first.collect(["fit"])
     assert (dict(first.frames), first.notes) == ({}, [])
     assert list(part.frames) == ["fit"]

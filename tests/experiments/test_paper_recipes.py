@@ -218,7 +218,7 @@ def test_a_fold_is_refused_only_below_whitneys_bound() -> None:
 
 # --- many flat samples ---
 def test_flat_samples_pair_as_any_others_do() -> None:
-    recipe = Recipe.load("paper/vector_fields", ["compare=[]", "data.fit.samples=5000"])
+    recipe = Recipe.load("paper/vector_fields", ["compare=[]", "data.fit.samples=5000", "directions=both"])
     observations = Observations.open(recipe, Runtime.start("cpu"), Timings(), ("fit",)).collect()
     frames, known = observations.frames["fit"], Correspondence(observations, recipe)
     whole = [[[[0, 1]]]] * 5000  # one row a sample: all of its one timestep, on either side

@@ -7,6 +7,7 @@ from clouds import circle, forms, normal
 from scipy.sparse import csr_matrix
 
 from hf_stitch.errors import ManifoldError
+from hf_stitch.geometry.distances import squared_differences
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.geometry.local_metrics.mahalanobis import block_entries, edge_distances, one_sided, squared_distances
 from hf_stitch.geometry.neighbours.neighbour_rules import find_pairs
@@ -95,3 +96,19 @@ def test_rules_agree_on_pairs_they_share() -> None:
 def test_unknown_rules(rule) -> None:
     with pytest.raises(ManifoldError, match="expected grown, all or a number"):
         find_pairs(circle(300), LocalMetric.euclidean(300, 2), rule)
+
+
+@pytest.mark.parametrize("features", [3, 200])
+@pytest.mark.parametrize("away", [0.0, 1e-5, 1e-9])
+def test_near_rows_of_any_width_keep_their_digits(features: int, away: float) -> None:
+    points = normal(40, features)
+    points[::2] = points[1::2] + away * normal(20, features, seed=2)
+    points[-1] = points[-2]
+    wanted = (points[:, None] - points).square().sum(2)
+    found = squared_differences(points, points)
+    assert torch.allclose(found, wanted, rtol=1e-11, atol=0)
+    assert not found.diagonal().any()
+    rows = points[:3].clone().requires_grad_(True)
+    squared_differences(rows, points[3:]).sum().backward()
+    assert rows.grad is not None
+    assert torch.allclose(rows.grad, 2 * (rows[:, None] - points[3:]).sum(1))

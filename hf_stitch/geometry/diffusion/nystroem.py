@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hf_stitch.geometry.distances import nearest_rows
+from hf_stitch.geometry.distances import nearest_rows, squared_differences
 from hf_stitch.geometry.interpolation.interpolator import Interpolator
 from hf_stitch.geometry.local_metrics.mahalanobis import projected
 from hf_stitch.runtime.sharding import BLOCK
@@ -71,7 +71,7 @@ class Nystroem(Interpolator):
         shift = self.points.mean(0)
         points, rows = self.points - shift, rows - shift
         scale = self.scale.double()
-        plain = torch.cdist(rows, points, compute_mode="donot_use_mm_for_euclid_dist").square()
+        plain = squared_differences(rows, points)
         here = plain * scale[near, None] + self.sign * projected(self.factors[near].double(), rows, points)
         there = plain * scale + self.sign * self._theirs(rows, points)
         return self._logits(here, there, self.log_density).softmax(1) @ self.weights

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hf_stitch.errors import FitError
-from hf_stitch.geometry.distances import in_blocks, squared_euclidean
+from hf_stitch.geometry.distances import in_blocks, squared_differences, squared_euclidean
 from hf_stitch.geometry.interpolation.interpolator import (
     Interpolator,
     merge_duplicates,
@@ -37,7 +37,7 @@ class GeometricHarmonics(Interpolator):
     def fit(cls, points: Tensor, values: Tensor, smoothing: float = 0.0) -> GeometricHarmonics:
         points, values = merge_duplicates(points.double(), values.double())
         bandwidth = cls.bandwidth_of(points)
-        squared = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist").square()
+        squared = squared_differences(points, points)
         spectrum, functions = eigh(torch.exp(-squared / (2 * bandwidth)))
         kept = spectrum > max(cls.CONDITION, smoothing) * spectrum[-1]
         functions = functions[:, kept]
@@ -52,7 +52,7 @@ class GeometricHarmonics(Interpolator):
             raise FitError(f"geometric harmonics need two distinct rows; got {len(points)}: take more samples")
         if len(points) > HARMONICS_LIMIT:
             raise FitError(f"geometric harmonics take at most {HARMONICS_LIMIT} rows, got {len(points)}: set landmarks")
-        squared = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist").square()
+        squared = squared_differences(points, points)
         return 4 * squared.kthvalue(min(11, len(points)), dim=1).values.median()
 
     def forward(self, rows: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hf_stitch.errors import ManifoldError
+from hf_stitch.geometry.distances import squared_differences
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.geometry.sparse import padded
 from hf_stitch.runtime.sharding import ALONE, Rows, entries_on, free_bytes
@@ -57,7 +58,7 @@ def one_sided(points: Tensor, metric: LocalMetric, block: int | None = None, row
     here = shifted[mine]
     result = here.new_zeros(len(here), n)
     if metric.scale.any():
-        plain = torch.cdist(here, shifted, compute_mode="donot_use_mm_for_euclid_dist").square_()
+        plain = squared_differences(here, shifted)
         result = plain.mul_(metric.scale[mine, None].to(shifted))
     if not rank:
         return result

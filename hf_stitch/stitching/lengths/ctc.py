@@ -141,8 +141,8 @@ class Words(Rule):
         return self.alphabet
 
     def _windows(self, ranges: Sequence[Range]) -> np.ndarray:
-        found = [split_evenly(start, end, self.state.parts) for start, end in ranges]
-        return np.stack(found) if found else np.zeros((0, self.state.parts, 2), np.int64)
+        found = np.array(ranges, np.int64).reshape(-1, 2)
+        return split_evenly(found[:, 0], found[:, 1], self.state.parts)
 
     def _corresponding(
         self, heard: Sequence[Word], matched: Sequence[Range], sample: SampleShape

@@ -107,8 +107,7 @@ class Spans(Rule):
         return spans, real
 
     def _windows(self, spans: np.ndarray) -> np.ndarray:
-        found = [split_evenly(int(start), int(end), self.state.parts) for start, end in spans]
-        return np.stack(found) if found else np.zeros((0, self.state.parts, 2), np.int64)
+        return split_evenly(spans[:, 0], spans[:, 1], self.state.parts)
 
 
 def samples_per_frame(source: HookedModel) -> float:
