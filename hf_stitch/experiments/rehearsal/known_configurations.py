@@ -42,7 +42,19 @@ _SPEECH_TO_TEXT_2 = {
     "decoder_layers": 7, "decoder_ffn_dim": 2048, "decoder_attention_heads": 4, "vocab_size": 10224,
     "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 2,
 }  # fmt: skip
+_VIT = {
+    "model_type": "vit", "architectures": ["ViTForImageClassification"], "hidden_size": 768, "num_hidden_layers": 12,
+    "num_attention_heads": 12, "intermediate_size": 3072, "image_size": 224, "patch_size": 16, "num_labels": 1000,
+}  # fmt: skip
 KNOWN: dict[str, dict[str, Any]] = {
+    "distilbert/distilbert-base-uncased-finetuned-sst-2-english": {
+        "model_type": "distilbert", "architectures": ["DistilBertForSequenceClassification"], "dim": 768, "n_layers": 6,
+        "n_heads": 12, "hidden_dim": 3072, "vocab_size": 30522, "max_position_embeddings": 512, "pad_token_id": 0,
+        "id2label": {"0": "NEGATIVE", "1": "POSITIVE"}, "label2id": {"NEGATIVE": 0, "POSITIVE": 1},
+    },
+    "facebook/deit-small-patch16-224": {
+        **_VIT, "hidden_size": 384, "num_attention_heads": 6, "intermediate_size": 1536,
+    },
     "facebook/s2t-wav2vec2-large-en-de": {
         "model_type": "speech-encoder-decoder", "architectures": ["SpeechEncoderDecoderModel"],
         "encoder": {**_WAV2VEC2_LV60, "architectures": ["Wav2Vec2Model"]}, "decoder": _SPEECH_TO_TEXT_2,
@@ -51,6 +63,17 @@ KNOWN: dict[str, dict[str, Any]] = {
     "facebook/wav2vec2-base-960h": _WAV2VEC2,
     "facebook/wav2vec2-large-960h": _WAV2VEC2_LARGE,
     "facebook/wav2vec2-large-960h-lv60-self": _WAV2VEC2_LV60,
+    "google/vit-base-patch16-224": _VIT,
+    "microsoft/resnet-50": {
+        "model_type": "resnet", "architectures": ["ResNetForImageClassification"], "embedding_size": 64,
+        "hidden_sizes": [256, 512, 1024, 2048], "depths": [3, 4, 6, 3], "layer_type": "bottleneck", "num_labels": 1000,
+    },
+    "openai/whisper-base": {
+        "model_type": "whisper", "architectures": ["WhisperForConditionalGeneration"], "d_model": 512,
+        "encoder_layers": 6, "decoder_layers": 6, "encoder_attention_heads": 8, "decoder_attention_heads": 8,
+        "encoder_ffn_dim": 2048, "decoder_ffn_dim": 2048, "vocab_size": 51865, "max_target_positions": 448,
+        "pad_token_id": 50257, "bos_token_id": 50257, "eos_token_id": 50257, "decoder_start_token_id": 50258,
+    },
     "patrickvonplaten/wav2vec2-librispeech-clean-100h-demo-dist": {
         **_WAV2VEC2_LV60, "vocab_size": 31, "pad_token_id": 28,
     },
