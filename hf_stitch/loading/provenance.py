@@ -12,7 +12,7 @@ from hf_stitch.loading.models import resolve
 from hf_stitch.loading.sentence_transformers import whole
 from hf_stitch.loading.tables import Table, named_files, open_table, table_place
 from hf_stitch.recipe.data import Data
-from hf_stitch.recipe.names import is_shipped
+from hf_stitch.recipe.names import is_elsewhere, is_shipped
 from hf_stitch.recipe.side import Side
 
 
@@ -60,6 +60,8 @@ def commit_of(side: Side) -> str | None:
     """Commit hash of a Hub id, from the local cache or else asked of the Hub; None for folders and when unreachable."""
     from huggingface_hub import model_info, try_to_load_from_cache
 
+    if is_elsewhere(side.model):
+        return None
     place = resolve(side.model)
     if Path(place).is_dir():
         return None
