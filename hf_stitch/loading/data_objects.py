@@ -55,7 +55,7 @@ def rows_of(data: Any, name: str, samples: int | None = None) -> Dataset:
     if isinstance(data, datasets.Dataset):
         rows = _of_dataset(data, where, samples)
     elif isinstance(data, datasets.IterableDataset):
-        rows = _of_stream(data, where, samples)
+        rows = rows_of_stream(data, where, samples)
     elif is_frame(data):
         rows = written(rows_of_columns(frame_columns(data, where), where, samples), where)
     elif isinstance(data, Mapping) and not isinstance(data, datasets.DatasetDict | datasets.IterableDatasetDict):
@@ -157,7 +157,8 @@ def undecoded(rows: Any) -> Any:
     return rows
 
 
-def _of_stream(data: Any, where: str, samples: int | None) -> Dataset:
+def rows_of_stream(data: Any, where: str, samples: int | None) -> Dataset:
+    """Of an IterableDataset; see `rows_of`."""
     from datasets import Image
 
     _refuse_endless(data, where, samples)
