@@ -12,9 +12,9 @@ import numpy as np
 
 from hf_stitch.errors import DataError
 from hf_stitch.loading.half_precision import widened
+from hf_stitch.loading.media_folders import SOUND
 from hf_stitch.loading.processors import Preparer, target_tokenizer
 from hf_stitch.loading.quiet import quiet
-from hf_stitch.loading.tables import SOUND
 from hf_stitch.loading.text_files import decoded, lines_of
 from hf_stitch.models.batch_predictor import BatchPredictor, check_share
 from hf_stitch.models.files_digest import check_whole
