@@ -12,7 +12,7 @@ from typing import Any
 
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.errors import ArtifactError
-from hf_stitch.loading.processors import TARGET_FOLDER, Preparer
+from hf_stitch.loading.processors import TARGET_FOLDER, Preparer, target_tokenizer
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.token_offsets import save_tokenizer
 from hf_stitch.models.files_digest import check_whole
@@ -57,6 +57,13 @@ class Companions:
         if self.preparer.modality == "audio":
             tokenizer.padding_side = self.preparer.tool.padding_side  # the pipeline wants one side of both
             save_tokenizer(tokenizer, folder)
+
+
+def tools_beside(model: Any) -> tuple[Preparer, Any]:
+    """What prepares the raw inputs of a model, and the target's tokenizer if it is saved. See `folder_beside`."""
+    with folder_beside(model) as folder:
+        config = type(model.config).from_pretrained(folder)  # as saved: in memory entries have other types
+        return Preparer.load(folder, config).for_width_of(model.prefix), target_tokenizer(folder)
 
 
 @contextmanager

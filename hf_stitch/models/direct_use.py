@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from hf_stitch.errors import ArtifactError, DataError, RecipeError
 from hf_stitch.hooks.position_limit import telling
-from hf_stitch.loading.processors import Preparer, target_tokenizer
+from hf_stitch.loading.processors import Preparer
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.models.auto.readers import register_readers
 from hf_stitch.models.batch_predictor import BatchPredictor, check_share
-from hf_stitch.models.companions import Companions, folder_beside
+from hf_stitch.models.companions import Companions, folder_beside, tools_beside
 from hf_stitch.models.labels import check_finite
 from hf_stitch.models.reading import read_input
 from hf_stitch.models.tasks import answer_of
@@ -52,13 +52,9 @@ class DirectUse:
     @property
     def _tools(self) -> tuple[Preparer, Any]:
         """What prepares raw inputs, and the target's tokenizer where one was saved."""
-        model: Any = self
-        found = _kept(model)
+        found = _kept(self)
         if "tools" not in found:
-            with folder_beside(model) as folder:
-                config = type(model.config).from_pretrained(folder)  # as saved: in memory entries have other types
-                preparer = Preparer.load(folder, config).for_width_of(model.prefix)
-                found["tools"] = preparer, target_tokenizer(folder)
+            found["tools"] = tools_beside(self)
         return found["tools"]
 
     def predict(

@@ -182,6 +182,12 @@ def test_what_cannot_be_asked_is_told(models: dict[str, StitchedModel]) -> None:
         _ = bare.processor
 
 
+def test_a_pipeline_takes_the_model_itself(models: dict[str, StitchedModel]) -> None:
+    for kind in ("text", "audio", "image"):
+        pipe = tf.pipeline("stitched-classification", model=models[kind], device="cpu")
+        assert near(pipe(INPUTS[kind][0]), models[kind].predict(INPUTS[kind][0]))
+
+
 def test_the_mode_of_training_stays(models: dict[str, StitchedModel]) -> None:
     model = models["text"].trainable("all").train()
     try:

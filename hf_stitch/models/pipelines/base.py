@@ -19,10 +19,8 @@ from transformers.pipelines.base import ChunkPipeline
 
 from hf_stitch.errors import ArtifactError, DataError, RecipeError
 from hf_stitch.hooks.position_limit import Cut, telling
-from hf_stitch.loading.processors import Preparer, target_tokenizer
+from hf_stitch.models.companions import tools_beside
 from hf_stitch.models.configuration_stitched import StitchedConfig
-from hf_stitch.models.files_digest import check_whole
-from hf_stitch.models.hub.repository import local
 from hf_stitch.models.pipelines.audio_windows import Window, check_lengths, quiet_windows
 from hf_stitch.models.reading import read_input
 from hf_stitch.models.tasks import CUSTOM, answer_of, check_task
@@ -59,14 +57,11 @@ class StitchedPipeline(ChunkPipeline):
             )
         # Before anything is loaded: a task that does not fit would misread the answer.
         check_task(model.config, kwargs.get("task") or CUSTOM[answer_of(model.config)])
-        if not model.name_or_path:
+        if not model.name_or_path and model.companions is None:
             raise RecipeError(
                 "this stitched model has no folder to take its processors from: save it, or load it by name"
             )
-        folder = local(model.name_or_path, getattr(model.config, "_commit_hash", None), weights=False)
-        check_whole(folder)
-        self.preparer = Preparer.load(folder, model.config).for_width_of(model.prefix)
-        self.speller = target_tokenizer(folder)
+        self.preparer, self.speller = tools_beside(model)
         super().__init__(model, **kwargs)
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
