@@ -7,7 +7,7 @@ Dataset is read once, row by row, and written to an Arrow file (see `arrow_rows`
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hf_stitch.errors import DataError, nearest
@@ -125,10 +125,14 @@ def _names_splits(data: Any) -> bool:
 
 
 def _may_be_set(value: Any) -> bool:
+    """Whether it is rows, and no column of a dict of columns."""
+    import datasets
+    from torch.utils.data import Dataset as TorchDataset
+
     if isinstance(value, list | tuple):
         return all(isinstance(one, Mapping) or (isinstance(one, tuple) and len(one) == 2) for one in value)
-    arrays = hasattr(value, "__array__") and not is_frame(value) and not hasattr(value, "column_names")
-    return not isinstance(value, str | bytes | range | type(None) | int | float) and not arrays
+    held = isinstance(value, datasets.Dataset | datasets.IterableDataset | TorchDataset | Mapping | Iterator)
+    return held or is_frame(value) or callable(value)
 
 
 def _refuse_misspelt(name: str, given: Mapping[Any, Any], a_dict_of_datasets: bool) -> None:
@@ -178,7 +182,7 @@ def _refuse_endless(data: Any, where: str, samples: int | None) -> None:
     step = getattr(data, "_ex_iterable", None)
     while step is not None and samples is None:
         if type(step).__name__ == "RepeatExamplesIterable" and getattr(step, "num_times", 0) is None:
-            raise DataError(f"{where}: a stream without end (repeat); say how many rows are wanted: samples=1000")
+            raise DataError(f"{where}: a stream without end (repeat); give its first rows, such as stream.take(1000)")
         if type(step).__name__ == "TakeExamplesIterable":
             return
         step = getattr(step, "ex_iterable", None)

@@ -26,8 +26,8 @@ def taken(rows: Iterator[Any], where: str, samples: int | None) -> Iterator[Any]
     yield from islice(rows, MOST if samples is None else samples)
     if samples is None and next(rows, _END) is not _END:
         raise DataError(
-            f"{where}: a stream of more than {MOST:,} rows, which may have no end; say how many are wanted: "
-            "samples=1000"
+            f"{where}: a stream of more than {MOST:,} rows, which may have no end; give as many as are "
+            "wanted, such as stream.take(1000)"
         )
 
 

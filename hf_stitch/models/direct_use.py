@@ -166,7 +166,7 @@ class DirectUse:
         shown: str | None,
     ) -> Any:
         """What `run` makes of batches of (place, name, raw input), in order; of a single input one."""
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
             raise RecipeError(f"batch_size: expected a whole number from 1 on; got {batch_size!r}")
         preparer, _ = self._tools
         single = _is_one(preparer, inputs)
@@ -257,6 +257,6 @@ def _is_one(preparer: Preparer, given: Any) -> bool:
     if isinstance(given, np.ndarray | Tensor):
         if kind == "vector" and preparer.width == 1:
             return given.ndim == 0
-        return given.ndim <= {"audio": 2, "image": 3}.get(kind, 1)
+        return given.ndim <= {"audio": 2, "image": 3, "text": 0}.get(kind, 1)
     numbers = isinstance(given, list | tuple) and bool(given) and all(isinstance(one, Number) for one in given)
     return numbers and (kind == "audio" or (kind == "vector" and preparer.width != 1))

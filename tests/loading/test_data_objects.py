@@ -133,11 +133,11 @@ def test_a_stream_is_read_no_further_than_asked_for() -> None:
     shuffled = IterableDataset.from_generator(endless).shuffle(seed=3, buffer_size=8)
     assert len(rows_of(shuffled, "fit", samples=5)) == 5
     asked.clear()
-    with pytest.raises(DataError, match=r"data\.fit: a stream of more than 100,000 rows.*samples=1000"):
+    with pytest.raises(DataError, match=r"data\.fit: a stream of more than 100,000 rows.*take\(1000\)"):
         rows_of(endless, "fit")
     assert len(asked) == MOST + 1
     asked.clear()
-    with pytest.raises(DataError, match=r"data\.test: a stream without end.*samples=1000"):
+    with pytest.raises(DataError, match=r"data\.test: a stream without end.*take\(1000\)"):
         rows_of(IterableDataset.from_generator(endless).repeat(None).filter(bool), "test")
     assert not asked
 
@@ -289,6 +289,15 @@ def test_one_set_is_divided_and_that_is_told(one: Any) -> None:
     assert list(found["test"]["text"]) == COLUMNS["text"][7:]
     [note] = found.notes
     assert "one set of 9 rows was given: the first 7 are the fit, the last 2 the test" in note
+
+
+def test_columns_are_no_splits() -> None:
+    given = Dataset.from_dict({"text": ["a"] * 5, "label": [1] * 5, "x": [[0.5]] * 5})
+    columns = {"text": given["text"], "label": np.array(given["label"]), "x": torch.tensor(given["x"][:])}
+    for one in (columns, {**columns, "text": pandas.Series(given["text"])}, {**columns, "test": ("b",) * 5}):
+        assert list(splits_of(one)["fit"]["text"]) == ["a"] * 4
+    mixed = splits_of({"train": generated, "validation": iter(ROWS), "test": Mapped()})
+    assert [len(rows_of(mixed[name], name)) for name in ("fit", "validation", "test")] == [9, 9, 9]
 
 
 def test_a_column_of_mappings_is_no_split() -> None:

@@ -17,7 +17,7 @@ from hf_stitch.loading.tables import open_table
 from hf_stitch.recipe.data import Data
 from hf_stitch.recipe.recipe import Recipe
 
-ROWS = [{"text": f"t{i}", "n": i, "x": i / 4, "day": "2026-01-02"} for i in range(2300)]
+ROWS = [{"text": f"t{i}", "n": i, "x": i / 4, "day": "2026-01-02"} for i in range(1200)]
 
 
 def asked(path: Path | str, **more: Any) -> Data:
@@ -42,9 +42,9 @@ def made(folder: Path, kind: str) -> Path:
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
 def test_a_stream_holds_the_rows_that_are_there_without_it(tmp_path: Path, kind: str) -> None:
     path = made(tmp_path, kind)
-    for samples in (1, 7, 1500, 5000):
+    for samples in (7, 1100, 5000):
         assert rows(path, samples=samples, streaming=True) == rows(path)[:samples]
-    for split in ("train", "train[5:9]", "train[1100:]", "train[:3]"):
+    for split in ("train", "train[5:9]", "train[1100:]"):
         assert rows(path, split=split, samples=6, streaming=True) == rows(path, split=split)[:6]
     table = open_table(asked(path, samples=5, streaming=True), "fit")
     assert table.folder == tmp_path

@@ -252,7 +252,6 @@ def test_what_is_no_model_or_no_hook_point_is_refused(tmp_path: Path) -> None:
     ("sequence", "width", "positions"),
     [
         ({}, 1, [4, 4, 4, 4]),
-        ({"length": "trim"}, 1, [4, 4, 4, 4]),
         ({"length": "resample", "target_length": "ratio", "ratio": 0.5}, 1, [2, 2, 2, 2]),
         ({"length": "resample", "target_length": "constant", "constant": 3}, 1, [3, 3, 3, 3]),
         ({"length": "pool", "parts": 2}, 2, [1, 1, 1, 1]),

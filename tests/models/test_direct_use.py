@@ -130,6 +130,7 @@ def test_an_input_in_any_of_its_forms(models: dict[str, StitchedModel], tmp_path
     assert len(models["vector"].predict(rows["x"])) == len(models["vector"].predict(np.array(INPUTS["vector"]))) == 3
     assert len(models["image"].predict(np.stack([np.asarray(picture)] * 2))) == 2
     assert models["text"].predict([]) == []
+    assert len(models["text"].predict(np.array(["w4", "w5"]), batch_size=np.int64(2))) == 2  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
