@@ -180,10 +180,22 @@ def test_the_python_runs(home: Path) -> None:
     assert float(buzz.split()[1]) < 0.02
 
 
+def test_the_python_of_objects_runs(home: Path, stitched: Path) -> None:
+    soundfile.write(home / "my.wav", 0.1 * np.random.default_rng(0).normal(size=16000), 16000)
+    done = subprocess.run(
+        [sys.executable, "-c", blocks("python")[1]], cwd=home, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    refused, label, free = done.stdout.splitlines()
+    assert "'abstained': 'trust" in refused
+    assert label.startswith("positive {'input_ids'")
+    assert free == "['layer.module.weight', 'layer.module.bias']"
+
+
 def test_the_pipelines_run(home: Path, stitched: Path) -> None:
     soundfile.write(home / "my.wav", 0.1 * np.random.default_rng(0).normal(size=16000 * 12), 16000)
     done = subprocess.run(
-        [sys.executable, "-c", blocks("python")[1]], cwd=home, capture_output=True, text=True, check=False
+        [sys.executable, "-c", blocks("python")[2]], cwd=home, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     label, windows, numbers = done.stdout.splitlines()

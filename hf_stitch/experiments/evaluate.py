@@ -130,7 +130,9 @@ def _with_data(
     if data is not None:
         base = plain["data"].get("test") or plain["data"]["fit"]
         if "dataset" in data:  # another data set does not take over split and size of the old one
-            base = {key: value for key, value in base.items() if key not in ("split", "samples", "revision")}
+            base = {
+                key: value for key, value in base.items() if key not in ("split", "samples", "revision", "streaming")
+            }
         columns = {**base["columns"], **own} if isinstance(own, Mapping) else own  # what is none is refused below
         asked = {**base, **data, "columns": columns}
         plain = {**plain, "data": {**plain["data"], "test": asked}}

@@ -24,6 +24,7 @@ from hf_stitch.experiments.variants import backward, compared, saved_variant
 from hf_stitch.geometry.diffusion.engine import engine
 from hf_stitch.hooks.trace import MakeInputs
 from hf_stitch.loading.quiet import quiet
+from hf_stitch.models.companions import Companions
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.recipe import Recipe
@@ -101,7 +102,9 @@ def fit(
             write_report(report, folder)
             rows.clear()
     runtime.wait()
-    if folder is not None:
+    if folder is None:
+        main.model.companions = Companions.of(main.model, seen.source, seen.target)
+    else:
         main.model.name_or_path = main.model.config.name_or_path = str(folder)
     return main.model, report
 

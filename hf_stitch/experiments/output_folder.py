@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import yaml
 from safetensors import SafetensorError, safe_open
@@ -17,15 +15,14 @@ from hf_stitch.errors import ArtifactError, StitchError
 from hf_stitch.experiments import finished_rows
 from hf_stitch.experiments.claim import CLAIM, unfinished
 from hf_stitch.experiments.stamps import Stamps, changed_stamps
-from hf_stitch.loading.processors import TARGET_FOLDER, Preparer
+from hf_stitch.loading.processors import TARGET_FOLDER
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.safetensors_only import weight_files
-from hf_stitch.loading.token_offsets import save_tokenizer
+from hf_stitch.models.companions import Companions
 from hf_stitch.models.configuration_stitched import StitchedConfig
 from hf_stitch.models.files_digest import check_whole, seal
 from hf_stitch.models.hub.shim import FILE
 from hf_stitch.models.modeling_stitched import StitchedModel
-from hf_stitch.models.tasks import spells
 from hf_stitch.models.weights_digest import changed_file
 from hf_stitch.recipe.public import is_public
 from hf_stitch.recipe.recipe import Recipe
@@ -200,22 +197,8 @@ def save_model(folder: Path, model: StitchedModel, source: HookedModel, target: 
         model.save_pretrained(folder)
         for weights in folder.glob("*.safetensors"):  # safetensors makes files that only their owner may read
             weights.chmod((folder / "config.json").stat().st_mode & 0o666)
-        preparer = model.rule.preparer(source, target)
-        preparer.save(folder)
-        if spells(model.config) and target.tokenizer is not None:
-            save_speller(folder, preparer, target.tokenizer)
-        elif source.preparer.modality == "audio" and source.tokenizer is not None:
-            save_tokenizer(source.tokenizer, folder)
+        Companions.of(model, source, target).save(folder)
         seal(folder)
-
-
-def save_speller(folder: Path, preparer: Preparer, tokenizer: Any) -> None:
-    """The target's tokenizer, which spells its answers; for transformers' speech pipeline also as that of the model."""
-    tokenizer = copy.deepcopy(tokenizer)
-    save_tokenizer(tokenizer, folder / TARGET_FOLDER)
-    if preparer.modality == "audio":
-        tokenizer.padding_side = preparer.tool.padding_side  # the pipeline wants one side of both
-        save_tokenizer(tokenizer, folder)
 
 
 def _full_disk(folder: Path) -> AbstractContextManager[None]:

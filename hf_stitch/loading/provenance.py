@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hf_stitch.loading.models import resolve
 from hf_stitch.loading.sentence_transformers import whole
 from hf_stitch.loading.tables import Table, named_files, open_table, table_place
 from hf_stitch.recipe.data import Data
-from hf_stitch.recipe.names import is_shipped
+from hf_stitch.recipe.names import is_elsewhere, is_shipped
 from hf_stitch.recipe.side import Side
 
 
@@ -22,7 +23,10 @@ def data_stamp(data: Data, name: str, table: Table | None = None) -> dict[str, A
     Args:
         name: fit, validation or test. table: its rows, where they are open already.
     """
-    stamp: dict[str, Any] = {"asked": data.model_dump(mode="json"), "files": data_files(data, name, table)}
+    asked = data.model_dump(mode="json")
+    if not data.streaming:  # as before there was such a key
+        del asked["streaming"]
+    stamp: dict[str, Any] = {"asked": asked, "files": data_files(data, name, table)}
     if not is_shipped(data.dataset) and Path(data.dataset).expanduser().exists():
         stamp["place"] = str(Path(data.dataset).expanduser().resolve())
     return stamp
@@ -39,6 +43,8 @@ def data_files(data: Data, name: str, table: Table | None = None) -> list[list[A
         if data.samples is not None and data.columns.neighbours is None:
             table = Table(table.rows.select(range(min(data.samples, len(table.rows)))), table.folder)
     place = table_place(data)
+    if data.streaming and (kept := [Path(one["filename"]) for one in table.rows.cache_files]):
+        return _files_of_stream(data, table, kept)
     if place is None:
         own = [Path(one["filename"]) for one in table.rows.cache_files]
     else:
@@ -47,6 +53,13 @@ def data_files(data: Data, name: str, table: Table | None = None) -> list[list[A
     base = table.folder or (own[0].parent.parent if own else Path())
     known = {os.path.abspath(path) for path in (*own, *named_files(table, inputs))}
     return sorted(_stamp(Path(path), base, DATA_HASHED_WHOLE) for path in known)
+
+
+def _files_of_stream(data: Data, table: Table, kept: Sequence[Path]) -> list[list[Any]]:
+    """Of the rows that were read, and what their cells name; a file of which a part was read may be any length."""
+    inputs = [one for one in (data.columns.source, data.columns.target) if one and one in table.rows.column_names]
+    own = [_stamp(path, path.parent.parent, DATA_HASHED_WHOLE) for path in kept]
+    return own + [_stamp(path, table.folder or Path(), DATA_HASHED_WHOLE) for path in named_files(table, inputs)]
 
 
 HASHED_WHOLE = 16 * 2**20
@@ -60,6 +73,8 @@ def commit_of(side: Side) -> str | None:
     """Commit hash of a Hub id, from the local cache or else asked of the Hub; None for folders and when unreachable."""
     from huggingface_hub import model_info, try_to_load_from_cache
 
+    if is_elsewhere(side.model):
+        return None
     place = resolve(side.model)
     if Path(place).is_dir():
         return None

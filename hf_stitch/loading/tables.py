@@ -2,8 +2,7 @@
 
 - `zoo:NAME`, or a folder with one Parquet file per split;
 - a .parquet, .jsonl or .csv file (sounds and pictures by their paths), or a folder written by `Dataset.save_to_disk`;
-- a folder of sounds, else of pictures, with a metadata.csv or metadata.jsonl whose `file_name` names them, or without:
-  the columns are then `audio` or `image`, and `label` from the names of the sub-folders;
+- a folder of sounds, else of pictures, as `audiofolder` and `imagefolder` of the datasets library take them;
 - a Hub id, or `id:configuration` for a dataset that has several.
 
 A split may carry a slice, `train[:80%]`, as in the datasets library. Sound stays undecoded: no torchcodec is needed.
@@ -21,15 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_stitch.errors import DataError, StitchError, nearest
-from hf_stitch.loading.text_files import decoded, lines_of, short_row
+from hf_stitch.loading.data_objects import undecoded
+from hf_stitch.loading.media_folders import has_media, media_rows, media_splits
+from hf_stitch.loading.streams import rows_wanted, streamed_file, streamed_rows
+from hf_stitch.loading.text_files import decoded, delimiter, lines_of, row_of_line, short_row
 from hf_stitch.recipe.data import Data
 from hf_stitch.recipe.names import is_elsewhere, is_file, is_folder, is_path, is_shipped, is_there, local_path
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-SOUND = (".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav")  # what soundfile reads
-PICTURE = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")  # what Pillow reads
 
 
 @dataclass(frozen=True)
@@ -84,16 +83,34 @@ def open_table(data: Data, name: str) -> Table:
     Raises:
         ZooError: unknown zoo name. DataError: no such file, folder, dataset or split, or one that cannot be read.
     """
-    from datasets import Audio
-
     split, part = _split(data.split)
+    if data.streaming and (table := _open_stream(data, split, part, name)) is not None:
+        return table
     table = _open(data, split, name)
-    rows = table.rows
-    for column, feature in rows.features.items():
-        if isinstance(feature, Audio):
-            # datasets decodes by torchcodec alone, which not every machine can load.
-            rows = rows.cast_column(column, Audio(sampling_rate=feature.sampling_rate, decode=False))
-    return Table(_sliced(rows, part, data), table.folder)
+    return Table(_sliced(undecoded(table.rows), part, data), table.folder)
+
+
+def _open_stream(data: Data, split: str | None, part: str, name: str) -> Table | None:
+    """The rows read from a Hub dataset or a file, no more than are wanted; None of a folder that is read row by row."""
+    path = table_place(data)
+    if path is not None and is_folder(path) and (splits := _tables_in(path)):
+        path = _chosen(splits, (split or name) if is_shipped(data.dataset) else split, path)
+        split = None
+    if path is not None and is_folder(path):
+        return None
+    if path is None and (is_path(data.dataset) or is_elsewhere(data.dataset) or Path(data.dataset).suffix in READERS):
+        return None  # told there
+    if path is not None and split not in (None, "train"):
+        raise DataError(f"data.{name}: {path} is one file and has no split {split!r}; leave it out, or train[:1000]")
+    first, count = rows_wanted(data, part)
+    if path is None:
+        with _explained(data.dataset):
+            rows = streamed_rows(_load(data, split, streaming=True), first, count, f"data.{name}")
+            return Table(rows, None)
+    if path.suffix.lower() not in READERS:
+        return None
+    with _explained(str(path)):
+        return Table(undecoded(streamed_file(path, first, count, f"data.{name}")), path.parent)
 
 
 def table_place(data: Data) -> Path | None:
@@ -126,8 +143,7 @@ def _open(data: Data, split: str | None, name: str) -> Table:
 
 
 def _from_folder(folder: Path, split: str | None) -> Table:
-    splits = {path.stem: path for path in folder.glob("*.parquet")}
-    if splits:
+    if splits := _tables_in(folder):
         return Table(_read_file(_chosen(splits, split, folder)), folder)
     if (folder / "dataset_dict.json").is_file():
         names = json.loads((folder / "dataset_dict.json").read_text())["splits"]
@@ -138,10 +154,22 @@ def _from_folder(folder: Path, split: str | None) -> Table:
         with _explained(str(folder)):
             return Table(load_from_disk(str(folder)), folder)
     if split is not None and (folder / split).is_dir():
-        folder = folder / split
-    elif split not in (None, "train"):
+        return Table(media_rows(folder / split, [folder / split], _read_file), folder / split)
+    parts = media_splits(folder)
+    if parts and (chosen := [split] if split in parts else list(parts) if split is None and len(parts) == 1 else []):
+        return Table(media_rows(folder, parts[chosen[0]], _read_file), folder)
+    if parts:
+        what = f"has no split {split!r}" if split else "has several splits, give one as `split`"
+        raise DataError(f"{folder}: {what}; {nearest(split or '', parts)}")
+    if split not in (None, "train"):
         raise DataError(f"{folder}: has no split {split!r}; expected a sub-folder or a Parquet file of that name")
-    return Table(_of_files(folder), folder)
+    return Table(media_rows(folder, [folder], _read_file), folder)
+
+
+def _tables_in(folder: Path) -> dict[str, Path]:
+    """Parquet files by their names; none where one is the metadata of sounds or pictures beside it."""
+    found = {path.stem: path for path in folder.glob("*.parquet")}
+    return {} if list(found) == ["metadata"] and has_media(folder) else found
 
 
 def _chosen(splits: dict[str, Path], split: str | None, folder: Path) -> Path:
@@ -151,36 +179,6 @@ def _chosen(splits: dict[str, Path], split: str | None, folder: Path) -> Path:
         what = f"has no split {split!r}" if split else "has several splits, give one as `split`"
         raise DataError(f"{folder}: {what}; {nearest(split or '', splits)}")
     return splits[split]
-
-
-def _of_files(folder: Path) -> Dataset:
-    """A folder of sounds or pictures; datasets' own `audiofolder` needs torchcodec."""
-    from datasets import Dataset
-
-    for metadata in (folder / "metadata.csv", folder / "metadata.jsonl"):
-        if metadata.is_file():
-            rows = _read_file(metadata)
-            if "file_name" not in rows.column_names:
-                raise DataError(f"{metadata}: has no column 'file_name'; {nearest('file_name', rows.column_names)}")
-            names = list(rows["file_name"])
-            return rows if (column := _column_of(names)) in rows.column_names else rows.add_column(column, names)
-    there = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    sounds, pictures = ([path for path in there if path.suffix.lower() in kind] for kind in (SOUND, PICTURE))
-    files = sounds or pictures
-    if not files:
-        known = f"no sound files ({', '.join(SOUND)}), no pictures ({', '.join(PICTURE)})"
-        raise DataError(f"{folder}: {known} and no Parquet files; expected one of them")
-    names = [path.relative_to(folder).as_posix() for path in files]
-    columns = {_column_of(names): names, "file_name": names}
-    # Only where every sound lies in a sub-folder: one beside them would have no label.
-    if all("/" in file for file in names):
-        columns["label"] = [file.split("/")[0] for file in names]
-    return Dataset.from_dict(columns)
-
-
-def _column_of(names: Sequence[Any]) -> str:
-    """image where all files are pictures, else audio."""
-    return "image" if all(Path(str(name)).suffix.lower() in PICTURE for name in names) else "audio"
 
 
 def _read_file(path: Path) -> Dataset:
@@ -211,7 +209,7 @@ def _read_csv(path: Path) -> Dataset:
     text = decoded(path.read_bytes(), str(path))
     try:  # the words NA and null are text here
         frame = pandas.read_csv(
-            io.StringIO(text, newline=""), sep=_delimiter(text), keep_default_na=False, low_memory=False
+            io.StringIO(text, newline=""), sep=delimiter(text), keep_default_na=False, low_memory=False
         )
     except pandas.errors.EmptyDataError:
         raise DataError(f"{path}: empty file; expected a header and rows") from None
@@ -221,16 +219,10 @@ def _read_csv(path: Path) -> Dataset:
         what = f"rows have {frame.index.nlevels + width} cells, the header names {width} columns"
         raise DataError(f"{path}: {what}; give each row as many cells as there are columns")
     last = frame.iloc[:, -1]
-    if bool(((last == "") | last.isna()).any()) and (short := short_row(text, _delimiter(text))) is not None:
+    if bool(((last == "") | last.isna()).any()) and (short := short_row(text, delimiter(text))) is not None:
         what = f"row {short[0]} has {short[1]} cells, the header names {len(frame.columns)} columns"
         raise DataError(f"{path}: {what}; give each row as many cells, or copy the file again if it was cut")
     return Dataset.from_pandas(frame, preserve_index=False)
-
-
-def _delimiter(text: str) -> str:
-    """What parts the cells: a comma, or where the header has none outside of quotes a semicolon or a tab."""
-    header = re.sub(r'"[^"]*"', "", lines_of(text.lstrip("\r\n"))[0])
-    return next((one for one in (",", ";", "\t") if one in header), ",")
 
 
 def _read_jsonl(path: Path) -> Dataset:
@@ -240,13 +232,7 @@ def _read_jsonl(path: Path) -> Dataset:
     for number, line in enumerate(lines_of(decoded(path.read_bytes(), str(path))), start=1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}: line {number} is not JSON ({error.msg}); expected one object a line") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{path}: line {number} is a {type(row).__name__}; expected one object a line")
-        rows.append(row)
+        rows.append(row_of_line(line, number, path))
     if not rows:
         raise DataError(f"{path}: empty file; expected one JSON object a line")
     # Not from_list, which knows the first row's keys alone.
@@ -259,17 +245,23 @@ READERS = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
 
 
 def _from_hub(data: Data, split: str | None) -> Dataset:
+    with _explained(data.dataset):
+        rows: Dataset = _load(data, split)
+        return rows
+
+
+def _load(data: Data, split: str | None, **how: Any) -> Any:
+    """What the datasets library has under that id: one split."""
     import datasets
 
     place, _, configuration = data.dataset.partition(":")
-    with _explained(data.dataset):
-        rows = datasets.load_dataset(place, configuration or None, split=split, revision=data.revision)
-        if isinstance(rows, dict):
-            if len(rows) != 1:
-                what = f"dataset {data.dataset!r} has several splits"
-                raise DataError(f"{what}, give one as `split`; {nearest('', rows)}")
-            rows = next(iter(rows.values()))
-        return rows
+    rows = datasets.load_dataset(place, configuration or None, split=split, revision=data.revision, **how)
+    if isinstance(rows, dict):
+        if len(rows) != 1:
+            what = f"dataset {data.dataset!r} has several splits"
+            raise DataError(f"{what}, give one as `split`; {nearest('', rows)}")
+        rows = next(iter(rows.values()))
+    return rows
 
 
 def _split(split: str | None) -> tuple[str | None, str]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
+from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from hf_stitch.errors import DataError
 
@@ -29,6 +32,23 @@ def decoded(content: bytes, name: str) -> str:
 def lines_of(text: str) -> list[str]:
     """Its lines; `str.splitlines` ends them at eight more characters, which stand in texts."""
     return re.split(r"\r\n|\n|\r", text)
+
+
+def delimiter(text: str) -> str:
+    """What parts the cells of a CSV: a comma, or where the header has none outside of quotes a semicolon or a tab."""
+    header = re.sub(r'"[^"]*"', "", lines_of(text.lstrip("\r\n"))[0])
+    return next((one for one in (",", ";", "\t") if one in header), ",")
+
+
+def row_of_line(line: str, number: int, path: Path) -> dict[str, Any]:
+    """A line of JSON lines. DataError where it is no object."""
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: line {number} is not JSON ({error.msg}); expected one object a line") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{path}: line {number} is a {type(row).__name__}; expected one object a line")
+    return row
 
 
 _limit = Lock()  # the csv module has one limit of a cell's length for the whole process

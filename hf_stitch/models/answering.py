@@ -1,20 +1,23 @@
-"""What a stitched model writes, from raw inputs on."""
+"""What a stitched model answers and writes, from prepared inputs on.
+
+Models here are a `StitchedModel`, typed as any: its module reads these functions.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 from transformers.utils import ModelOutput
 
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.activations.text_output import TextOutput
-from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.stitching.lengths.position_plan import Plan
 from hf_stitch.stitching.trust.gauge import Trust
 
 
-def text_output_of(model: StitchedModel) -> TextOutput | None:
+def text_output_of(model: Any) -> TextOutput | None:
     """How a stitched model writes; None of one that answers with numbers."""
     found = model.config.ends["suffix"].get("writes")
     return TextOutput.from_dict(found) if found else None
@@ -29,14 +32,14 @@ def rows_of(output: ModelOutput) -> Tensor | None:
     return None
 
 
-def finish(model: StitchedModel, text_output: TextOutput, frames: Tensor, mask: Tensor, plan: Plan) -> Ragged:
+def finish(model: Any, text_output: TextOutput, frames: Tensor, mask: Tensor, plan: Plan) -> Ragged:
     """The tokens that the target writes when source activations (b, t, m) are stitched to it."""
     values = model.stitch(frames, mask, plan)
     suffix_plan, padding = model.config.ends["suffix"]["plan"], model.padding("suffix")
     return text_output.from_middle(model.suffix, suffix_plan, values, plan.mask, padding)
 
 
-def write(model: StitchedModel, inputs: Mapping[str, Tensor], trusted: bool = False) -> tuple[Ragged, Trust | None]:
+def write(model: Any, inputs: Mapping[str, Tensor], trusted: bool = False) -> tuple[Ragged, Trust | None]:
     """What a model writes on inputs of its source, with its own generation settings, and how far to trust that.
 
     Args:

@@ -25,7 +25,6 @@ from hf_stitch.hooks.pruning import values_for
 from hf_stitch.hooks.trace import MakeInputs, copied, quiet
 from hf_stitch.loading.quiet import quiet as told_nothing
 from hf_stitch.models.configuration_stitched import StitchedConfig
-from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.stitching.layers.affine import AffineLayer
 
 SHORT, LONG = (1, 4), (1, 600)
@@ -48,15 +47,19 @@ class Cut(Protocol):
     def suffix_config(self) -> dict[str, Any]: ...
 
 
-def trouble_as_loaded(halves: Cut, source: HookedModel, target: HookedModel) -> dict[str, str]:
-    """Which of two cut models, `prefix` or `suffix`, answers otherwise when it is loaded, and how in words."""
+def trouble_as_loaded(halves: Cut, source: HookedModel, target: HookedModel, model_class: Any) -> dict[str, str]:
+    """Which of two cut models, `prefix` or `suffix`, answers otherwise when it is loaded, and how in words.
+
+    Args:
+        model_class: `StitchedModel`, whose module reads this one.
+    """
     # Inputs are tried alone, so that nothing is known of padding yet and nothing needs to be.
     ends = {
         "prefix": {**halves.prefix_config, "padding": NEEDS_MASK.to_dict()},
         "suffix": {**halves.suffix_config, "padding": NEEDS_MASK.to_dict()},
     }
     try:
-        model = _loaded(halves.prefix, halves.suffix, ends)
+        model = _loaded(halves.prefix, halves.suffix, ends, model_class)
     except Exception as error:  # whatever building or loading the parts raises, they cannot be shipped
         said = f"it cannot be loaded again: {type(error).__name__}: {error}"
         return {"prefix": said, "suffix": said}
@@ -72,7 +75,7 @@ def trouble_as_loaded(halves: Cut, source: HookedModel, target: HookedModel) -> 
     return found
 
 
-def _loaded(prefix: PreTrainedModel, suffix: PreTrainedModel, ends: Mapping[str, Any]) -> StitchedModel:
+def _loaded(prefix: PreTrainedModel, suffix: PreTrainedModel, ends: Mapping[str, Any], model_class: Any) -> Any:
     """Both halves, put together by a map that is never used, written and read as a folder is, but in memory."""
     points = [HookPoint.from_dict(ends[name]["point"]) for name in ("prefix", "suffix")]
     width_in, width_out = len(points[0].features or range(points[0].width)), points[1].width
@@ -92,7 +95,7 @@ def _loaded(prefix: PreTrainedModel, suffix: PreTrainedModel, ends: Mapping[str,
     if "vector" in ends["suffix"]:
         state["mean_vector"] = torch.zeros(ends["suffix"]["vector"]["width"])
     with told_nothing():
-        model, info = StitchedModel.from_state(plain, state)
+        model, info = model_class.from_state(plain, state)
     if info["missing_keys"] or info["unexpected_keys"]:
         raise HookError(f"weights and configuration disagree: {[*info['missing_keys'], *info['unexpected_keys']][:3]}")
     model.prefix.to(like(prefix).device)
@@ -100,7 +103,7 @@ def _loaded(prefix: PreTrainedModel, suffix: PreTrainedModel, ends: Mapping[str,
     return model.eval()
 
 
-def _check_prefix(model: StitchedModel, source: HookedModel) -> None:
+def _check_prefix(model: Any, source: HookedModel) -> None:
     make, points = source.make_inputs, [model.source_point, *([model.ctc_point] if model.ctc_point else [])]
     whole: Any = copied(source.model).eval()
     stream = streams(whole, points[0], make)[0]
@@ -121,7 +124,7 @@ def _check_prefix(model: StitchedModel, source: HookedModel) -> None:
         _check_close(found, expected, f"the activations at {points[0].module}", length)
 
 
-def _check_suffix(model: StitchedModel, target: HookedModel) -> None:
+def _check_suffix(model: Any, target: HookedModel) -> None:
     point, plan = model.target_point, model.config.ends["suffix"]["plan"]
     whole: Any = copied(target.model).eval()
     stream: Stream = streams(whole, point, target.make_inputs)[0]

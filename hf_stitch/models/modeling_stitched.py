@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -25,11 +26,14 @@ from hf_stitch.hooks.padding_probe import padding_of, padding_of_suffix
 from hf_stitch.hooks.placeholders import disable_checkpointing
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.hooks.position_limit import within_positions
+from hf_stitch.hooks.trace import MakeInputs
 from hf_stitch.loading.finite_weights import check_weights
 from hf_stitch.loading.one_at_a_time import one_at_a_time
 from hf_stitch.loading.safetensors_only import WHERE, weight_files
+from hf_stitch.models.compose import composed
 from hf_stitch.models.configuration_stitched import StitchedConfig, check_config
 from hf_stitch.models.damage import changed_since, check_complete, told_as_damage
+from hf_stitch.models.direct_use import DirectUse
 from hf_stitch.models.files_digest import seal
 from hf_stitch.models.freezing import freeze, is_frozen
 from hf_stitch.models.hub.map_only import HALVES, MAP_ONLY, check_unchanged, empty_half, load_half, map_weights
@@ -39,7 +43,9 @@ from hf_stitch.models.labels import silent
 from hf_stitch.models.routing import MAIN, as_states, asked_of_source, for_target, right_padded, route, split
 from hf_stitch.models.tasks import answer_of, continues, generates
 from hf_stitch.models.weights_digest import changed_file, write_digests
+from hf_stitch.recipe.side import Role
 from hf_stitch.stitching.layers.layer import StitchingLayer
+from hf_stitch.stitching.layers.module import ModuleLayer
 from hf_stitch.stitching.lengths.length_rule import LengthRule
 from hf_stitch.stitching.lengths.position_plan import Plan
 from hf_stitch.stitching.trust.gauge import Trust, TrustGauge
@@ -48,7 +54,7 @@ TO_HUB = ("repo_id", "private", "revision", "commit_message", "commit_descriptio
 """Arguments of `save_pretrained` that are for the Hub alone."""
 
 
-class StitchedModel(PreTrainedModel):
+class StitchedModel(DirectUse, PreTrainedModel):
     """First half of one pretrained model, a learned map, second half of another.
 
     The source runs up to its hook point and no further, the target from its hook point on; the layers of either
@@ -72,7 +78,7 @@ class StitchedModel(PreTrainedModel):
         self,
         config: StitchedConfig,
         prefix: PreTrainedModel | None = None,
-        layer: StitchingLayer | None = None,
+        layer: nn.Module | None = None,
         suffix: PreTrainedModel | None = None,
         rule: LengthRule | None = None,
     ) -> None:
@@ -80,7 +86,7 @@ class StitchedModel(PreTrainedModel):
         check_config(config)
         self.prefix = prefix if prefix is not None else empty_half(config, "prefix")
         self.suffix = suffix if suffix is not None else empty_half(config, "suffix")
-        self.layer = layer if layer is not None else StitchingLayer.from_spec(config.layer)
+        self.layer = _layer(layer, config)
         self.rule = rule if rule is not None else LengthRule.from_spec(config.sequence)
         self.trust = TrustGauge.from_spec(config.trust) if config.trust else None
         self.source_point = HookPoint.from_dict(config.ends["prefix"]["point"])
@@ -99,6 +105,42 @@ class StitchedModel(PreTrainedModel):
                 module._is_hf_initialized = True  # type: ignore[assignment]
         self.post_init()
         self.trainable("none")
+
+    @classmethod
+    def compose(
+        cls,
+        source: PreTrainedModel | str | Path,
+        source_hook: str,
+        target: PreTrainedModel | str | Path,
+        target_hook: str,
+        layer: Any = "identity",
+        *,
+        source_processor: Any = None,
+        target_processor: Any = None,
+        sequence: Mapping[str, Any] | None = None,
+        make_inputs: Mapping[Role, MakeInputs] | None = None,
+    ) -> StitchedModel:
+        """A stitched model of two models and a map that is there; nothing is fitted.
+
+        Args:
+            source, target: models, which are copied and not changed, or their names or folders.
+            source_hook, target_hook: dotted names of their hook points.
+            layer: `identity`, any module that maps timesteps (b, t, m) to (b, t, m'), or a fitted map (`model.layer` of
+                another stitched model). It is not copied: a module is trained where it is, and as much of it as before.
+            source_processor, target_processor: tokenizer, feature extractor or image processor; absent: those of where
+                the models came from, if there are any.
+            sequence: as in a recipe, with `ratio` (target timesteps a source timestep) or `constant`, which a fit would
+                learn; absent: as many timesteps as the source has.
+            make_inputs: as for `fit`.
+
+        Raises:
+            HookError: a hook point that is none. RecipeError: a layer of other widths, or a length rule that has to be
+                learned.
+        """
+        processors = source_processor, target_processor
+        ends = source, source_hook, target, target_hook
+        model: StitchedModel = composed(cls, *ends, layer, processors, sequence, make_inputs or {})
+        return model
 
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing is drawn at random: every weight comes from a fit or a checkpoint."""
@@ -312,6 +354,10 @@ class StitchedModel(PreTrainedModel):
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """Load a stitched model; its weights are bit-identical to those that were saved.
 
+        Args:
+            kwargs: as in transformers; `layer`: of a model that was composed with a module of the user's own code, a
+                module of the same build, a copy of which gets the saved weights.
+
         Raises:
             ArtifactError: a truncated checkpoint, one of another format, one whose weights are missing or no numbers.
         """
@@ -321,6 +367,8 @@ class StitchedModel(PreTrainedModel):
                 f"{where} holds no config.json: expected a folder written by `hf-stitch fit` or save_pretrained"
             )
         wants_info = kwargs.pop("output_loading_info", False)
+        if (layer := kwargs.pop("layer", None)) is not None:
+            args = (None, copy.deepcopy(layer))  # by place: the configuration has an entry of that name
         if not kwargs.setdefault("use_safetensors", True):
             raise ArtifactError(f"{where}: use_safetensors=False: pickles are never loaded; leave it out")
         given = {key: value for key, value in kwargs.items() if key in (*WHERE, "config", "variant")}
@@ -370,7 +418,9 @@ class StitchedModel(PreTrainedModel):
         if kwargs.get("is_main_process", True):
             write_shim(Path(save_directory))
             write_digests(Path(save_directory), kwargs.get("variant"))
-            seal(Path(save_directory), processors=False)
+            if self.companions is not None:
+                self.companions.save(Path(save_directory))
+            seal(Path(save_directory), processors=self.companions is not None)
             if push is not None:
                 more = {key: kwargs[key] for key in ("token", "max_shard_size") if key in kwargs}
                 self.push_to_hub(push.pop("repo_id", Path(save_directory).name), **push, **more)
@@ -475,6 +525,12 @@ def random_notes(model: StitchedModel) -> list[str]:
     """What is to be known of a half whose answers are no two alike."""
     halves = {half: model.padding(half) for half in HALVES}
     return [f"the {half} of the stitched model {one.told_of_chance}" for half, one in halves.items() if one.random]
+
+
+def _layer(given: nn.Module | None, config: StitchedConfig) -> StitchingLayer:
+    if given is None:
+        return StitchingLayer.from_spec(config.layer)
+    return given if isinstance(given, StitchingLayer) else ModuleLayer.given(given, config.layer)
 
 
 def _saved_padding(end: Mapping[str, Any]) -> Padding | None:

@@ -9,23 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from hf_stitch.errors import ArtifactError, DataError, RecipeError, StitchError
-from hf_stitch.hooks.position_limit import Cut, telling
-from hf_stitch.loading.audio import read_audio
+from hf_stitch.errors import DataError
 from hf_stitch.loading.half_precision import widened
-from hf_stitch.loading.images import read_picture
+from hf_stitch.loading.media_folders import SOUND
 from hf_stitch.loading.processors import Preparer, target_tokenizer
 from hf_stitch.loading.quiet import quiet
-from hf_stitch.loading.tables import SOUND
 from hf_stitch.loading.text_files import decoded, lines_of
-from hf_stitch.models.answering import rows_of, text_output_of, write
+from hf_stitch.models.batch_predictor import BatchPredictor, check_share
 from hf_stitch.models.files_digest import check_whole
 from hf_stitch.models.hub.repository import local
-from hf_stitch.models.labels import check_finite, labelled, shares
 from hf_stitch.models.modeling_stitched import StitchedModel, random_notes
+from hf_stitch.models.reading import read_input
 from hf_stitch.runtime.device import pick_device
 from hf_stitch.runtime.torchaudio_extra import trouble
 
@@ -36,16 +31,9 @@ Input = Path | str | bytes
 LINES = (".csv", ".text", ".txt")
 # Of a folder; a file that is named may be called anything.
 FILES = {"audio": SOUND, "image": PICTURES, "text": LINES, "vector": LINES}
-WHY = {
-    "distance": "its activations are far from all that the fit has seen",
-    "local": "its activations are far from all that the fit has seen",
-    "extension": "its coordinates are far from those of the nearest activations of the fit",
-    "image": "it is mapped to where the target's activations never were",
-    "cycle": "it does not come back from the target's activations",
-}
 
 
-class Predictor:
+class Predictor(BatchPredictor):
     """Loads a stitched model once; calling it predicts.
 
     Args:
@@ -61,44 +49,19 @@ class Predictor:
     def __init__(
         self, name: str | Path, device: str | None = None, abstain: float | None = None, revision: str | None = None
     ) -> None:
-        if abstain is not None and not 0 <= abstain <= 1:
-            raise RecipeError(f"abstain: expected a share from 0 to 1, such as 0.02; got {abstain}")
+        check_share(abstain)
         folder = local(name, revision)
         check_whole(folder)
-        self.device = pick_device(device)
+        picked = pick_device(device)
         with quiet():
-            self.model = StitchedModel.from_pretrained(folder).to(self.device).eval()
-        if abstain is not None and self.model.trust is None:
-            raise ArtifactError(f"{folder} has no trust gauge to abstain by: fit it again with `trust: distance`")
-        if abstain is not None and 0 < abstain <= self.model.trust.smallest:
-            lowest = f"no score of this model is below {self.model.trust.smallest:.2g}"
-            raise RecipeError(
-                f"abstain: {abstain:g} refuses nothing, for {lowest}; give more, or fit with more samples"
-            )
-        if self.model.rule.needs_times:
-            raise ArtifactError(
-                f"{folder} takes the words of a sound and their times beside it (sequence.length: "
-                f"{self.model.rule.state.length}): use "
-                "`hf-stitch evaluate` with columns.times, or Preparer.batch(sounds, said) and the model itself"
-            )
-        self.abstain = abstain
-        loaded = replace(Preparer.load(folder, self.model.config), device=self.device)
-        self.preparer = loaded.for_width_of(self.model.prefix)
-        self.text_output = text_output_of(self.model)
-        self.tokenizer = target_tokenizer(folder) if self.text_output is not None else None
-        if self.text_output is not None and self.tokenizer is None:
-            raise ArtifactError(f"{folder} has no tokenizer of the target to spell its texts with; fit it again")
-        self.on_note: Callable[[str], None] = lambda note: None  # told of each note as soon as it is there
-        self.notes = random_notes(self.model)  # and what was done to inputs: resampled, cut
-        if note := widened(self.model, str(name)):
+            model = StitchedModel.from_pretrained(folder).to(picked).eval()
+        loaded = replace(Preparer.load(folder, model.config), device=picked).for_width_of(model.prefix)
+        super().__init__(model, loaded, target_tokenizer(folder), abstain, folder)
+        self.notes = random_notes(model)
+        if note := widened(model, str(name)):
             self.notes.append(note)
-        if self.preparer.modality == "audio" and (broken := trouble()):
+        if self.modality == "audio" and (broken := trouble()):
             self.notes.append(broken)
-
-    @property
-    def modality(self) -> str:
-        """What the source takes: audio, text, image or vector."""
-        return self.preparer.modality
 
     def __call__(
         self, inputs: Iterable[Input], on_error: Callable[[DataError], None] | None = None
@@ -148,7 +111,7 @@ class Predictor:
         self, batch: list[tuple[str, Any]], on_error: Callable[[DataError], None] | None
     ) -> Iterator[dict[str, Any]]:
         """The answers to a batch, and told in their places the inputs to which the model has none."""
-        for answer in self._predict(batch):
+        for answer in self.predict(batch):
             if isinstance(answer, DataError):
                 _tell(answer, on_error)
             else:
@@ -170,51 +133,18 @@ class Predictor:
 
     def _read(self, given: Input) -> Iterator[tuple[str, Any]]:
         """Names and raw inputs of what was given."""
-        if self.modality == "audio":
+        if self.modality in ("audio", "image"):
             name = "stdin" if isinstance(given, bytes) else str(given)
-            sound = read_audio(
-                given, self.preparer.rate, name=name, minimum=self.preparer.minimum, device=self.preparer.device
-            )
-            found = (*sound.notes, self.preparer.cut(sound.samples), self._too_long(sound.samples))
-            self._note(*(f"{name}: {note}" for note in found if note))
-            yield name, sound.samples
-        elif self.modality == "image":
-            name, notes = "stdin" if isinstance(given, bytes) else str(given), list[str]()
-            picture = read_picture(given, name, notes)
-            self._note(*(f"{name}: {note}" for note in (*notes, self.preparer.cut(picture)) if note))
-            yield name, picture
+            raw, notes = read_input(self.preparer, given, name)
+            if self.modality == "audio" and (long := self._too_long(raw)):
+                notes.append(long)
+            self.note(*(f"{name}: {note}" for note in notes))
+            yield name, raw
         else:
             for line in _lines(given):
                 if self.modality == "text" and (cut := self.preparer.cut(line)):
-                    self._note(f"{line[:40]!r}: {cut}")
+                    self.note(f"{line[:40]!r}: {cut}")
                 yield line, line if self.modality == "text" else _numbers(line, self.preparer.width)
-
-    def _predict(self, batch: list[tuple[str, Any]]) -> list[dict[str, Any] | DataError]:
-        """Answers to a batch; where there are none to all of it, input by input, each with its answer or its error."""
-        if not batch:
-            return []
-        cuts: list[Cut] = []
-        try:
-            with telling(cuts.append), torch.inference_mode():
-                found = self._run(batch)
-        except (ArtifactError, RecipeError):  # of the model, whatever the input
-            raise
-        except (StitchError, RuntimeError, IndexError, ValueError, MemoryError) as error:
-            if len(batch) > 1:
-                return [answer for one in batch for answer in self._predict([one])]
-            if isinstance(error, MemoryError | torch.OutOfMemoryError):
-                raise
-            why = str(error)
-            if not isinstance(error, StitchError):
-                why = f"the model fails on it ({type(error).__name__}: {why}); give another, or a shorter one"
-            return [DataError(f"{batch[0][0]}: {why}")]
-        self._note(*(f"{self._shown(batch[cut.row][0])}: {cut}" for cut in cuts))
-        return found
-
-    def _note(self, *notes: str) -> None:
-        self.notes += notes
-        for note in notes:
-            self.on_note(note)
 
     def _too_long(self, samples: np.ndarray) -> str | None:
         """What is told of a sound that the model reads whole, however long it takes; None of a short one."""
@@ -225,58 +155,6 @@ class Predictor:
             f"{seconds / 60:.0f} minutes are read in one piece, which takes much time and memory; a pipeline with "
             "chunk_length_s reads it in windows"
         )
-
-    def _shown(self, name: str) -> str:
-        return repr(name[:40]) if self.modality == "text" else name
-
-    def _run(self, batch: list[tuple[str, Any]]) -> list[dict[str, Any] | DataError]:
-        inputs = {key: value.to(self.device) for key, value in self.preparer.batch([raw for _, raw in batch]).items()}
-        trusted = self.model.trust is not None
-        if self.text_output is not None:
-            tokens, trust = write(self.model, inputs, trusted)
-            texts = self.text_output.texts(tokens, self.tokenizer)
-            answers = [{"input": name, "text": text} for (name, _), text in zip(batch, texts)]
-            if trust is None:
-                return [*answers]
-            return [self._trusted(answer, trust.score, trust.parts, i) for i, answer in enumerate(answers)]
-        output = self.model(**inputs, return_trust=trusted)
-        logits = rows_of(output)
-        if logits is None:
-            shapes = ", ".join(f"{k} {tuple(v.shape)}" for k, v in output.items() if isinstance(v, Tensor))
-            raise ArtifactError(f"expected one row of logits or a vector an input; the target gives {shapes}")
-        # float64: softmax in half precision gives scores that do not sum to 1.
-        found = [self._labelled(name, row) for (name, _), row in zip(batch, logits.double().cpu())]
-        if not trusted:
-            return found
-        scores, parts = output.trust, output.trust_parts
-        return [self._trusted(answer, scores, parts, i) for i, answer in enumerate(found)]
-
-    def _labelled(self, name: str, logits: Tensor) -> dict[str, Any] | DataError:
-        config = self.model.config
-        try:
-            return {"input": name, **labelled(config, shares(config, logits))}
-        except DataError as error:
-            return DataError(f"{name}: {error}")
-
-    def _trusted(
-        self, answer: dict[str, Any] | DataError, scores: Tensor, shares: dict[str, Tensor], i: int
-    ) -> dict[str, Any] | DataError:
-        """The answer with how far the i-th input lies from the fit, and without its answer where that is too far."""
-        if isinstance(answer, DataError):
-            return answer
-        try:
-            check_finite(self.model.config, torch.stack([scores[i], *(share[i] for share in shares.values())]))
-        except DataError as error:
-            return DataError(f"{answer['input']}: {error}")
-        trust = float(scores[i])
-        parts = {name: float(share[i]) for name, share in shares.items()}
-        told: dict[str, Any] = {"trust": trust, "trust_parts": parts}
-        if self.abstain is None or trust >= self.abstain:
-            return answer | told
-        # The ingredient that by itself is the least usual says why.
-        part = min(parts, key=lambda name: parts[name])
-        why = f"trust {trust:.3g} is below {self.abstain:g}: {WHY[part]}"
-        return answer | {key: None for key in answer if key != "input"} | told | {"abstained": why}
 
 
 def _tell(error: DataError, on_error: Callable[[DataError], None] | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from hf_stitch.recipe.part import Part
 
@@ -43,6 +43,17 @@ class Data(Part):
     revision: str | None = Field(None, description="branch, tag or commit of a Hub dataset")
     samples: PositiveInt | None = Field(None, description="the first n; absent: all")
     columns: Columns = Field(description="which column holds what; a folder of audio has audio, file_name, label")
+    streaming: bool = Field(
+        False, description="read a Hub dataset or a large file only as far as `samples` says, instead of all of it"
+    )
+
+    @model_validator(mode="after")
+    def _a_stream_ends(self) -> Data:
+        if self.streaming and self.samples is None:
+            raise ValueError("streaming: reads no further than `samples` says; give samples, or leave streaming out")
+        if self.streaming and self.columns.neighbours is not None:
+            raise ValueError("streaming: columns.neighbours may name any row of the data; leave streaming out")
+        return self
 
 
 class Splits(Part):

@@ -30,7 +30,7 @@ from hf_stitch.runtime.files import write_text
 SCHEMA: Final = 1  # raised when a reader of before could no longer read a report
 
 
-@dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True, config=STRICT, repr=False)
 class Report:
     """Everything that `report.json` holds. Raises pydantic's ValidationError for fields of other names or types."""
 
@@ -61,6 +61,33 @@ class Report:
         object.__setattr__(self, "diagnostics", Diagnostics.from_plain(found))
         notes += [f"no value: {m.where}, n = {m.n}, is not a finite number" for m in self.measures if m.value is None]
         object.__setattr__(self, "notes", list(dict.fromkeys(notes)))
+
+    def __repr__(self) -> str:
+        """In one line: what was measured, and the verdict's code."""
+        main = [m for m in self.measures if m.method == self.method and m.split == "test" and m.direction == "forward"]
+        told = f", {main[0].name} {main[0].written()}" if main else ""
+        return f"<Report {self.name}: {self.method or 'nothing fitted'}{told}, {self.verdict.code}>"
+
+    def __str__(self) -> str:
+        """The verdict and all measures."""
+        text = f"{self.name}: {self.verdict.text}"
+        return "\n".join([text, *([self.verdict.next] if self.verdict.next else []), "", self.table()])
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        from hf_stitch.report.rendering.notebook import notebook_html
+
+        notes = len(self.warnings) + len(self.further_notes)
+        return notebook_html(self.name, self.method, self.verdict, self.measures, notes)
+
+    def to_pandas(self) -> Any:
+        """The measures as a pandas DataFrame: a row each, with the fields of `Measure` as columns; None is missing."""
+        import pandas
+
+        names = [field.name for field in dataclasses.fields(Measure)]
+        frame = pandas.DataFrame([dataclasses.asdict(m) for m in self.measures], columns=names)
+        numbers = ("value", "low", "high", "range_low", "range_high")
+        return frame.astype({**dict.fromkeys(numbers, "float64"), "n": "Int64"})
 
     @property
     def name(self) -> str:

@@ -7,7 +7,7 @@ import sys
 import transformers
 from transformers.models.auto import modeling_auto
 
-from hf_stitch.loading.stitched_tokenizer import StitchedTokenizer
+from hf_stitch.models.auto.readers import register_readers
 from hf_stitch.models.auto.task_classes import ForCausalLM, ForClassification, ForSpeechRecognition
 from hf_stitch.models.configuration_stitched import StitchedConfig
 from hf_stitch.models.modeling_stitched import StitchedModel
@@ -44,10 +44,9 @@ ALIASES = {
 
 def register() -> None:
     """Register with the Auto classes, and with the pipelines where they are loaded; again changes nothing."""
-    transformers.AutoConfig.register(StitchedConfig.model_type, StitchedConfig, exist_ok=True)
+    register_readers()
     for name, model_class in CLASSES.items():
         getattr(transformers, name).register(StitchedConfig, model_class, exist_ok=True)
-    transformers.AutoTokenizer.register(StitchedConfig, StitchedTokenizer, exist_ok=True)
     for table, known in KNOWN_BY_NAME.items():
         # These tables have no `register`; pipelines warn of, or refuse, a class that is not in them.
         getattr(modeling_auto, table).setdefault(StitchedConfig.model_type, known)

@@ -19,13 +19,10 @@ from transformers.pipelines.base import ChunkPipeline
 
 from hf_stitch.errors import ArtifactError, DataError, RecipeError
 from hf_stitch.hooks.position_limit import Cut, telling
-from hf_stitch.loading.audio import read_audio
-from hf_stitch.loading.images import read_picture
-from hf_stitch.loading.processors import Preparer, target_tokenizer
+from hf_stitch.models.companions import tools_beside
 from hf_stitch.models.configuration_stitched import StitchedConfig
-from hf_stitch.models.files_digest import check_whole
-from hf_stitch.models.hub.repository import local
 from hf_stitch.models.pipelines.audio_windows import Window, check_lengths, quiet_windows
+from hf_stitch.models.reading import read_input
 from hf_stitch.models.tasks import CUSTOM, answer_of, check_task
 
 logger = logging.getLogger(__name__)
@@ -60,14 +57,11 @@ class StitchedPipeline(ChunkPipeline):
             )
         # Before anything is loaded: a task that does not fit would misread the answer.
         check_task(model.config, kwargs.get("task") or CUSTOM[answer_of(model.config)])
-        if not model.name_or_path:
+        if not model.name_or_path and model.companions is None:
             raise RecipeError(
                 "this stitched model has no folder to take its processors from: save it, or load it by name"
             )
-        folder = local(model.name_or_path, getattr(model.config, "_commit_hash", None), weights=False)
-        check_whole(folder)
-        self.preparer = Preparer.load(folder, model.config).for_width_of(model.prefix)
-        self.speller = target_tokenizer(folder)
+        self.preparer, self.speller = tools_beside(model)
         super().__init__(model, **kwargs)
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
@@ -92,7 +86,7 @@ class StitchedPipeline(ChunkPipeline):
                 raise DataError(f"chunk_length_s is for sound; this model takes {kind}")
             yield self._read(given), None
             return
-        samples = self._hear(given)
+        samples = self._read(given)
         if not chunk_length_s:
             if cut := self.preparer.cut(samples):
                 logger.warning("sound: %s; or give chunk_length_s", cut)
@@ -111,34 +105,13 @@ class StitchedPipeline(ChunkPipeline):
         check_lengths(chunk, stride, self.preparer.minimum / rate)
         return quiet_windows(samples, rate, chunk, stride)
 
-    def _hear(self, given: Any) -> np.ndarray:
-        if isinstance(given, torch.Tensor):
-            given = given.detach().cpu().numpy()
-        if isinstance(given, np.ndarray):
-            given = {"array": given, "sampling_rate": self.preparer.rate}
-        elif isinstance(given, dict) and "raw" in given:
-            given = {"array": np.asarray(given["raw"]), "sampling_rate": given.get("sampling_rate")}
-        return read_audio(given, self.preparer.rate, minimum=self.preparer.minimum).samples
-
     def _read(self, given: Any) -> Any:
-        if self.preparer.modality == "image":
-            notes: list[str] = []
-            picture = read_picture(given, notes=notes)
-            for note in (*notes, self.preparer.cut(picture)):
-                if note:
-                    logger.warning("picture: %s", note)
-            return picture
-        if self.preparer.modality != "text":
-            vector = np.atleast_1d(np.asarray(given))
-            if self.preparer.width not in (None, vector.shape[-1]):
-                what = f"expected vectors of {self.preparer.width} numbers, as many as the model takes"
-                raise DataError(f"{what}; got {vector.shape[-1]}")
-            return vector
-        if not isinstance(given, str) or not given.strip():
-            raise DataError(f"expected a text that is not blank; got {type(given).__name__} {str(given)[:40]!r}")
-        if cut := self.preparer.cut(given):
-            logger.warning("%r: %s", given[:40], cut)
-        return given
+        raw, notes = read_input(self.preparer, given)
+        if self.preparer.modality != "audio":  # what of a sound is lost depends on its windows
+            shown = f"{raw[:40]!r}" if isinstance(raw, str) else "picture"
+            for note in notes:
+                logger.warning("%s: %s", shown, note)
+        return raw
 
     def get_iterator(
         self,

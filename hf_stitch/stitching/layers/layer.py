@@ -21,6 +21,8 @@ from hf_stitch.recipe.stitch import METHODS, Landing, Stitch
 from hf_stitch.stitching.keep_dtype import keep_dtype
 
 Fill = Literal["predict", "mean", "zero", "reference"]
+GIVEN = "module"
+"""Of maps that somebody made, which no recipe asks for."""
 _METHODS: dict[str, type[StitchingLayer]] = {}
 
 
@@ -153,6 +155,16 @@ class StitchingLayer(nn.Module):
             "tensors": tensors,
         }
 
+    @classmethod
+    def empty(cls, spec: Mapping[str, Any]) -> StitchingLayer:
+        """Of a spec, with tensors that are still to be filled."""
+        tensors = {
+            name: torch.empty(tuple(one["shape"]), dtype=getattr(torch, one["dtype"]))
+            for name, one in spec["tensors"].items()
+        }
+        sizes = int(spec["features_in"]), int(spec["features_out"])
+        return cls(tensors, *sizes, spec["options"], spec["landing"], spec["fill"])
+
     @staticmethod
     def from_spec(spec: Mapping[str, Any]) -> StitchingLayer:
         """An empty layer of the right shapes and dtypes, to be filled by `load_state_dict`.
@@ -162,13 +174,7 @@ class StitchingLayer(nn.Module):
             RecipeError: the method is unknown.
         """
         try:
-            tensors = {
-                name: torch.empty(tuple(one["shape"]), dtype=getattr(torch, one["dtype"]))
-                for name, one in spec["tensors"].items()
-            }
-            sizes = int(spec["features_in"]), int(spec["features_out"])
-            layer = layer_class(spec["method"])
-            made = layer(tensors, *sizes, spec["options"], spec["landing"], spec["fill"])
+            made = layer_class(spec["method"]).empty(spec)
             # The first saved form has no `steps`.
             made.steps = int(spec.get("steps", 1))
             return made
@@ -188,7 +194,7 @@ def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def layer_class(method: str) -> type[StitchingLayer]:
     """The layer of a method; RecipeError names the nearest known one."""
-    if method not in methods():
+    if method not in (*methods(), GIVEN):
         raise RecipeError(f"unknown stitching method {method!r}; {nearest(str(method), methods())}")
     # A method's file is loaded when it is asked for; its class then registers itself.
     import_module(f"{__package__}.{method}")

@@ -1,0 +1,167 @@
+"""A stitched model of two models and a map that is there: nothing is fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from transformers import PreTrainedModel
+
+from hf_stitch.activations.hooked_model import HookedModel, hooked_model_of
+from hf_stitch.errors import HookError, RecipeError, StitchError, nearest
+from hf_stitch.hooks.trace import MakeInputs, copied
+from hf_stitch.loading.modality import input_name, modality
+from hf_stitch.loading.models import load_model, resolve
+from hf_stitch.loading.processors import Preparer
+from hf_stitch.loading.quiet import quiet
+from hf_stitch.models.companions import Companions
+from hf_stitch.models.configuration_stitched import StitchedConfig
+from hf_stitch.models.halves import cut_halves, format_of
+from hf_stitch.recipe.explain import clauses
+from hf_stitch.recipe.generation import Generation
+from hf_stitch.recipe.names import LOCAL
+from hf_stitch.recipe.sequence import Lengths
+from hf_stitch.recipe.side import Role, Side
+from hf_stitch.runtime.runtime import Runtime
+from hf_stitch.stitching.layers.module import layer_between
+from hf_stitch.stitching.lengths.length_rule import LengthRule
+from hf_stitch.stitching.lengths.rule import learned_by_all, rule_class
+
+LEARNED = {"ratio": 1.0, "constant": None}
+"""What a fit would learn of lengths, which is given here: target timesteps a source timestep, or how many there are."""
+PARTS = {"image": "image_processor", "audio": "feature_extractor", "text": "tokenizer"}
+
+
+def composed(
+    model_class: Any,
+    source: Any,
+    source_hook: str,
+    target: Any,
+    target_hook: str,
+    layer: Any,
+    processors: tuple[Any, Any],
+    sequence: Mapping[str, Any] | None,
+    make_inputs: Mapping[Role, MakeInputs],
+) -> Any:
+    """See `StitchedModel.compose`, whose class is `model_class`."""
+    asked, learned = _lengths(sequence or {})
+    runtime = Runtime.start("cpu")
+    s = _opened("source", source, source_hook, processors[0], runtime, make_inputs.get("source"))
+    t = _opened("target", target, target_hook, processors[1], runtime, make_inputs.get("target"))
+    rule = _rule(asked, learned, t)
+    widths = len(s.features or range(s.point.width)), t.point.width
+    ends = f"{source_hook} has {widths[0]} features, {target_hook} has {widths[1]}"
+    if rule.join > 1 or rule.steps > 1:
+        ends += f", of which {rule.join} and {rule.steps} stand in a row"
+    made = layer_between(layer, widths[0] * rule.join, widths[1] * rule.steps, ends)
+    made.steps = rule.steps
+    trained = {name for name, one in made.named_parameters() if one.requires_grad}
+    with quiet():
+        halves = cut_halves(s, t, False, model_class)
+    config = StitchedConfig(
+        source=halves.prefix.config,
+        target=halves.suffix.config,
+        prefix=halves.prefix_config,
+        suffix=halves.suffix_config,
+        layer=made.spec,
+        sequence=rule.spec(),
+        stitch_format=format_of(halves),
+    )
+    model: Any = model_class(config, halves.prefix, made, halves.suffix, rule).eval()
+    model.companions = Companions.of(model, s, t)
+    model = model.to(halves.suffix.device)
+    for name, one in made.named_parameters():
+        one.requires_grad_(name in trained)
+    return model
+
+
+def _opened(
+    role: Role, given: Any, hook: str, processor: Any, runtime: Runtime, make: MakeInputs | None
+) -> HookedModel:
+    """A copy of a model that is there, or one that is loaded by its name, with its hook point."""
+    if not isinstance(given, PreTrainedModel | str | Path):
+        raise RecipeError(f"{role}: expected a PreTrainedModel, or a name or folder; got {type(given).__name__}")
+    side = Side(model=str(given) if isinstance(given, str | Path) else _place(given), hook=hook)
+    model: Any = load_model(side) if isinstance(given, str | Path) else copied(given).eval()
+    preparer = _preparer(role, model, side, processor)
+
+    def opened(generation: Generation | None) -> HookedModel:
+        return hooked_model_of(side, model, preparer, "", runtime, generation, (), make)
+
+    if role == "target" and model.can_generate():
+        with suppress(HookError):
+            return opened(Generation())
+        return opened(None)  # what it answers from there is its logits
+    return opened(Generation() if role == "target" else None)
+
+
+def _place(model: Any) -> str:
+    """Where a model came from, or how it is called that came from nowhere that is still there."""
+    place = str(model.name_or_path or "")
+    with suppress(StitchError):
+        if place and resolve(place):
+            return place
+    return f"{LOCAL}{type(model).__name__}"
+
+
+def _preparer(role: Role, model: PreTrainedModel, side: Side, processor: Any) -> Preparer:
+    kind = modality(model)
+    if processor is None:
+        if kind == "vector" or not side.model.startswith(LOCAL):
+            with suppress(StitchError):
+                return Preparer.for_model(side, model)
+    elif kind == "vector":
+        raise RecipeError(f"{role}_processor: {type(model).__name__} takes numbers; leave it out")
+    tool = getattr(processor, PARTS.get(kind, ""), processor)
+    if tool is not None and not callable(tool):
+        raise RecipeError(f"{role}_processor: expected the {PARTS[kind]} of the model; got {type(processor).__name__}")
+    made = Preparer.of(kind, model.config, input_name(model), tool, model.dtype)
+    speller = getattr(processor, "tokenizer", None) if kind == "audio" else None
+    return made if speller is None else replace(made, tokenizer=speller)
+
+
+def _lengths(sequence: Mapping[str, Any]) -> tuple[Lengths, dict[str, Any]]:
+    """A length rule of which nothing has to be learned, and what a fit would have learned of lengths.
+
+    Raises:
+        RecipeError: unknown keys or values, or a rule that learns from samples.
+    """
+    learned = {key: sequence[key] for key in LEARNED if key in sequence}
+    try:
+        asked = Lengths.model_validate({key: value for key, value in sequence.items() if key not in LEARNED})
+    except ValidationError as error:
+        unknown = [str(one["loc"][0]) for one in error.errors() if one["type"] == "extra_forbidden"]
+        if unknown:
+            known = [*Lengths.model_fields, *LEARNED]
+            raise RecipeError(f"sequence: unknown key {unknown[0]!r}; {nearest(unknown[0], known)}") from None
+        raise RecipeError(f"sequence: {clauses(error, Lengths)}") from None
+    length, where = asked.length, asked.default_length()
+    if asked.facts.needs_target_texts or where == "predicted":
+        what = f"target_length: {where}" if where == "predicted" else f"length: {length}"
+        raise RecipeError(
+            f"sequence.{what} is learned from samples, which compose has not: fit it, or take trim, resample or pool"
+        )
+    for key, value in learned.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+        if not number or (key == "constant" and value != int(value)):
+            raise RecipeError(
+                f"sequence.{key}: expected a {'whole ' * (key == 'constant')}number above 0; got {value!r}"
+            )
+        if where != key:
+            raise RecipeError(f"sequence.{key}: needs target_length: {key}; got {where}")
+    if where == "constant" and "constant" not in learned:
+        raise RecipeError("sequence.target_length: constant needs `constant`, how many timesteps there are")
+    return asked, learned
+
+
+def _rule(asked: Lengths, learned: Mapping[str, Any], target: HookedModel) -> LengthRule:
+    state = rule_class(asked.length).State
+    own = {one.name for one in fields(state)}
+    options = {key: getattr(asked, key) for key in ("slice", "slicing", "parts") if key in own}
+    found = {key: learned.get(key, default) for key, default in LEARNED.items() if key in own}
+    known = {key: value for key, value in found.items() if value is not None}
+    return LengthRule(state(**learned_by_all(asked, target), **options, **known))
