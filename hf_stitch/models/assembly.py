@@ -22,7 +22,7 @@ from hf_stitch.hooks.suffix import apply_suffix_plan, weaker_suffix_plans
 from hf_stitch.hooks.suffix_plan import plan_suffix
 from hf_stitch.loading.provenance import commit_of
 from hf_stitch.models.as_loaded import trouble_as_loaded
-from hf_stitch.models.configuration_stitched import FORMAT, WITH_VECTOR, StitchedConfig
+from hf_stitch.models.configuration_stitched import FORMAT, IN_THE_MIDDLE, WITH_VECTOR, StitchedConfig
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.stitching.layers.layer import StitchingLayer
@@ -35,6 +35,7 @@ class Halves:
 
     Attributes:
         mean_vector: (k,) of the target's own answers in the fit, where they are vectors.
+        mean_activation: (m,) of the target in the fit, where it is a causal model hooked in the middle.
     """
 
     prefix: PreTrainedModel
@@ -42,6 +43,7 @@ class Halves:
     prefix_config: dict[str, Any]
     suffix_config: dict[str, Any]
     mean_vector: Tensor | None = None
+    mean_activation: Tensor | None = None
 
 
 def cut(source: HookedModel, target: HookedModel, needs_head: bool) -> Halves:
@@ -105,6 +107,8 @@ def _cut(source: HookedModel, target: HookedModel, needs_head: bool, plans: dict
             suffix_config["shares_tokens"] = True
     if target.text_output is not None:
         suffix_config["writes"] = target.text_output.to_dict()
+        if target.text_output.mode == "middle":
+            suffix_config["cache"] = "none"  # of generation: nothing is kept from step to step
     return Halves(prefix, suffix, prefix_config, suffix_config)
 
 
@@ -143,9 +147,18 @@ def assemble(
         sequence=rule.spec(),
         recipe=recipe.plain(),
         fingerprint=fingerprint or recipe.fingerprint(),
-        stitch_format=WITH_VECTOR if "vector" in halves.prefix_config | halves.suffix_config else FORMAT,
+        stitch_format=_format(halves),
     )
     model = StitchedModel(config, halves.prefix, layer, halves.suffix, rule).eval()
     if halves.mean_vector is not None:
         model.get_buffer("mean_vector").copy_(halves.mean_vector)
+    if halves.mean_activation is not None:
+        model.get_buffer("mean_activation").copy_(halves.mean_activation)
     return model
+
+
+def _format(halves: Halves) -> int:
+    """The oldest format that holds what these halves need."""
+    if "vector" in halves.prefix_config | halves.suffix_config:
+        return WITH_VECTOR
+    return IN_THE_MIDDLE if "cache" in halves.suffix_config else FORMAT
