@@ -10,8 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from hf_stitch.activations.hooked_model import HookedModel, saying
-from hf_stitch.errors import RecipeError
+from hf_stitch.errors import HookError, RecipeError
+from hf_stitch.hooks.capture import capture
 from hf_stitch.hooks.causality import sees_later
 from hf_stitch.hooks.trace import copied
 from hf_stitch.loading.samples import Samples
@@ -40,6 +43,7 @@ def check_tokens(recipe: Recipe, source: HookedModel, target: HookedModel, sampl
                 f"{what} needs a source that reads text with a tokenizer, for each of its positions stands for a "
                 f"token; {end.side.model} takes {end.preparer.modality}: hook the target's token embedding instead"
             )
+        _check_positions(end, samples)
     for label, one in recipe.variants():
         if (one.source, one.target) != (recipe.source, recipe.target):
             continue  # opened, and checked, by itself
@@ -56,6 +60,21 @@ def check_tokens(recipe: Recipe, source: HookedModel, target: HookedModel, sampl
                 raise RecipeError(f"{named}sequence.{key}: {what} is stitched token by token; leave it out")
         for split, some in samples.items():
             _check_same(split, some, source, target, what)
+
+
+def _check_positions(end: HookedModel, samples: Mapping[str, Samples]) -> None:
+    """HookError where a hook point has other positions than a text has tokens, found by its first text."""
+    some = next(iter(samples.values()))
+    text = some.source(0) if end.preparer is some.preparers[0] else some.target(0)
+    [one] = end.passes([text])
+    with torch.no_grad():
+        positions = capture(end.model, [end.point], one.inputs)[0].shape[1]
+    count = one.inputs["input_ids"].shape[1]
+    if positions != count:
+        raise HookError(
+            f"{end.side.model} at {end.side.hook} has {positions} positions for a text of {count} tokens, and each "
+            "must stand for one: hook a block that runs over the tokens of the text"
+        )
 
 
 def _check_same(split: str, samples: Samples, source: HookedModel, target: HookedModel, what: str) -> None:

@@ -15,13 +15,14 @@ from hf_stitch.activations.model_inputs import ModelInputs, told_by_side
 from hf_stitch.activations.text_output import TextOutput, configure_generation, generation_settings_of
 from hf_stitch.errors import HookError, RecipeError
 from hf_stitch.hooks.capture import capture, observe
-from hf_stitch.hooks.causality import sees_later
+from hf_stitch.hooks.causality import decides, sees_later
 from hf_stitch.hooks.generation import generation_way
 from hf_stitch.hooks.padding import NEEDS_MASK, POSITIONS, Padding, Pass
 from hf_stitch.hooks.padding_probe import GENERATED, padding_of
 from hf_stitch.hooks.points import HookPoint, resolve, select_features, uncompiled
 from hf_stitch.hooks.position_lengths import with_lengths
 from hf_stitch.hooks.probe_inputs import make_inputs_for
+from hf_stitch.hooks.suffix_plan import plan_suffix
 from hf_stitch.hooks.trace import MakeInputs, ModelTrace, copied, probe
 from hf_stitch.loading.finite_weights import check_weights
 from hf_stitch.loading.half_precision import widened
@@ -276,7 +277,9 @@ def _text_output(model: PreTrainedModel, point: HookPoint, asked: Generation, to
 
 
 def check_causal(model: PreTrainedModel, point: HookPoint, side: Side, make: MakeInputs) -> None:
-    """HookError of a target whose positions see the tokens that they are to foretell."""
+    """HookError of a target whose positions see the tokens that they foretell, or that cannot be started there."""
+    if not decides(copied(model), point, make):
+        plan_suffix(model, point, make)  # says why
     if sees_later(copied(model), point, make):
         raise HookError(
             f"{side.model} at {point.module}: {type(model).__name__} sees later tokens, so that it foretells no next "
@@ -302,8 +305,8 @@ def saying(source: HookedModel) -> HookedModel | None:
     text_output = TextOutput("middle", (), special_tokens(source.tokenizer))
     points = [source.point, *([source.head] if source.head else []), *source.further]
     padding = _padding(model, source.preparer, points, text_output, fed)
-    identity = {**source.identity, "writes": text_output.to_dict(), "padding": padding.to_dict()}
-    return replace(source, text_output=text_output, padding=padding, identity=identity)
+    identity = {**source.identity, "answers": True, "writes": text_output.to_dict(), "padding": padding.to_dict()}
+    return replace(source, text_output=text_output, padding=padding, identity=identity, answers=True)
 
 
 def alphabet_of(source: HookedModel) -> CtcAlphabet:

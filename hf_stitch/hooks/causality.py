@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hf_stitch.hooks.capture import observe
+from hf_stitch.hooks.capture import capture, observe, replaced
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.hooks.trace import MakeInputs, quiet
 
@@ -31,6 +31,24 @@ def sees_later(model: nn.Module, point: HookPoint, make_inputs: MakeInputs) -> b
     with quiet(model), torch.no_grad():
         pairs = zip(_seen(model, point, inputs), _seen(model, point, {**inputs, "input_ids": other}))
         return any(_moved(one[:, :-1], two[:, :-1]) for one, two in pairs)
+
+
+def decides(model: nn.Module, point: HookPoint, make_inputs: MakeInputs) -> bool:
+    """Whether activations at a point alone decide the logits, and move them: a quick look before anything long is done.
+
+    True of what cannot be tried. `plan_suffix` says in full what is wrong.
+    """
+    inputs: dict[str, Any] = dict(make_inputs(1, LENGTH))
+    tokens = inputs.get("input_ids")
+    if not isinstance(tokens, Tensor):
+        return True
+    others = {**inputs, "input_ids": tokens.roll(1, 1)}
+    with quiet(model):
+        plain = model(**inputs).logits
+        values = capture(model, [point], inputs)[0]
+        with replaced(model, point, values * 2 + 1):
+            one, two = model(**inputs).logits, model(**others).logits
+    return not _moved(one.float(), two.float()) and _moved(one.float(), plain.float())
 
 
 def _seen(model: nn.Module, point: HookPoint, inputs: dict[str, Any]) -> list[Tensor]:

@@ -104,12 +104,13 @@ def generated_in_steps(model: Any, given: Mapping[str, Any], settings: Mapping[s
             are positions. ActivationError: other inputs than tokens, or NaN among the logits.
     """
     if not continues(model.config):
+        shared = model.config.ends["suffix"].get("shares_tokens")
         ends = " and ".join(type(half).__name__ for half in (model.prefix, model.suffix))
+        what = f"{ends} are aligned by spans" if shared else f"{ends} have other tokens"
         raise ArtifactError(
-            f"{ends} have other tokens, and in the middle of a "
-            "causal model the source would have to read each new one: nothing is generated. Its logits are those of "
-            "the model itself, measured by `hf-stitch evaluate`; to generate take a source with the target's tokens "
-            "(sequence.length: trim), or hook the target's token embedding"
+            f"{what}: in the middle of a causal model the source would have to read each new token, so nothing is "
+            "generated; ask the model for its logits, and `hf-stitch evaluate` for what they are worth. To generate, "
+            "fit with sequence.length: trim between models of the same tokens, or hook the target's token embedding"
         )
     asked = [name for name in CACHES if settings.get(name) is not None]
     asked += ["use_cache"] if settings.get("use_cache") else []
@@ -174,7 +175,6 @@ def generation_notes(config: PretrainedConfig) -> list[str]:
         return []
     cache = config.ends["suffix"]["cache"]
     if not continues(config):
-        return [
-            "source and target have other tokens, so that the stitched model foretells next tokens, and generates none"
-        ]
+        why = "aligned by spans" if config.ends["suffix"].get("shares_tokens") else "of other tokens than the target's"
+        return [f"generation: none, for the source, {why}, reads no new token (cache: {cache})"]
     return [f"generation: both halves run on all tokens so far for each new one (cache: {cache})"]

@@ -345,7 +345,7 @@ def test_other_tokens_generate_nothing_and_say_so(spans: tuple[StitchedModel, Re
         model.generate(**Preparer.load(place / "out", model.config).batch(["good film"]))
     with pytest.raises(ArtifactError, match="have other tokens"):
         list(Predictor(place / "out")(["good film"]))
-    assert any("generates none" in note for note in report.notes)
+    assert any("generation: none" in note for note in report.notes)
     again = evaluate(place / "out", device="cpu", progress=False)
     assert value(again, "next_token_kl") == pytest.approx(value(report, "next_token_kl"), abs=2e-5)
 
