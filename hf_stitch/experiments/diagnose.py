@@ -76,6 +76,8 @@ def _usage(fitted: Fitted) -> dict[str, Any]:
         return {}
     known = {"width": preparer.width, "rate": preparer.rate if preparer.modality == "audio" else None}
     asked = {"takes": preparer.modality, "pipeline": tasks_of(model.config)[-1]}
+    if in_steps(model.config):
+        known["cache"] = model.config.ends["suffix"]["cache"]  # what generation keeps from step to step
     return asked | {key: value for key, value in known.items() if value is not None}
 
 

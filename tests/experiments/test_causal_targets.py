@@ -91,6 +91,8 @@ def test_two_seeds_say_the_same_where_controls_do_not(seeds: tuple[Path, Path, P
         value(report, "loss_difference", method="affine"), abs=1e-5
     )
     assert any("cache: none" in note for note in report.notes)
+    assert report.diagnostics.usage["cache"] == "none"
+    assert "the source alone" in report.verdict.text
     page = (seeds[2] / "report.html").read_text()
     assert "Next tokens alike" in page
     assert "Perplexity" in page
@@ -370,6 +372,8 @@ def refused(folder: Path, random: tuple[Path, Path]) -> dict[str, tuple[dict, ty
     both_ways = saved(folder / "bert", "BertLMHeadModel", 3)
     bart = saved(folder / "bart", "BartForConditionalGeneration", 3, d_model=32, decoder_layers=2, encoder_layers=2,
                  decoder_attention_heads=4, encoder_attention_heads=4, decoder_start_token_id=2)  # fmt: skip
+    t5 = saved(folder / "t5", "T5ForConditionalGeneration", 3, d_model=32, d_kv=8, d_ff=48, num_layers=1, num_heads=4,
+               decoder_start_token_id=1)  # fmt: skip
     silent = folder / "silent"
     tf.AutoModelForCausalLM.from_pretrained(random[0]).save_pretrained(silent)
     made: Callable[..., dict] = lambda source=random[0], target=random[1], **more: asked(folder, source, target, **more)  # noqa: E731
@@ -394,6 +398,9 @@ def refused(folder: Path, random: tuple[Path, Path]) -> dict[str, tuple[dict, ty
         "a decoder of an encoder-decoder": (
             made(random[0], bart, hooks=(HOOK, "model.decoder.layers.0")), HookError, "inside its encoder",
         ),
+        "a source hooked in such a decoder": (
+            made(t5, random[1], hooks=("decoder.block.0", HOOK)), HookError, "positions for a text of",
+        ),
         "a source without a tokenizer": (made(silent), ArtifactError, "no tokenizer.*save one beside"),
         "a target without a tokenizer": (made(random[0], silent), ArtifactError, "no tokenizer.*save one beside"),
     }  # fmt: skip
@@ -402,6 +409,7 @@ def refused(folder: Path, random: tuple[Path, Path]) -> dict[str, tuple[dict, ty
 CASES = (
     "other tokens by trim", "another rule", "another rule compared", "slices", "a constant length",
     "a hook inside an attention", "a model that sees later tokens", "a decoder of an encoder-decoder",
+    "a source hooked in such a decoder",
     "a source without a tokenizer", "a target without a tokenizer",
 )  # fmt: skip
 

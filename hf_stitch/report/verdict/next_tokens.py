@@ -65,7 +65,7 @@ def _told(divergence: Measure, get: Lookup) -> str:
     """What was found, with everything that it must be read against."""
     method, parts = divergence.method, list[str]()
     if (agreement := get(AGREEMENT, method)) is not None:
-        against = beside(get, AGREEMENT, {"majority": "always the commonest", **CONTROLS})
+        against = beside(get, AGREEMENT, {"majority": "always the commonest", "source": "the source alone", **CONTROLS})
         among = f" ({', '.join(against)})" if against else ""
         parts.append(f"foretells the target's own next token at {in_percent(agreement)} of positions{among}")
     left = [f"{words} {m.write(m.value)}" for name, words in CONTROLS.items() if (m := get(divergence.name, name))]
