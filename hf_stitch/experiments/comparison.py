@@ -29,9 +29,10 @@ SIGNS = {"agreement": 1, "output_mse": -1, "token_agreement": 1, "vector_r2": 1,
 class Comparison:
     """A recipe's observations with their references: fits variants and measures them on validation and test."""
 
-    def __init__(self, recipe: Recipe, observations: Observations) -> None:
+    def __init__(self, recipe: Recipe, observations: Observations, halves: SharedHalves | None = None) -> None:
+        """Answers of the references are found; `halves` are those of the observations, where they were cut before."""
         self.recipe, self.observations = recipe, observations
-        self.halves, self.shared = SharedHalves(observations), Shared()
+        self.halves, self.shared = halves or SharedHalves(observations), Shared()
         # On the fit split a map is as good as it is flexible: nothing is measured there.
         held_out = [split for split in observations.frames if split != "fit"]
         self.references, half = dict[str, References](), self._half() if held_out else None

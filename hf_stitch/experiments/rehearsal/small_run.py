@@ -107,7 +107,7 @@ def run_small(recipe: Recipe, runtime: Runtime, scratch: Path) -> Rehearsed:
     seen.disk = _disk(scratch)
     if "test" in observations.frames:
         with watch.stage("references"):
-            comparison = Comparison(small, observations)
+            comparison = Comparison(small, observations, halves)
             comparison.reference_measures()
         with watch.stage("evaluate"):
             comparison.measure(comparison.answered(fitted))
