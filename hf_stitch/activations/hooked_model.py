@@ -15,12 +15,14 @@ from hf_stitch.activations.model_inputs import ModelInputs, told_by_side
 from hf_stitch.activations.text_output import TextOutput, configure_generation, generation_settings_of
 from hf_stitch.errors import HookError, RecipeError
 from hf_stitch.hooks.capture import capture, observe
+from hf_stitch.hooks.causality import decides, sees_later
 from hf_stitch.hooks.generation import generation_way
 from hf_stitch.hooks.padding import NEEDS_MASK, POSITIONS, Padding, Pass
 from hf_stitch.hooks.padding_probe import GENERATED, padding_of
 from hf_stitch.hooks.points import HookPoint, resolve, select_features, uncompiled
 from hf_stitch.hooks.position_lengths import with_lengths
 from hf_stitch.hooks.probe_inputs import make_inputs_for
+from hf_stitch.hooks.suffix_plan import plan_suffix
 from hf_stitch.hooks.trace import MakeInputs, ModelTrace, copied, probe
 from hf_stitch.loading.finite_weights import check_weights
 from hf_stitch.loading.half_precision import widened
@@ -204,7 +206,9 @@ def hooked_model_of(
     if (vector := vector_head_of(model)) is not None:
         identity["vector"] = vector.spec
     # Settings before the stamp: what the model writes depends on them.
-    text_output = None if generation is None else _text_output(model, point, generation)
+    text_output = None if generation is None else _text_output(model, point, generation, preparer.tokenizer)
+    if text_output is not None and text_output.mode == "middle":
+        check_causal(model, point, side, inputs.make)
     if text_output is not None:
         identity["writes"] = {
             **text_output.to_dict(),
@@ -234,8 +238,8 @@ def _padding(
             return [*capture(own, points, inputs), *(_first_logits(own, inputs) if mode == "encoder" else [])]
         found, output = observe(own, points, inputs)
         logits = getattr(output, "logits", getattr(output, "embeddings", None))
-        # One row a sample, or those of a CTC head: others are not read.
-        if isinstance(logits, Tensor) and (logits.ndim == 2 or mode == "ctc"):
+        # One row a sample, or those of a CTC head or of a causal model: others are not read.
+        if isinstance(logits, Tensor) and (logits.ndim == 2 or mode in ("ctc", "middle")):
             return [*found, logits]
         return found
 
@@ -261,13 +265,48 @@ def _point(trace: ModelTrace, model: PreTrainedModel, name: str) -> HookPoint:
     return trace.point(name)
 
 
-def _text_output(model: PreTrainedModel, point: HookPoint, asked: Generation) -> TextOutput | None:
+def _text_output(model: PreTrainedModel, point: HookPoint, asked: Generation, tokenizer: Any) -> TextOutput | None:
     text_output = TextOutput.of(model, point)
     if text_output is None and model.can_generate():
         generation_way(model, point)  # says why not from there
+    if text_output is not None and text_output.mode == "middle":
+        text_output = replace(text_output, special=special_tokens(tokenizer))
     if text_output is not None and text_output.mode != "ctc":
         configure_generation(model, text_output.mode, asked.settings())
     return text_output
+
+
+def check_causal(model: PreTrainedModel, point: HookPoint, side: Side, make: MakeInputs) -> None:
+    """HookError of a target whose positions see the tokens that they foretell, or that cannot be started there."""
+    if not decides(copied(model), point, make):
+        plan_suffix(model, point, make)  # says why
+    if sees_later(copied(model), point, make):
+        raise HookError(
+            f"{side.model} at {point.module}: {type(model).__name__} sees later tokens, so that it foretells no next "
+            "ones; expected a causal language model (of the BERT family one with is_decoder: true in its config.json)"
+        )
+
+
+def special_tokens(tokenizer: Any) -> tuple[int, ...]:
+    """Ids of the tokens that frame or fill texts: not that of unknown words, which stands for words."""
+    names = ("bos", "eos", "pad", "cls", "sep", "mask")
+    known = [getattr(tokenizer, f"{name}_token_id", None) for name in names]
+    return tuple(sorted({int(token) for token in known if token is not None}))
+
+
+def saying(source: HookedModel) -> HookedModel | None:
+    """The same model, whose own next tokens are wanted too; None of one without a causal language model head."""
+    model, fed = source.model, source.inputs
+    generates = callable(getattr(model, "can_generate", None)) and model.can_generate()
+    if not generates or getattr(model.config, "is_encoder_decoder", False) or fed is None:
+        return None
+    if sees_later(copied(model), source.point, source.make_inputs) is not False:
+        return None
+    text_output = TextOutput("middle", (), special_tokens(source.tokenizer))
+    points = [source.point, *([source.head] if source.head else []), *source.further]
+    padding = _padding(model, source.preparer, points, text_output, fed)
+    identity = {**source.identity, "answers": True, "writes": text_output.to_dict(), "padding": padding.to_dict()}
+    return replace(source, text_output=text_output, padding=padding, identity=identity, answers=True)
 
 
 def alphabet_of(source: HookedModel) -> CtcAlphabet:

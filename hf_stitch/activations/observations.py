@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from hf_stitch.activations.aligned_tokens import beside, check_tokens
 from hf_stitch.activations.collection import collect
 from hf_stitch.activations.frames import Frames
 from hf_stitch.activations.hooked_model import HookedModel, open_hooked_model
@@ -77,6 +78,7 @@ class Observations:
             runtime.progress.note(note)
         check_generation(recipe, target)
         check_directions(recipe, source)
+        source = beside(source, target)
         for note in pooling_notes(source, target):
             runtime.progress.note(note)
         if recipe.data.test is None and "test" in splits:
@@ -87,6 +89,9 @@ class Observations:
                 data = getattr(recipe.data, split)
                 if data is not None:
                     samples[split] = load_samples(data, source.preparer, target.preparer, split)
+        check_tokens(recipe, source, target, samples)
+        if recipe.directions == "both":
+            check_tokens(recipe, target, source, {split: one.swapped() for split, one in samples.items()})
         # Of all variants: activations are collected once, with whatever any of them needs.
         forced = any(variant.sequence.align == "forced" for _, variant in recipe.variants())
         return cls(source, target, recipe.data, samples, runtime, timings, forced, recipe=recipe.name)

@@ -1,4 +1,7 @@
-"""Texts as answers: the tokens that a model generates, or its greedy CTC path; and what the tokens spell."""
+"""Texts as answers: the tokens that a model generates, or its greedy CTC path; and what the tokens spell.
+
+A causal model that is hooked in the middle writes texts too, but is compared by what it says at each position.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from hf_stitch.activations.ctc import alphabet
+from hf_stitch.activations.next_tokens import own_next_tokens
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.errors import HookError
 from hf_stitch.hooks.finite_logits import check_logits, refusing_nan
@@ -21,7 +25,7 @@ from hf_stitch.hooks.padding import NEEDS_MASK, Padding
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.hooks.position_limit import within_positions
 
-Mode = Literal["encoder", "prompt", "ctc"]
+Mode = Literal["encoder", "prompt", "middle", "ctc"]
 MAX_NEW_TOKENS = 64  # where neither the recipe nor the model says; by hand
 # Ids of transformers' configurations whose tokens are never part of a text.
 SKIPPED = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_bos_token_id")
@@ -32,12 +36,15 @@ class TextOutput:
     """How one model writes.
 
     Attributes:
-        mode: it generates from its `encoder`, or behind a `prompt`; or it has a `ctc` head.
+        mode: it generates from its `encoder`, behind a `prompt`, or from the `middle` step by step; or it has a `ctc`
+            head.
         skipped: tokens that are no part of the text: padding, start and end, or the blank of a CTC head.
+        special: in the `middle` the tokens whose positions do not count.
     """
 
     mode: Mode
     skipped: tuple[int, ...]
+    special: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, model: PreTrainedModel, point: HookPoint) -> TextOutput | None:
@@ -61,13 +68,19 @@ class TextOutput:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> TextOutput:
         # The names of the first saved form, which saved models and cache keys hold.
-        return cls(content["way"], tuple(content["silent"]))
+        return cls(content["way"], tuple(content["silent"]), tuple(content.get("special", ())))
 
     def to_dict(self) -> dict[str, Any]:
-        return {"way": self.mode, "silent": list(self.skipped)}
+        special = {"special": list(self.special)} if self.special else {}
+        return {"way": self.mode, "silent": list(self.skipped), **special}
 
     def own(self, model: Any, inputs: Mapping[str, Tensor]) -> Ragged:
-        """What the model writes on its own inputs: tokens (n,) int64 of each."""
+        """What the model writes on its own inputs: tokens (n,) int64 of each.
+
+        In the `middle` what it says at each position, see `own_next_tokens`.
+        """
+        if self.mode == "middle":
+            return own_next_tokens(model, inputs, self.special)
         if self.mode == "ctc":
             logits = model(**inputs).logits
             return self.path(logits, timestep_mask(model, inputs.get("attention_mask"), logits))
@@ -135,7 +148,7 @@ def configure_generation(model: PreTrainedModel, mode: Mode, asked: Mapping[str,
     settings: Any = model.generation_config
     # Two runs must give the same texts, and the stitched model the target's own where the activations are.
     settings.update(**{**asked, "do_sample": False})
-    if settings.max_new_tokens is None and (settings.max_length is None or mode == "prompt"):
+    if settings.max_new_tokens is None and (settings.max_length is None or mode in ("prompt", "middle")):
         settings.max_new_tokens = MAX_NEW_TOKENS  # a length would count the prompt
     if settings.max_new_tokens is not None:
         settings.max_length = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,12 +15,15 @@ from hf_stitch.activations.collection import output_of
 from hf_stitch.activations.ctc import words_of
 from hf_stitch.activations.frames import Answers, Frames
 from hf_stitch.activations.hooked_model import HookedModel, alphabet_of
+from hf_stitch.activations.next_tokens import vocabulary_of
 from hf_stitch.activations.observations import Observations
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.activations.text_output import MAX_NEW_TOKENS, TextOutput, configure_generation
+from hf_stitch.evaluation.target_half import answers_beside_own, logits_of
 from hf_stitch.models.answering import finish, text_output_of
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.runtime.runtime import Runtime
+from hf_stitch.stitching.lengths.length_rule import LengthRule
 from hf_stitch.stitching.lengths.position_plan import Plan
 from hf_stitch.stitching.lengths.target_texts import TargetTexts
 from hf_stitch.stitching.trust.gauge import Trust, Uncalibrated
@@ -28,12 +32,16 @@ from hf_stitch.stitching.trust.gauge import Trust, Uncalibrated
 def stitched_answers(model: StitchedModel, frames: Frames, texts: TargetTexts | None, runtime: Runtime) -> Answers:
     """Logits (n, k) of a stitched model whose prefix has already run, or the tokens that it generates.
 
-    The prefix is what all variants share, so its activations are collected once and only layer and suffix run here.
+    Of a causal model in the middle rows of what it says at each position, see `hf_stitch.activations.next_tokens`. The
+    prefix is what all variants share, so its activations are collected once and only layer and suffix run here.
     """
     rows: dict[int, Tensor] = {}
     text_output = text_output_of(model)
     with torch.no_grad():
         for bucket, values, mask, plan in planned(model, frames, texts, runtime):
+            if text_output is not None and text_output.mode == "middle":
+                rows.update(zip(bucket, next_tokens_of(model, frames, bucket, model.stitch(values, mask, plan), plan)))
+                continue
             if text_output is not None:
                 rows.update(zip(bucket, finish(model, text_output, values, mask, plan)))
                 continue
@@ -43,6 +51,14 @@ def stitched_answers(model: StitchedModel, frames: Frames, texts: TargetTexts | 
             assert answer is not None
             rows.update(zip(bucket, answer.cpu()))
     return stacked(rows, text_output is not None)
+
+
+def next_tokens_of(
+    model: StitchedModel, frames: Frames, bucket: Sequence[int], values: Tensor, plan: Plan
+) -> list[Tensor]:
+    """What a stitched model with `values` (b, t, m) at the target's hook point says, beside the target itself."""
+    run, size = partial(logits_of, model), vocabulary_of(model.suffix)
+    return answers_beside_own(run, size, frames, bucket, plan.mask, {"": values})[""]
 
 
 def stacked(rows: Mapping[int, Tensor], written: bool) -> Answers:
@@ -82,15 +98,25 @@ def planned(
     model: StitchedModel, frames: Frames, texts: TargetTexts | None, runtime: Runtime
 ) -> Iterator[tuple[tuple[int, ...], Tensor, Tensor, Plan]]:
     """Batches of collected samples: their numbers, source activations, mask and target positions."""
-    columns = model.source_point.features
+    return planned_by(model.rule, model.source_point.features, frames, texts, runtime)
+
+
+def planned_by(
+    rule: LengthRule,
+    columns: Sequence[int] | None,
+    frames: Frames,
+    texts: TargetTexts | None,
+    runtime: Runtime,
+) -> Iterator[tuple[tuple[int, ...], Tensor, Tensor, Plan]]:
+    """The same by a length rule; `columns` are the selected features of the source, None for all."""
     for bucket in frames.buckets:
         values, mask = (part.to(runtime.device) for part in frames.source.batch(bucket))
         values = values if columns is None else values[..., list(columns)]
         path = frames.path.batch(bucket)[0].to(runtime.device) if frames.path else None
-        spans = _padded_spans(texts, bucket, model.rule.state.padding_side)
+        spans = _padded_spans(texts, bucket, rule.state.padding_side)
         lengths = frames.target.lengths[list(bucket)]
         # True target lengths are given to every rule, but only `oracle` looks at them.
-        yield bucket, values, mask, model.rule.plan(mask, path, spans, lengths, values)
+        yield bucket, values, mask, rule.plan(mask, path, spans, lengths, values)
 
 
 def _padded_spans(texts: TargetTexts | None, bucket: Sequence[int], side: str) -> Tensor | None:

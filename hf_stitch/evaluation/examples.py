@@ -37,7 +37,8 @@ def texts_cut_off(observations: Observations) -> list[str]:
     settings: Any = getattr(target.model, "generation_config", None)
     limit = getattr(settings, "max_new_tokens", None)
     for split, frames in observations.frames.items():
-        if isinstance(frames.output, Ragged) and limit and target.text_output and target.text_output.mode != "ctc":
+        writes = target.text_output is not None and target.text_output.mode in ("encoder", "prompt")
+        if isinstance(frames.output, Ragged) and limit and writes:
             count = int((frames.output.lengths >= limit).sum())
             if count:
                 most = f"the {limit} tokens of `generation.max_new_tokens`"

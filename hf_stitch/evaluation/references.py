@@ -9,17 +9,23 @@ from hf_stitch.evaluation.answer_kinds.base import References, Scope
 from hf_stitch.evaluation.answer_kinds.kind_of import kind_of
 from hf_stitch.evaluation.answers import recognised, transcripts_of
 from hf_stitch.evaluation.controls.context import ControlContext, controls
+from hf_stitch.evaluation.target_half import TargetHalf
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.measure import Measure
 
 
 def make_references(
-    recipe: Recipe, observations: Observations, split: str, fitted: np.ndarray | None = None
+    recipe: Recipe,
+    observations: Observations,
+    split: str,
+    fitted: np.ndarray | None = None,
+    half: TargetHalf | None = None,
 ) -> References:
     """Answers of the references on one split; the controls run here, the target's own answers were collected.
 
     Args:
         fitted: the target's own answers (n, k) in the fit, or their mean alone, where that was not observed.
+        half: the rest of a causal target that is hooked in the middle.
     """
     frames, samples = observations.frames[split], observations.samples[split]
     kind, fit = kind_of(observations.target), observations.frames.get("fit")
@@ -32,7 +38,7 @@ def make_references(
     # Of the fit where it is there: a constant that saw the test would be too good.
     constant = kind.chance(own, fitted)
     found = {} if constant is None else {kind.constant: constant}
-    context = ControlContext(recipe, observations, split, kind, own, truth, transcripts)
+    context = ControlContext(recipe, observations, split, kind, own, truth, transcripts, half)
     for control in controls():
         found |= control.answers(context)
     spoken = samples.texts

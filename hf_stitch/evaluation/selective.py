@@ -39,8 +39,8 @@ def trust_measures(
 
     Args:
         trust: (n,) scores.
-        errors: (n,) bool, other answers than the target's; squared differences from its output; or shares of tokens
-            that do not agree with its own.
+        errors: (n,) bool, other answers than the target's; squared differences from its output; shares of tokens
+            that do not agree with its own; or divergence from what it says.
     """
     measures = []
     for split, rows in scope.parts(len(trust)):
@@ -59,7 +59,7 @@ def _by_trust(
     method: str, split: str, errors: np.ndarray, refused: np.ndarray, kind: ErrorMeasure, scope: Scope
 ) -> list[Measure]:
     """Agreement or error of what is kept and of what is refused (n,) bool, where there is any."""
-    measures, share = [], kind != "output_mse"
+    measures, share = [], kind not in ("output_mse", "next_token_kl")
     for name, chosen in (("kept", errors[~refused]), ("abstained", errors[refused])):
         if len(chosen):
             better: Better = None if name == "abstained" else "higher" if share else "lower"

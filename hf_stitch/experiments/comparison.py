@@ -7,11 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from hf_stitch.activations.aligned_tokens import in_the_middle
 from hf_stitch.activations.observations import Observations
+from hf_stitch.evaluation.answer_kinds.base import References
 from hf_stitch.evaluation.answers import stitched_answers
 from hf_stitch.evaluation.measure_variant import measure_variant
 from hf_stitch.evaluation.references import make_references, reference_measures
 from hf_stitch.evaluation.statistics import classes, intervals
+from hf_stitch.evaluation.target_half import TargetHalf
 from hf_stitch.experiments.fit_variant import fit_saved, fit_variant
 from hf_stitch.hooks.position_limit import Cut, cut_samples, telling
 from hf_stitch.models.fitted import Fitted, SharedHalves
@@ -19,20 +22,30 @@ from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.measure import Measure
 from hf_stitch.stitching.correspondence import Correspondence, Shared
 
+SIGNS = {"agreement": 1, "output_mse": -1, "token_agreement": 1, "vector_r2": 1, "next_token_kl": -1}
+"""The measure by which methods are compared, of each kind of answers; -1 where less is better."""
+
 
 class Comparison:
     """A recipe's observations with their references: fits variants and measures them on validation and test."""
 
-    def __init__(self, recipe: Recipe, observations: Observations) -> None:
+    def __init__(self, recipe: Recipe, observations: Observations, halves: SharedHalves | None = None) -> None:
+        """Answers of the references are found; `halves` are those of the observations, where they were cut before."""
         self.recipe, self.observations = recipe, observations
-        self.halves, self.shared = SharedHalves(observations), Shared()
+        self.halves, self.shared = halves or SharedHalves(observations), Shared()
         # On the fit split a map is as good as it is flexible: nothing is measured there.
         held_out = [split for split in observations.frames if split != "fit"]
-        self.references = {}
+        self.references, half = dict[str, References](), self._half() if held_out else None
         for split in held_out:
             with observations.runtime.progress.stage(f"references ({split})"):
-                self.references[split] = make_references(recipe, observations, split)
+                self.references[split] = make_references(recipe, observations, split, half=half)
         self._errors: dict[str, np.ndarray] = {}  # of each sample of validation, by variant that has its answers
+
+    def _half(self) -> TargetHalf | None:
+        """The rest of a causal target that is hooked in the middle, which its controls run."""
+        if not in_the_middle(self.observations.target):
+            return None
+        return TargetHalf.cut(self.halves.halves(needs_head=False), self.correspondence(self.recipe))
 
     def correspondence(self, recipe: Recipe) -> Correspondence:
         """Which rows belong together under a variant."""
@@ -113,7 +126,7 @@ def surely_smaller(first: np.ndarray, second: np.ndarray, seed: int = 0) -> bool
 
 def choose(measures: Sequence[Measure], labels: Sequence[str]) -> dict[str, str] | None:
     """The method that is best on validation, of equals the first; None where there is no validation split."""
-    for name, sign in (("agreement", 1), ("output_mse", -1), ("token_agreement", 1), ("vector_r2", 1)):
+    for name, sign in SIGNS.items():
         known = {
             m.method: sign * m.value
             for m in measures

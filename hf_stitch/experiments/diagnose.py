@@ -19,7 +19,7 @@ from hf_stitch.evaluation.trust import measure_trust
 from hf_stitch.geometry.subsets import SHOWN, evenly_spaced
 from hf_stitch.loading.provenance import licence_of
 from hf_stitch.models.fitted import Fitted
-from hf_stitch.models.tasks import tag_of, tasks_of
+from hf_stitch.models.tasks import continues, in_steps, tag_of, tasks_of
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.diagnostics import Diagnostics
 from hf_stitch.report.measure import Measure
@@ -72,8 +72,12 @@ def _usage(fitted: Fitted) -> dict[str, Any]:
     model, preparer = fitted.model, fitted.observations.source.preparer
     if model.rule.needs_times or model.rule.state.target_length == "oracle":
         return {}
+    if in_steps(model.config) and not continues(model.config):  # it generates nothing
+        return {}
     known = {"width": preparer.width, "rate": preparer.rate if preparer.modality == "audio" else None}
     asked = {"takes": preparer.modality, "pipeline": tasks_of(model.config)[-1]}
+    if in_steps(model.config):
+        known["cache"] = model.config.ends["suffix"]["cache"]  # what generation keeps from step to step
     return asked | {key: value for key, value in known.items() if value is not None}
 
 

@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hf_stitch.activations.aligned_tokens import in_the_middle
 from hf_stitch.activations.collection import output_of, to_device
 from hf_stitch.activations.frames import Answers
 from hf_stitch.activations.observations import Observations
 from hf_stitch.errors import ArtifactError, DataError, RecipeError, nearest
-from hf_stitch.evaluation.answers import stacked
+from hf_stitch.evaluation.answers import next_tokens_of, stacked
 from hf_stitch.evaluation.error_profile import error_profile, never_right
 from hf_stitch.evaluation.references import make_references, reference_measures, scope_of
+from hf_stitch.evaluation.target_half import TargetHalf
 from hf_stitch.evaluation.trust import measure_trust
 from hf_stitch.hooks.position_limit import Cut, cut_samples, telling
 from hf_stitch.hooks.trace import MakeInputs
@@ -26,6 +28,7 @@ from hf_stitch.models.answering import text_output_of, write
 from hf_stitch.models.cost import cost_of
 from hf_stitch.models.hub.repository import local
 from hf_stitch.models.modeling_stitched import StitchedModel, padding_notes
+from hf_stitch.models.step_by_step import generation_notes
 from hf_stitch.recipe.data import OPTIONAL, Data
 from hf_stitch.recipe.public import local_names
 from hf_stitch.recipe.recipe import Recipe
@@ -81,9 +84,11 @@ def evaluate(
         _check_models(model, opened, models or {})
         seen = opened.collect()
         mean = getattr(model, "mean_vector", None)
-        references = make_references(recipe, seen, "test", None if mean is None else mean.double().cpu().numpy()[None])
-        scope = scope_of(recipe, seen, "test")
-        correspondence, kind = Correspondence(seen, recipe), references.kind
+        correspondence = Correspondence(seen, recipe)
+        half = TargetHalf.of(model, correspondence) if in_the_middle(seen.target) else None
+        known = None if mean is None else mean.double().cpu().numpy()[None]
+        references = make_references(recipe, seen, "test", known, half)
+        scope, kind = scope_of(recipe, seen, "test"), references.kind
         cuts: list[Cut] = []
         with telling(cuts.append):
             answers = _answers(model, seen)
@@ -110,7 +115,10 @@ def evaluate(
         measures=measures,
         verdict=judge(measures, recipe.label, asked=recipe.plain(), missed=missed),
         chosen=None,
-        notes=notes + seen.notes + padding_notes(model, seen.source.preparer.padding_side),
+        notes=notes
+        + seen.notes
+        + padding_notes(model, seen.source.preparer.padding_side)
+        + generation_notes(model.config),
     ).public(local_names(recipe.plain()))
 
 
@@ -180,7 +188,7 @@ def _answers(model: StitchedModel, seen: Observations) -> Answers:
     samples, frames = seen.samples["test"], seen.frames["test"]
     preparer = model.rule.preparer(seen.source, seen.target)
     rows: dict[int, Tensor] = {}
-    writes = text_output_of(model) is not None
+    writes, in_middle = text_output_of(model) is not None, in_the_middle(seen.target)
     with seen.runtime.progress.stage("answers", len(samples)) as advance, torch.no_grad():
         for bucket in frames.buckets:
             said = [samples.said(i) for i in bucket] if model.rule.needs_times else None
@@ -188,6 +196,10 @@ def _answers(model: StitchedModel, seen: Observations) -> Answers:
             if model.rule.state.target_length == "oracle":
                 inputs["target_lengths"] = frames.target.lengths[list(bucket)]
             advance(len(bucket))
+            if in_middle:
+                source, mask, plan = model.crossing(inputs)
+                rows.update(zip(bucket, next_tokens_of(model, frames, bucket, model.stitch(source, mask, plan), plan)))
+                continue
             if writes:
                 rows.update(zip(bucket, write(model, inputs)[0]))
                 continue

@@ -14,6 +14,7 @@ from hf_stitch.experiments.comparison import Comparison, choose
 from hf_stitch.models.cost import cost_of
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.models.modeling_stitched import padding_notes
+from hf_stitch.models.step_by_step import generation_notes
 from hf_stitch.recipe.overrides import overrides_between
 from hf_stitch.recipe.public import local_names
 from hf_stitch.recipe.recipe import Recipe
@@ -45,7 +46,7 @@ def make_report(
     warnings = list(diagnostics.warnings or [])
     parameters = cost_of(main.model, seen.source, seen.target, warnings)
     notes = seen.notes + padding_notes(main.model, seen.source.preparer.padding_side)
-    notes += texts_cut_off(seen) + warnings
+    notes += generation_notes(main.model.config) + texts_cut_off(seen) + warnings
     if main.diagnostics["dropped_words"]:
         notes.append(f"{main.diagnostics['dropped_words']} words of the fit texts were not recognised and left out")
     if chosen and chosen["method"] != main.label:

@@ -3,7 +3,8 @@
 Two places allow it without changing what the model is. A hook point inside the encoder of an encoder-decoder: the rest
 of the encoder runs once, the decoder is whole. And the token embedding of a causal language model: the activations are
 the prompt, and every later token passes through the whole model. At a deeper point of a causal model the blocks before
-it would hold no keys and values of the prompt, so that new tokens could not attend to it there: that is refused.
+it hold no keys and values of the prompt: new tokens have activations there only from whoever gives those of the prompt,
+who has to run again for each of them. That is a stitched model as a whole, see `hf_stitch.models.step_by_step`.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.hooks.suffix import run_suffix, starting, whole_plan
 from hf_stitch.hooks.trace import COMBOS, MakeInputs, ModelTrace, copied, quiet
 
-Way = Literal["encoder", "prompt"]
+Way = Literal["encoder", "prompt", "middle"]
+_OTHER_INPUTS = ("pixel_values", "input_features", "input_values")
 
 
 def generation_way(model: nn.Module, point: HookPoint) -> Way:
-    """How a model generates from activations at a hook point: `encoder` or `prompt`.
+    """How a model generates from activations at a hook point: `encoder`, `prompt`, or in the `middle`, step by step.
 
     Raises:
         HookError: it does not generate at all, or not from there.
@@ -50,10 +52,13 @@ def generation_way(model: nn.Module, point: HookPoint) -> Way:
         )
     embedding = _name_of(model, "get_input_embeddings")
     if name != embedding:
-        raise HookError(
-            f"{kind} generates from activations at its token embedding ({embedding}); at {name} the blocks before "
-            "would hold no keys and values of the prompt, and new tokens could not attend to it there"
-        )
+        beside = [key for key in _OTHER_INPUTS if key in inspect.signature(model.forward).parameters]
+        if beside:
+            raise HookError(
+                f"{kind} generates from activations at its token embedding ({embedding}); at {name} it would have to "
+                f"be given its {beside[0]} again for every token: hook {embedding}, or a model of text alone"
+            )
+        return "middle"
     # by the same signature transformers decides whether `generate` takes them
     own: Any = model
     if "inputs_embeds" not in inspect.signature(own.prepare_inputs_for_generation).parameters:
@@ -124,7 +129,14 @@ def generate_from(
             are NaN.
     """
     own: Any = uncompiled(model)
-    prompted = generation_way(own, HookPoint.from_dict(plan["point"])) == "prompt"
+    point = HookPoint.from_dict(plan["point"])
+    way = generation_way(own, point)
+    if way == "middle":
+        raise HookError(
+            f"{type(own).__name__} has no activations of new tokens at {point.module}: they come from the source, step "
+            "by step; use `generate` of the stitched model"
+        )
+    prompted = way == "prompt"
     asked = _new_tokens(own, kwargs, values.shape[1])
     # The last new token takes no position: nothing follows it.
     reserved = max(asked - 1, 0) if prompted else 0

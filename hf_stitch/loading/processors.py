@@ -26,6 +26,7 @@ from hf_stitch.loading.saved_tokenizer import load_tokenizer, mark
 from hf_stitch.loading.sentence_transformers import SentenceTransformer, whole
 from hf_stitch.loading.token_offsets import (
     Said,
+    causal_spans,
     offsets,
     said_spans,
     save_tokenizer,
@@ -57,6 +58,7 @@ class Preparer:
         label2id: the model's own class names, None where it has only LABEL_0, LABEL_1, ...
         target_tokenizer: the target's, for a length rule that needs spans; `target_max_length` the most tokens that the
             target takes, None without a limit.
+        causal: of the tokens of a text none is given source tokens that end behind it.
         device: where the model is; sound is resampled there.
         width: how many numbers a model of vectors takes, None where that is not known.
         sound_limit: audio samples that the tool reads, None of one that reads all.
@@ -73,6 +75,7 @@ class Preparer:
     label2id: dict[str, int] | None = None
     target_tokenizer: Any = None
     target_max_length: int | None = None
+    causal: bool = False
     device: torch.device | str = "cpu"
     width: int | None = None
     sound_limit: int | None = None
@@ -120,8 +123,9 @@ class Preparer:
         if other is None:
             return made
         # Models of before have no limit saved: it was found as here.
-        limit = (getattr(config, "sequence", None) or {}).get("limit")
-        return made.with_target_tokenizer(other, limit or _max_length(other, getattr(config, "target", None)))
+        rule = getattr(config, "sequence", None) or {}
+        limit = rule.get("limit") or _max_length(other, getattr(config, "target", None))
+        return made.with_target_tokenizer(other, limit, bool(rule.get("causal")))
 
     @classmethod
     def of(cls, kind: Modality, config: Any, name: str, tool: Any, dtype: torch.dtype, other: Any = None) -> Preparer:
@@ -151,13 +155,16 @@ class Preparer:
             raise RecipeError(f"a model of {self.modality} has no sampling rate; expected an audio model")
         return int(rate)
 
-    def with_target_tokenizer(self, target_tokenizer: Any, max_length: int | None = None) -> Preparer:
+    def with_target_tokenizer(
+        self, target_tokenizer: Any, max_length: int | None = None, causal: bool = False
+    ) -> Preparer:
         """The same preparer, whose batches of texts also say which source tokens each target token comes from.
 
         Args:
             max_length: most tokens that the target takes; texts are cut there as in the fit.
+            causal: see `Preparer`.
         """
-        return dataclasses.replace(self, target_tokenizer=target_tokenizer, target_max_length=max_length)
+        return dataclasses.replace(self, target_tokenizer=target_tokenizer, target_max_length=max_length, causal=causal)
 
     def length(self, raw: Any) -> int:
         """How long an input is, in audio samples or tokens, for batches of like lengths."""
@@ -232,7 +239,8 @@ class Preparer:
             Text: `input_ids` and `attention_mask` (b, t) int64, padded on the tokenizer's own side and cut at
             `max_length`, without token types; with a target tokenizer also `target_spans` (b, t', 2) int64: the
             range of source tokens, counted from the first that is no padding, that each target token overlaps (the
-            nearest token where it overlaps none), (-1, token id) for its special tokens and (-2, -2) for its padding.
+            nearest token where it overlaps none; of a `causal` target see `causal_spans`), (-1, token id) for its
+            special tokens and (-2, -2) for its padding.
             Vectors: (b, d) under the model's main input, in the model's dtype.
 
         Raises:
@@ -289,7 +297,7 @@ class Preparer:
         for i, (mine, theirs) in enumerate(pairs):
             real = target["attention_mask"][i].bool()
             ids = target["input_ids"][i][real].tolist()
-            found = token_spans(mine, theirs)
+            found = (causal_spans if self.causal else token_spans)(mine, theirs)
             rows = [(SPECIAL, token) if s is None else s for s, token in zip(found, ids)]
             spans[i, real] = torch.tensor(rows)
         return spans

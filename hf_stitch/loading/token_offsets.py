@@ -93,6 +93,35 @@ def token_spans(source: Offsets, target: Offsets) -> Offsets:
     return [None if place is None else _span(known, *place) for place in target]
 
 
+NOTHING = (-1, -1)
+"""In place of a range: nothing of the source is known by then."""
+
+
+def causal_spans(source: Offsets, target: Offsets) -> Offsets:
+    """For each target token the range [start, end) of source tokens that may stand for it in a causal model.
+
+    These are the source tokens that share characters with it and end no later than it does, so that nothing of what
+    follows is known; where there are none, the last source token that ends before, else a special token in front of the
+    text, else `NOTHING`. Of several target tokens in one character the last alone knows it. None stays None.
+    """
+    known = [(i, *place) for i, place in enumerate(source) if place is not None]
+    first = known[0][0] if known else len(source)
+    behind, ends = None, list[int]()
+    for place in reversed(target):  # a token ends, at the latest, where one that follows begins
+        ends.append(-1 if place is None else place[1] if behind is None else min(place[1], behind))
+        behind = behind if place is None else place[0] if behind is None else min(place[0], behind)
+    found: Offsets = []
+    for place, end in zip(target, reversed(ends)):
+        if place is None:
+            found.append(None)
+            continue
+        over = [i for i, _, b in known if b <= end]
+        shared = [i for i, a, b in known if b <= end and b > place[0] and a < end]
+        last = over[-1] if over else first - 1
+        found.append((shared[0], shared[-1] + 1) if shared else (last, last + 1) if last >= 0 else NOTHING)
+    return found
+
+
 def _span(known: list[tuple[int, int, int]], start: int, end: int) -> tuple[int, int]:
     shared = [i for i, a, b in known if a < end and b > start]
     if not shared and known:

@@ -47,8 +47,22 @@ def write(model: Any, inputs: Mapping[str, Tensor], trusted: bool = False) -> tu
     """
     text_output = text_output_of(model)
     assert text_output is not None
+    if text_output.mode == "middle":
+        return _written_in_steps(model, text_output, inputs, trusted)
     given = dict(inputs)
     spans, lengths = given.pop("target_spans", None), given.pop("target_lengths", None)
     frames, mask, path = model.activations(given)
     plan = model.plan(mask, path, spans, lengths, frames)
     return finish(model, text_output, frames, mask, plan), model.trusted(frames, plan) if trusted else None
+
+
+def _written_in_steps(
+    model: Any, text_output: TextOutput, inputs: Mapping[str, Tensor], trusted: bool
+) -> tuple[Ragged, Trust | None]:
+    """The same of a causal target in the middle, which writes behind the source's own tokens."""
+    tokens: Tensor = model.generate(**inputs)
+    found = text_output.kept(tokens[:, inputs["input_ids"].shape[1] :])
+    if not trusted:
+        return found, None
+    frames, _, plan = model.crossing(dict(inputs))
+    return found, model.trusted(frames, plan)

@@ -94,6 +94,8 @@ def _loaded(prefix: PreTrainedModel, suffix: PreTrainedModel, ends: Mapping[str,
     state |= {f"layer.{key}": value for key, value in layer.state_dict().items()}
     if "vector" in ends["suffix"]:
         state["mean_vector"] = torch.zeros(ends["suffix"]["vector"]["width"])
+    if "cache" in ends["suffix"]:
+        state["mean_activation"] = torch.zeros(ends["suffix"]["point"]["width"])
     with told_nothing():
         model, info = model_class.from_state(plain, state)
     if info["missing_keys"] or info["unexpected_keys"]:

@@ -38,4 +38,6 @@ def assemble(
     model = StitchedModel(config, halves.prefix, layer, halves.suffix, rule).eval()
     if halves.mean_vector is not None:
         model.get_buffer("mean_vector").copy_(halves.mean_vector)
+    if halves.mean_activation is not None:
+        model.get_buffer("mean_activation").copy_(halves.mean_activation)
     return model

@@ -26,7 +26,8 @@ FORMAT = 2  # raised when a saved model can no longer be read by the code before
 # How attention and experts are computed: transformers sets both anew in all parts of a configuration that it makes.
 _IMPLEMENTATIONS = ("_attn_implementation_internal", "_experts_implementation_internal")
 WITH_VECTOR = 3  # of models whose answers are vectors, which versions before would not read as such
-READABLE = (1, FORMAT, WITH_VECTOR)  # 1: without a trust gauge
+IN_THE_MIDDLE = 4  # of causal targets in the middle, which versions before would start at their embedding
+READABLE = (1, FORMAT, WITH_VECTOR, IN_THE_MIDDLE)  # 1: without a trust gauge
 
 
 class StitchedConfig(PretrainedConfig):
@@ -38,7 +39,8 @@ class StitchedConfig(PretrainedConfig):
             attribute `prefix` for text): `class` (name in transformers), `model`, `revision`, `point` (the hook
             point), `plan` (which modules are left out); for the prefix `ctc_head` where the length rule needs one, for
             the suffix `generation` where the target generates, and `shares_tokens` where both have one vocabulary; of a
-            model that answers with a vector `vector`, see `hf_stitch.loading.vector_head.VectorHead`.
+            model that answers with a vector `vector`, see `hf_stitch.loading.vector_head.VectorHead`; of a causal model
+            hooked in the middle `cache`, what is kept from step to step as it generates.
         layer: spec of the stitching layer.
         trust: spec of the trust gauge, empty where there is none.
         sequence: spec of the length rule.

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from hf_stitch.activations.aligned_tokens import in_the_middle
 from hf_stitch.activations.frames import Answers
 from hf_stitch.activations.observations import Observations
 from hf_stitch.models.assembly import Halves, cut
@@ -55,8 +56,13 @@ class SharedHalves:
         if needs_head not in self._made:
             with self.observations.timings.stage("cut"):
                 made = cut(self.observations.source, self.observations.target, needs_head)
-                self._made[needs_head] = replace(made, mean_vector=self._mean_vector())
+                mean = self._mean_activation() if in_the_middle(self.observations.target) else None
+                self._made[needs_head] = replace(made, mean_vector=self._mean_vector(), mean_activation=mean)
         return self._made[needs_head]
+
+    def _mean_activation(self) -> Tensor:
+        """Of the target over all positions of the fit."""
+        return self.observations.frames["fit"].target.values.double().mean(0)
 
     def _mean_vector(self) -> Tensor | None:
         """Of the target's own answers in the fit, where they are vectors."""

@@ -22,7 +22,7 @@ from hf_stitch.hooks.suffix import apply_suffix_plan, weaker_suffix_plans
 from hf_stitch.hooks.suffix_plan import plan_suffix
 from hf_stitch.loading.provenance import commit_of
 from hf_stitch.models.as_loaded import trouble_as_loaded
-from hf_stitch.models.configuration_stitched import FORMAT, WITH_VECTOR
+from hf_stitch.models.configuration_stitched import FORMAT, IN_THE_MIDDLE, WITH_VECTOR
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Halves:
 
     Attributes:
         mean_vector: (k,) of the target's own answers in the fit, where they are vectors.
+        mean_activation: (m,) of the target in the fit, where it is a causal model hooked in the middle.
     """
 
     prefix: PreTrainedModel
@@ -38,11 +39,14 @@ class Halves:
     prefix_config: dict[str, Any]
     suffix_config: dict[str, Any]
     mean_vector: Tensor | None = None
+    mean_activation: Tensor | None = None
 
 
 def format_of(halves: Halves) -> int:
-    """The format of a stitched model of these halves."""
-    return WITH_VECTOR if "vector" in halves.prefix_config | halves.suffix_config else FORMAT
+    """The oldest format that holds what a stitched model of these halves needs."""
+    if "vector" in halves.prefix_config | halves.suffix_config:
+        return WITH_VECTOR
+    return IN_THE_MIDDLE if "cache" in halves.suffix_config else FORMAT
 
 
 def cut_halves(source: HookedModel, target: HookedModel, needs_head: bool, model_class: Any) -> Halves:
@@ -110,6 +114,8 @@ def _cut(source: HookedModel, target: HookedModel, needs_head: bool, plans: dict
             suffix_config["shares_tokens"] = True
     if target.text_output is not None:
         suffix_config["writes"] = target.text_output.to_dict()
+        if target.text_output.mode == "middle":
+            suffix_config["cache"] = "none"  # of generation: nothing is kept from step to step
     return Halves(prefix, suffix, prefix_config, suffix_config)
 
 

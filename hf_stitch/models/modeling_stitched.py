@@ -41,7 +41,8 @@ from hf_stitch.models.hub.publishing import push_model
 from hf_stitch.models.hub.shim import write_shim
 from hf_stitch.models.labels import silent
 from hf_stitch.models.routing import MAIN, as_states, asked_of_source, for_target, right_padded, route, split
-from hf_stitch.models.tasks import answer_of, continues, generates
+from hf_stitch.models.step_by_step import generated_in_steps
+from hf_stitch.models.tasks import answer_of, continues, generates, in_steps
 from hf_stitch.models.weights_digest import changed_file, write_digests
 from hf_stitch.recipe.side import Role
 from hf_stitch.stitching.layers.layer import StitchingLayer
@@ -100,6 +101,9 @@ class StitchedModel(DirectUse, PreTrainedModel):
         if (vector := config.ends["suffix"].get("vector")) is not None:
             # Of the target's own vectors in the fit: what those of other data are measured from.
             self.register_buffer("mean_vector", torch.zeros(int(vector["width"])))
+        if "cache" in config.ends["suffix"]:
+            # Of the target in the fit: beside what it says to that at all positions the model is measured.
+            self.register_buffer("mean_activation", torch.zeros(self.target_point.width))
         for part in filter(None, (self.layer, self.rule, self.trust)):  # else post_init would draw new weights for them
             for module in part.modules():
                 module._is_hf_initialized = True  # type: ignore[assignment]
@@ -437,9 +441,9 @@ class StitchedModel(DirectUse, PreTrainedModel):
 class StitchedForGeneration(StitchedModel):
     """What `StitchedModel` makes and loads where the target generates from its hook point.
 
-    The target is an encoder-decoder hooked inside its encoder, which then runs once, or a causal language model hooked
+    The target is an encoder-decoder hooked inside its encoder, which then runs once, or a causal language model: hooked
     at its token embedding, where the stitched activations are the prompt (padded on the left, whatever side they came
-    on). `generation_config` is the target's own.
+    on), or in the middle, where both halves run for each token. `generation_config` is the target's own.
     """
 
     output_modalities = ("text",)
@@ -494,6 +498,9 @@ class StitchedForGeneration(StitchedModel):
         given = {name: kwargs.pop(name) for name in named if name in kwargs}
         if inputs is not None:
             given[self.main_input_name] = inputs
+        if in_steps(self.config):
+            given |= {} if attention_mask is None else {"attention_mask": attention_mask}
+            return generated_in_steps(self, given, kwargs)
         prompt = self.prompt(given)
         if "input_ids" in given:
             along = [k for k, v in given.items() if isinstance(v, Tensor) and v.shape[:2] == given["input_ids"].shape]

@@ -48,16 +48,25 @@ def generates(config: PretrainedConfig) -> bool:
     suffix = config.ends["suffix"]
     if "generation" not in suffix:
         return False
-    if suffix["plan"]["inject"] == "kept":
+    if suffix["plan"]["inject"] == "kept" or in_steps(config):
         return True
     inside_encoder = "encoder_outputs" not in suffix["plan"].get("given", ())
     return inside_encoder and bool(getattr(config.target, "is_encoder_decoder", False))
 
 
+def in_steps(config: PretrainedConfig) -> bool:
+    """Whether a causal target is hooked in the middle, so that both halves run for each token that it generates."""
+    return bool(config.ends["suffix"].get("writes", {}).get("way") == "middle")
+
+
 def continues(config: PretrainedConfig) -> bool:
     """Whether what is generated continues the source's text in the source's own tokens."""
     suffix = config.ends["suffix"]
-    return bool(suffix.get("shares_tokens")) and suffix["plan"]["inject"] == "kept" and generates(config)
+    # In the middle the new token is one of the source's too, which by spans none is.
+    behind = suffix["plan"]["inject"] == "kept"
+    if in_steps(config):
+        behind = not facts_of(config.sequence).needs_target_spans
+    return bool(suffix.get("shares_tokens")) and behind and generates(config)
 
 
 def answer_of(config: PretrainedConfig) -> Answer:

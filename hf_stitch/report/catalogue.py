@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 Scale = Literal["share", "signed", "error"]
-Kind = Literal["classes", "texts", "vectors", "numbers"]
+Kind = Literal["classes", "texts", "vectors", "next_tokens", "numbers"]
 
 
 class Described(NamedTuple):
@@ -79,6 +79,22 @@ MEASURES: dict[str, Described] = {
     "retrieval_r1_minus_cascade": Described(
         "Found first minus the cascade's", "difference on the same samples", "signed"
     ),
+    "next_token_agreement": Described(
+        "Next tokens alike", "share of positions whose most likely next token is the target's own", "share"
+    ),
+    "next_token_kl": Described(
+        "Divergence of next tokens",
+        "Kullback-Leibler divergence of what is said of the next token from what the target says, in nats a token",
+        "error",
+    ),
+    "perplexity": Described("Perplexity", "exponential of the loss: as unsure as among so many equal tokens", "error"),
+    "loss": Described("Loss", "cross-entropy of the true next tokens, in nats a token", "error"),
+    "loss_difference": Described(
+        "Loss minus the target's own", "difference on the same positions, in nats a token; below 0 is better", "signed"
+    ),
+    "next_token_accuracy": Described(
+        "True next tokens", "share of positions whose most likely next token is the true one", "share"
+    ),
     "map_mse": Described(
         "Map error",
         "mean squared difference between the aligned coordinates, in units where phi_0 = 1",
@@ -126,6 +142,10 @@ MEASURES: dict[str, Described] = {
         "R2 where trusted", "one minus the share of variance missed, of samples whose trust is 0.02 or more", "signed"
     ),
     "vector_r2_abstained": Described("R2 where not trusted", "of the samples with less", "signed"),
+    "next_token_kl_kept": Described(
+        "Divergence where trusted", "mean over the samples whose trust is 0.02 or more, in nats a token", "error"
+    ),
+    "next_token_kl_abstained": Described("Divergence where not trusted", "over the samples with less", "error"),
     "output_mse_kept": Described("Output error where trusted", "on the samples whose trust is 0.02 or more", "error"),
     "output_mse_abstained": Described("Output error where not trusted", "on the samples with less", "error"),
     "trust_auroc": Described(
@@ -151,6 +171,9 @@ PRIMARY = (
     "retrieval_r1",
     "retrieval_r10",
     "retrieval_mrr",
+    "next_token_agreement",
+    "next_token_kl",
+    "perplexity",
     "answer_mse",
     "output_mse",
     "map_mse",
@@ -161,6 +184,7 @@ DECIDING: dict[Kind, str] = {
     "classes": "agreement",
     "texts": "token_agreement",
     "vectors": "vector_r2",
+    "next_tokens": "next_token_kl",
     "numbers": "output_mse",
 }
 """The measure that a verdict starts from, by kind of answers; by trust it is `NAME_kept` and `NAME_abstained`."""
@@ -188,6 +212,13 @@ COLUMNS: dict[Kind, dict[str, str]] = {
         "retrieval_mrr": "MRR",
         "retrieval_r1_minus_cascade": "R@1 minus cascade",
     },
+    "next_tokens": {
+        "next_token_agreement": "agreement",
+        "next_token_kl": "KL",
+        "loss_difference": "loss minus target's",
+        "perplexity": "perplexity",
+        "next_token_accuracy": "true next tokens",
+    },
     "numbers": {
         "answer_mse": "true MSE",
         "answer_r2": "true R2",
@@ -202,6 +233,7 @@ CARD: dict[Kind, tuple[str, ...]] = {
     "classes": ("agreement", "kappa", "agreement_minus_cascade", "accuracy", "balanced_accuracy"),
     "texts": ("token_agreement", "exact_match", "token_agreement_minus_cascade", "answer_wer", "text_wer"),
     "vectors": ("vector_r2", "retrieval_r1", "retrieval_mrr", "retrieval_r1_minus_cascade", "vector_cosine"),
+    "next_tokens": ("next_token_agreement", "next_token_kl", "loss_difference", "perplexity"),
     "numbers": ("output_mse", "answer_mse", "map_mse", "r2", "answer_r2"),
 }
 """What a card compares methods by: the first four that were measured; all others are on the page and in `report.json`.
@@ -212,6 +244,8 @@ REFERENCES = {
     "cascade": "the two whole models, one after the other",
     "majority": "always the same answer",
     "mean": "always the mean vector of the fit",
+    "identity": "the source's activations as they are, without a map",
+    "shuffled-pairs": "ridge on pairs dealt at random",
     "ridge": "ridge regression from the source's mean activation to the vector, without the target's half",
     "procrustes": "the same by a rotation and one scale",
     "relative": "no map: cosines to the fit's pairs on either side",

@@ -20,7 +20,7 @@ from hf_stitch.evaluation.controls.context import controls
 from hf_stitch.evaluation.references import make_references
 from hf_stitch.recipe.recipe import Recipe
 
-COUNT = 5
+COUNT = 6
 
 
 def test_every_file_of_the_folder_is_a_control_with_a_place_of_its_own() -> None:

@@ -17,6 +17,7 @@ NARROW: dict[str, dict[str, Any]] = {
     "bert": {**ENCODER, "vocab_size": 300},
     "mpnet": {**ENCODER, "vocab_size": 300},
     "distilbert": {"dim": 24, "n_heads": 4, "hidden_dim": 32, "vocab_size": 300},
+    "gpt2": {**ENCODER, "vocab_size": 300},
     "vit": {**ENCODER, "num_labels": 5},
     "resnet": {"embedding_size": 8, "hidden_sizes": [8, 16, 24, 32], "num_labels": 5},
     "whisper": {
@@ -27,7 +28,8 @@ NARROW: dict[str, dict[str, Any]] = {
 
 
 def test_the_recipes_are_here() -> None:
-    pairs = {"sentence_vectors", "encoder_to_sentiment", "vision_transformers", "resnet_to_vit", "whisper_to_text"}
+    pairs = {"sentence_vectors", "encoder_to_sentiment", "vision_transformers", "resnet_to_vit", "whisper_to_text",
+             "gpt2_to_gpt2_medium"}  # fmt: skip
     assert {name.removeprefix("real/") for name in REAL} >= pairs
 
 

@@ -139,9 +139,8 @@ def test_left_padding_keeps_the_order_of_what_is_real() -> None:
 @pytest.mark.parametrize(
     ("kind", "hook", "reason"),
     [
-        ("gpt2", "transformer.h.1", "keys and values of the prompt"),
-        ("llama", "model.layers.0", "keys and values of the prompt"),
         ("bart", "model.decoder.layers.1", "inside its encoder"),
+        ("t5", "decoder.block.0", "inside its encoder"),
     ],
 )
 def test_places_from_which_nothing_is_generated(kind: str, hook: str, reason: str) -> None:
@@ -149,6 +148,15 @@ def test_places_from_which_nothing_is_generated(kind: str, hook: str, reason: st
     point = probe(target, hook, make_inputs_for(target))
     with pytest.raises(HookError, match=reason):
         generation_way(target, point)
+
+
+@pytest.mark.parametrize(("kind", "hook"), [("gpt2", "transformer.h.1"), ("llama", "model.layers.0")])
+def test_from_the_middle_of_a_causal_model_only_a_whole_stitched_model_generates(kind: str, hook: str) -> None:
+    target = whole(kind)
+    point = probe(target, hook, make_inputs_for(target))
+    assert generation_way(target, point) == "middle"
+    with pytest.raises(HookError, match="`generate` of the stitched model"):
+        generate_from(target, plan_suffix(target, point), torch.randn(1, 3, 32))
 
 
 def test_a_classifier_does_not_generate_and_a_cut_prompt_is_refused() -> None:

@@ -1,6 +1,7 @@
 """What all kinds of answers share: where measures belong, what answers are compared with, and what a kind must know.
 
-A target answers with classes, with rows of numbers, or with texts. Whatever depends on that is asked of its kind.
+A target answers with classes, with rows of numbers, with vectors, with texts, or with next tokens. Whatever depends on
+that is asked of its kind.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from hf_stitch.recipe.side import Direction
 from hf_stitch.report.measure import Measure
 
 Better = Literal["higher", "lower"] | None
-ErrorMeasure = Literal["agreement", "output_mse", "token_agreement", "vector_r2"]
+ErrorMeasure = Literal["agreement", "output_mse", "token_agreement", "vector_r2", "next_token_kl"]
 
 
 @dataclass(frozen=True)

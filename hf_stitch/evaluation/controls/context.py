@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from hf_stitch.activations.observations import Observations
 from hf_stitch.evaluation.answer_kinds.base import AnswerKind
+from hf_stitch.evaluation.target_half import TargetHalf
 from hf_stitch.recipe.recipe import Recipe
 
 
@@ -20,6 +21,7 @@ class ControlContext:
         own: the target's own answers there, as `kind` reads them.
         truth: what should be answered, where the data say so.
         transcripts: what the source recognised, where it writes texts.
+        half: the rest of a causal target that is hooked in the middle.
     """
 
     recipe: Recipe
@@ -29,6 +31,7 @@ class ControlContext:
     own: Any
     truth: Any
     transcripts: list[str] | None
+    half: TargetHalf | None = None
 
 
 class Control(Protocol):

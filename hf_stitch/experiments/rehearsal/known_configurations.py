@@ -46,6 +46,11 @@ _VIT = {
     "model_type": "vit", "architectures": ["ViTForImageClassification"], "hidden_size": 768, "num_hidden_layers": 12,
     "num_attention_heads": 12, "intermediate_size": 3072, "image_size": 224, "patch_size": 16, "num_labels": 1000,
 }  # fmt: skip
+_GPT2 = {
+    "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "hidden_size": 768, "num_hidden_layers": 12,
+    "num_attention_heads": 12, "max_position_embeddings": 1024, "vocab_size": 50257, "bos_token_id": 50256,
+    "eos_token_id": 50256,
+}  # fmt: skip
 KNOWN: dict[str, dict[str, Any]] = {
     "distilbert/distilbert-base-uncased-finetuned-sst-2-english": {
         "model_type": "distilbert", "architectures": ["DistilBertForSequenceClassification"], "dim": 768, "n_layers": 6,
@@ -73,6 +78,10 @@ KNOWN: dict[str, dict[str, Any]] = {
         "encoder_layers": 6, "decoder_layers": 6, "encoder_attention_heads": 8, "decoder_attention_heads": 8,
         "encoder_ffn_dim": 2048, "decoder_ffn_dim": 2048, "vocab_size": 51865, "max_target_positions": 448,
         "pad_token_id": 50257, "bos_token_id": 50257, "eos_token_id": 50257, "decoder_start_token_id": 50258,
+    },
+    "openai-community/gpt2": _GPT2,
+    "openai-community/gpt2-medium": {
+        **_GPT2, "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
     },
     "patrickvonplaten/wav2vec2-librispeech-clean-100h-demo-dist": {
         **_WAV2VEC2_LV60, "vocab_size": 31, "pad_token_id": 28,

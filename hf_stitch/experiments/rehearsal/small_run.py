@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from hf_stitch.activations.activation_set import ActivationSet
+from hf_stitch.activations.aligned_tokens import beside, check_tokens
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.activations.observations import Observations, check_generation
 from hf_stitch.errors import FitError, ManifoldError, StitchError
@@ -85,11 +86,14 @@ def run_small(recipe: Recipe, runtime: Runtime, scratch: Path) -> Rehearsed:
         # Another seed: two stand-ins of one configuration must not be one model.
         target = stand_in(recipe.target, found[1][0], runtime, recipe.seed + 1, scratch, recipe.generation)
         check_generation(recipe, target)
+        source = beside(source, target)
     hooked = (source, target)
     sizes = Sizes.of(recipe, hooked)
     small = small_recipe(recipe, sizes, hooked, scratch)
     forced = any(variant.sequence.align == "forced" for _, variant in small.variants())
-    opened = Observations(source, target, small.data, load_all(small, hooked), runtime, Timings(), forced)
+    samples = load_all(small, hooked)
+    check_tokens(small, source, target, samples)
+    opened = Observations(source, target, small.data, samples, runtime, Timings(), forced)
     observations = _collected(opened, watch)
     if recipe.directions == "both":
         observations.swapped()
@@ -103,7 +107,7 @@ def run_small(recipe: Recipe, runtime: Runtime, scratch: Path) -> Rehearsed:
     seen.disk = _disk(scratch)
     if "test" in observations.frames:
         with watch.stage("references"):
-            comparison = Comparison(small, observations)
+            comparison = Comparison(small, observations, halves)
             comparison.reference_measures()
         with watch.stage("evaluate"):
             comparison.measure(comparison.answered(fitted))

@@ -27,7 +27,7 @@ class Scale:
         if kind == "signed":
             # By hand: tiny differences must not look large for want of larger ones.
             widest = max([0.05, *(abs(end) for end in ends)]) * 1.1
-            differences = all("_minus_" in m.name for m in measures)
+            differences = all("_minus_" in m.name or m.name.endswith("_difference") for m in measures)
             return cls(-widest, widest) if differences else cls(min([-0.1, *ends]), 1.0)
         positive = [end for end in ends if end > 0]
         # By hand: on a linear scale the smaller ones would all lie at 0.

@@ -22,6 +22,7 @@ from hf_stitch.report.verdict.evidence import (
     middle,
     percent,
 )
+from hf_stitch.report.verdict.next_tokens import judge_next_tokens
 from hf_stitch.report.verdict.numbers import judge_numbers
 from hf_stitch.report.verdict.texts import judge_texts
 from hf_stitch.report.verdict.vectors import judge_vectors
@@ -37,6 +38,7 @@ JUDGES: dict[catalogue.Kind, Judge] = {
     "numbers": judge_numbers,
     "texts": judge_texts,
     "vectors": judge_vectors,
+    "next_tokens": judge_next_tokens,
 }
 """By kind of answers; a method with answers of several kinds is judged by the first."""
 

@@ -10,6 +10,9 @@ KAPPA_HIGH = 0.8  # "almost perfect": its value does too
 KAPPA_FAIR = 0.4  # up to here "slight" or "fair": better than chance, and of no use
 ACCURACY_LOST = 0.05  # accuracy that a stitch that holds may lose against the target's own; by hand
 
+# Next tokens: kappa as of classes, and the loss that a stitch that holds may add; by hand: a tenth more perplexity.
+NATS_LOST = 0.1
+
 # Numbers: shares of the output's variance that are missed; by hand.
 UNEXPLAINED = 0.01  # at most, by a stitch that holds
 UNEXPLAINED_PARTLY = 0.5  # at most, by one that holds in part

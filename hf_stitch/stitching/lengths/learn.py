@@ -11,7 +11,7 @@ from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.stitching.lengths.length_predictor import LengthPredictor
 from hf_stitch.stitching.lengths.length_rule import LengthRule
 from hf_stitch.stitching.lengths.rule import rule_class
-from hf_stitch.stitching.lengths.special_tokens import SpecialTokens
+from hf_stitch.stitching.lengths.special_tokens import NOTHING, SpecialTokens
 from hf_stitch.stitching.lengths.target_texts import TargetTexts
 
 
@@ -42,10 +42,16 @@ def fit_special(rule: LengthRule, source: HookedModel, frames: Frames, texts: Ta
     if texts is None or not rule.rule.special_tokens:
         return rule
     seen: dict[int, list[Tensor]] = {}
+    causal = bool(getattr(rule.state, "causal", False))
     for i in range(len(frames)):
         own: dict[int, list[Tensor]] = {}
-        for place in texts.special(i):
+        special = texts.special(i)
+        for place in special:
             own.setdefault(texts.ids[i][place], []).append(frames.target[i][place])
+        first = next((k for k in range(len(texts.ids[i])) if k not in special), None)
+        if causal and first is not None:
+            # What stands at the first token of a text, of which the source says nothing yet.
+            own[NOTHING] = [frames.target[i][first]]
         # One mean a sample, so that a token that occurs twice in it does not count double.
         for token, rows in own.items():
             seen.setdefault(token, []).append(torch.stack(rows).mean(0))
@@ -54,4 +60,4 @@ def fit_special(rule: LengthRule, source: HookedModel, frames: Frames, texts: Ta
     if not ids:
         return rule
     values = torch.stack([torch.stack(seen[token]) for token in ids], 1)
-    return rule.with_special(SpecialTokens.fit(ids, values, _pooled(source, frames)))
+    return rule.with_special(SpecialTokens.fit(ids, values, _pooled(source, frames), causal))

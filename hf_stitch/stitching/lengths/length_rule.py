@@ -29,7 +29,7 @@ FIRST_FORM = frozenset(
 )
 """Fields of single rules in the specs of the first saved form, which held those of all rules, whatever the rule."""
 
-UNLIMITED = (("limit", None), ("cut_side", "right"))
+UNSAID = (("limit", None), ("cut_side", "right"), ("causal", False))
 """Fields that say nothing, which models saved before do not have."""
 
 
@@ -58,7 +58,7 @@ class LengthRule(nn.Module):
 
     def spec(self) -> dict[str, Any]:
         """JSON-able description from which `from_spec` builds the empty rule."""
-        return {key: value for key, value in vars(self.state).items() if (key, value) not in UNLIMITED}
+        return {key: value for key, value in vars(self.state).items() if (key, value) not in UNSAID}
 
     def with_special(self, special: SpecialTokens | None) -> LengthRule:
         """The same rule with fitted special tokens."""
@@ -98,7 +98,8 @@ class LengthRule(nn.Module):
         """What prepares a stitched model's inputs: the source's, with the target's tokenizer where spans are needed."""
         if not self.facts.needs_target_spans:
             return source.preparer
-        return source.preparer.with_target_tokenizer(target.tokenizer, self.state.limit)
+        causal = bool(getattr(self.state, "causal", False))
+        return source.preparer.with_target_tokenizer(target.tokenizer, self.state.limit, causal)
 
     def pairs(self, sample: SampleShape) -> Pairs:
         """Corresponding rows of one sample, for the fit."""

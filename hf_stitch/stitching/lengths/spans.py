@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hf_stitch.activations.aligned_tokens import in_the_middle
 from hf_stitch.activations.frames import Frames
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.activations.windows import split_evenly
@@ -36,10 +37,12 @@ class SpansState(RuleState):
 
     Attributes:
         stride: audio samples a timestep, where spans count those; 0 where they count timesteps.
+        causal: no position is made of timesteps behind its own token, see `causal_spans`.
     """
 
     parts: int = 1
     stride: float = 0.0
+    causal: bool = False
 
 
 class Spans(Rule):
@@ -54,7 +57,8 @@ class Spans(Rule):
         cls, asked: Lengths, source: HookedModel, target: HookedModel, frames: Frames, texts: TargetTexts | None
     ) -> SpansState:
         stride = samples_per_frame(source) if source.preparer.modality == "audio" else 0.0
-        return SpansState(**learned_by_all(asked, target), parts=asked.parts, stride=stride)
+        known = learned_by_all(asked, target)
+        return SpansState(**known, parts=asked.parts, stride=stride, causal=in_the_middle(target))
 
     @property
     def join(self) -> int:

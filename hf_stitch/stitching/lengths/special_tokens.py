@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hf_stitch.errors import ActivationError
 
+NOTHING = -1  # stands for no token: a position of which no timestep of the source tells anything
 RIDGE = 0.1  # of the pooled source's mean variance; by hand: small, the constant carries nearly all
 
 
@@ -34,26 +35,27 @@ class SpecialTokens(nn.Module):
             self.register_buffer("centre", torch.empty(features, dtype=torch.float32))
 
     @classmethod
-    def fit(cls, ids: list[int], values: Tensor, pooled: Tensor) -> SpecialTokens:
+    def fit(cls, ids: list[int], values: Tensor, pooled: Tensor, constant: bool = False) -> SpecialTokens:
         """Fit from samples.
 
         Args:
             ids: token id of each special token, (S,).
             values: (n, S, width) activations of the special tokens.
             pooled: (n, features) mean source activation of the same samples.
+            constant: of a causal target, whose first positions must not know what the mean of the source knows.
         """
         values, pooled = values.double(), pooled.double()
-        constant, centre = values.mean(0), pooled.mean(0)
-        spread = (values - constant).pow(2).mean()
+        middle, centre = values.mean(0), pooled.mean(0)
+        spread = (values - middle).pow(2).mean()
         # Relative, by hand: what float32 models leave of a constant is below, what depends on the sentence far above.
-        varies = bool(spread > 1e-8 * values.pow(2).mean()) and len(values) > 1
+        varies = bool(spread > 1e-8 * values.pow(2).mean()) and len(values) > 1 and not constant
         spec = {"ids": list(ids), "width": values.shape[2], "features": pooled.shape[1], "varies": varies}
         tokens = cls(spec)
-        tokens.constant.copy_(constant)
+        tokens.constant.copy_(middle)
         if tokens.slope is not None:
             x = pooled - centre
             gram = x.T @ x + RIDGE * x.pow(2).sum() / x.shape[1] * torch.eye(x.shape[1], dtype=x.dtype)
-            y = (values - constant).flatten(1)
+            y = (values - middle).flatten(1)
             slope = torch.linalg.solve(gram, x.T @ y).reshape(x.shape[1], len(ids), -1)
             tokens.slope.data.copy_(slope.transpose(0, 1))
             tokens.centre.copy_(centre)

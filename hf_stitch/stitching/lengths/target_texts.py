@@ -8,10 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hf_stitch.activations.aligned_tokens import in_the_middle
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.errors import RecipeError
 from hf_stitch.loading.samples import Samples
-from hf_stitch.loading.token_offsets import Offsets, offsets, said_spans, token_spans, tokens_within, word_offsets
+from hf_stitch.loading.token_offsets import (
+    Offsets,
+    causal_spans,
+    offsets,
+    said_spans,
+    token_spans,
+    tokens_within,
+    word_offsets,
+)
 from hf_stitch.recipe.sequence import Lengths
 
 
@@ -65,7 +74,7 @@ class TargetTexts:
         spans = None
         if asked.facts.needs_target_spans:
             spans = _said(source, target, samples) if source.preparer.modality == "audio" else None
-            spans = spans or _shared(source, samples, places, ids)
+            spans = spans or _shared(source, samples, places, ids, in_the_middle(target))
         return cls(ids, [text.split() for text in raw], tokens, cuts, blanks, spans)
 
     def special(self, i: int) -> list[int]:
@@ -81,17 +90,21 @@ def _said(source: HookedModel, target: HookedModel, samples: Samples) -> list[np
 
 
 def _shared(
-    source: HookedModel, samples: Samples, places: Sequence[Offsets], ids: Sequence[Sequence[int]]
+    source: HookedModel, samples: Samples, places: Sequence[Offsets], ids: Sequence[Sequence[int]], causal: bool
 ) -> list[np.ndarray]:
-    """Spans in source tokens, from the characters that they share with the target's."""
+    """Spans in source tokens, from the characters that they share with the target's.
+
+    Args:
+        causal: the target is a causal language model, see `causal_spans`.
+    """
     own = [str(samples.source(i)) for i in range(len(samples))]
     seen = offsets(source.tokenizer, own, source.preparer.max_length)
-    return [_spans(*sample) for sample in zip(seen, places, ids)]
+    return [_spans(*sample, causal) for sample in zip(seen, places, ids)]
 
 
-def _spans(source: Offsets, target: Offsets, ids: Sequence[int]) -> np.ndarray:
+def _spans(source: Offsets, target: Offsets, ids: Sequence[int], causal: bool) -> np.ndarray:
     """(t', 2) source ranges of the target's tokens, (-1, id) for special ones; as from the processor."""
-    found = token_spans(source, target)
+    found = (causal_spans if causal else token_spans)(source, target)
     return np.array([(-1, token) if place is None else place for token, place in zip(ids, found)])
 
 

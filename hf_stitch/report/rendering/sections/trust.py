@@ -20,6 +20,7 @@ ERRORS: dict[catalogue.Kind, str] = {
     "classes": "share of other answers",
     "texts": "share of other tokens",
     "vectors": "share of variance missed",
+    "next_tokens": "divergence (nats a token)",
     "numbers": "mean squared difference",
 }
 SAID = ("samples", "calibrated_on", "ingredients")  # in the sentences above the figures
