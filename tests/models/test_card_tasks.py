@@ -193,7 +193,7 @@ ROWS = [
 OF_A_ROW = {
     "a label": ["sound, labels, ratio", "text, labels, spans", "pictures, labels, pool"],
     "text (encoder-decoder, causal model, CTC)": ["sound, text", "sound, text behind a prompt", "sound, letters"],
-    "text, in the source's own tokens": ["text, text that goes on"],
+    "text, in the source's own tokens (causal models in the middle too)": ["text, text that goes on"],
     "other text": ["text, text", "pictures, text"],
     "numbers": ["vectors, vectors"],
     "a vector (models without a head)": ["text, a vector, ratio", "text, a vector, spans", "pictures, a vector"],
