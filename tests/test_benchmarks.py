@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from benchmarks import NAMES, datafold_kernel, embedding, latency, products, scaling, splines
+from benchmarks import NAMES, datafold_kernel, embedding, latency, products, scaling, splines, streaming
 from benchmarks.__main__ import keep, main
 from benchmarks.clock import in_own_process
 from benchmarks.square import inputs, observed
@@ -102,6 +102,14 @@ def test_memory_of_larger_blocks_is_larger() -> None:
     small, large = (in_own_process("memory", 2500, block) for block in (1 << 16, 1 << 25))
     assert small["result"] == large["result"] == 4 * 2500**2
     assert large["beyond"] > small["beyond"] + (1 << 24)
+
+
+@pytest.mark.parametrize(("what", "size"), [("affine", 4096), ("orthogonal", 4097), ("fit", 30)])
+def test_fits_whose_activations_stay_on_disk(what: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "TEST", 12)
+    row = streaming.one(what, size)
+    assert row["memory"] >= row["before"] > 0
+    assert row["rows"] >= size
 
 
 def test_whole_maps() -> None:

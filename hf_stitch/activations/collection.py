@@ -20,7 +20,8 @@ from hf_stitch.activations.ctc import CtcAlphabet
 from hf_stitch.activations.forced_alignment import forced_path, spelled
 from hf_stitch.activations.frames import Answers, Frames
 from hf_stitch.activations.hooked_model import HookedModel, alphabet_of
-from hf_stitch.activations.ragged import Ragged
+from hf_stitch.activations.ragged import Ragged, Sequences
+from hf_stitch.activations.stored_sequences import StoredSequences
 from hf_stitch.errors import ActivationError, StitchError
 from hf_stitch.hooks.finite_logits import check_logits
 from hf_stitch.hooks.masks import timestep_mask
@@ -28,6 +29,7 @@ from hf_stitch.hooks.padding import Pass
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.loading.samples import Samples
 from hf_stitch.loading.vector_head import VectorOutput
+from hf_stitch.recipe.collect import Collect
 from hf_stitch.recipe.digest import digest
 from hf_stitch.recipe.side import Role
 from hf_stitch.runtime.cache import cache_folder, describe
@@ -35,17 +37,39 @@ from hf_stitch.runtime.part_store import PartStore
 from hf_stitch.runtime.runtime import Runtime
 from hf_stitch.runtime.torchaudio_extra import torchaudio
 
+AS_SEEN = Collect()
 SEQUENCE_BATCH, VECTOR_BATCH = 16, 2048  # by hand; at most the rows whose draws `neighborhoods` keeps
 
 
-def buckets_of(lengths: Sequence[int], size: int) -> tuple[tuple[int, ...], ...]:
-    """Sample numbers in buckets of like length; depends on the lengths alone."""
+def buckets_of(lengths: Sequence[int], size: int, tokens: int | None = None) -> tuple[tuple[int, ...], ...]:
+    """Sample numbers in buckets of like length; depends on the lengths alone.
+
+    A bucket has `size` samples, or where `tokens` are given as many as have no more of them together when all are as
+    long as the longest of them, at least one.
+    """
     order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
-    return tuple(tuple(order[k : k + size]) for k in range(0, len(order), size))
+    if tokens is None:
+        return tuple(tuple(order[k : k + size]) for k in range(0, len(order), size))
+    buckets: list[list[int]] = []
+    for i in order:
+        if not buckets or (len(buckets[-1]) + 1) * lengths[i] > tokens:
+            buckets.append([])
+        buckets[-1].append(i)
+    return tuple(map(tuple, buckets))
 
 
 def batch_size(end: HookedModel) -> int:
     return VECTOR_BATCH if end.preparer.modality == "vector" else SEQUENCE_BATCH
+
+
+def _buckets(
+    source: HookedModel, target: HookedModel, samples: Samples, tokens: int | None
+) -> tuple[tuple[int, ...], ...]:
+    """Samples that run together: by their number, or by the `tokens` of the model that makes more of them."""
+    sides = [(source.preparer, samples.source), *([(target.preparer, samples.target)] if tokens else [])]
+    vectors = source.preparer.modality == "vector"
+    lengths = [1 if vectors else max(one.length(raw(i)) for one, raw in sides) for i in range(len(samples))]
+    return buckets_of(lengths, min(batch_size(source), batch_size(target)), tokens)
 
 
 def collect(
@@ -57,6 +81,7 @@ def collect(
     data: Any,
     forced: bool = False,
     recipe: str = "",
+    asked: Collect = AS_SEEN,
 ) -> Frames:
     """Run both models over the samples.
 
@@ -64,6 +89,7 @@ def collect(
         data: plain description of the data, part of the cache key.
         recipe: who asks, for the list of the cache.
         forced: align the target's texts with the source's CTC head too.
+        asked: how many texts run together, and in what activations are stored.
 
     Raises:
         RecipeError: no CTC head to align with.
@@ -72,6 +98,8 @@ def collect(
     size = min(batch_size(source), batch_size(target))
     ends = {"source": source.identity, "target": target.identity}
     more: dict[str, Any] = {"forced": True} if forced else {}
+    if asked.model_dump(exclude_none=True):
+        more["collect"] = asked.model_dump(exclude_none=True)
     if "audio" in (source.preparer.modality, target.preparer.modality) and torchaudio().module is not None:
         # Its filter differs from SciPy's by 0.2 %: activations of the one must not be taken for those of the other.
         more["resampled"] = "torchaudio"
@@ -87,17 +115,26 @@ def collect(
             for role, end in (("source", source), ("target", target))
         }
         describe(key, {"recipe": recipe, **named, "split": split, "samples": len(samples)})
-    vectors = source.preparer.modality == "vector"
-    lengths = [1 if vectors else source.preparer.length(samples.source(i)) for i in range(len(samples))]
-    buckets = buckets_of(lengths, size)
+    buckets = _buckets(source, target, samples, asked.tokens)
     work = [(f"{split}-{i:05d}", bucket) for i, bucket in enumerate(buckets)]
     with runtime.together(), runtime.progress.stage(f"activations ({split})", len(samples)) as advance:
         for name, bucket in runtime.mine(work):
             if not store.has(name):
-                store.write(name, _part(source, target, samples, bucket, letters))
+                store.write(name, _stored(_part(source, target, samples, bucket, letters), asked))
             advance(len(bucket) * runtime.accelerator.num_processes)
     hooks: dict[Role, Sequence[HookPoint]] = {"source": source.further, "target": target.further}
-    return _read(store, [name for name, _ in work], buckets, key, hooks)
+    dtypes = {"source": source.model.dtype, "target": target.model.dtype}
+    return _read(store, [name for name, _ in work], buckets, key, hooks, dtypes)
+
+
+def _stored(part: dict[str, Tensor], asked: Collect) -> dict[str, Tensor]:
+    """A part as it is written: activations in the dtype that was asked for; answers and paths as they are."""
+    if asked.dtype is None:
+        return part
+    kind = getattr(torch, asked.dtype)
+    return {
+        name: value.to(kind) if value.is_floating_point() and _stays(name) else value for name, value in part.items()
+    }
 
 
 def _part(
@@ -232,35 +269,54 @@ def _read(
     buckets: tuple[tuple[int, ...], ...],
     key: str,
     hooks: Mapping[Role, Sequence[HookPoint]],
+    dtypes: Mapping[str, torch.dtype],
 ) -> Frames:
-    parts = [store.read(name) for name in names]
     order = torch.tensor([i for bucket in buckets for i in bucket])
     place = order.argsort()
+    held: dict[str, list[Tensor]] = {}
+    shapes: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
+    for name in names:
+        # All of a part is read here to see that it is sound; what stays on disk is not held.
+        for entry, tensor in store.read(name).items():
+            shapes.setdefault(entry, (tuple(tensor.shape[1:]), tensor.dtype))
+            if not _stays(entry):
+                held.setdefault(entry, []).append(tensor.clone())  # the read one keeps its whole part mapped
 
-    def ragged(name: str, lengths: str) -> Ragged | None:
-        if f"{name}.values" not in parts[0]:
+    def stored(name: str, lengths: str) -> Sequences | None:
+        entry = f"{name}.values"
+        if entry not in shapes:
             return None
-        return Ragged.join([Ragged(part[f"{name}.values"], part[f"{lengths}.lengths"]) for part in parts], order)
-
-    def stacked(name: str) -> Tensor | None:
-        return torch.cat([part[name] for part in parts])[place] if name in parts[0] else None
+        own = torch.cat(held[f"{lengths}.lengths"])[place]
+        shape, dtype = shapes[entry]
+        if dtype.is_floating_point:  # as the model gave them, whatever they are stored in
+            dtype = torch.promote_types(dtype, dtypes[name.partition(".")[0]])
+        return StoredSequences(store, names, entry, buckets, own, shape, dtype)
 
     def answered(role: str) -> Answers | None:
-        written = ragged(f"{role}.written", f"{role}.written")
-        return stacked(f"{role}.output") if written is None else written
+        written = f"{role}.written"
+        if f"{written}.values" in held:
+            parts = map(Ragged, held[f"{written}.values"], held[f"{written}.lengths"])
+            return Ragged.join(list(parts), order)
+        outputs = held.get(f"{role}.output")
+        return None if outputs is None else torch.cat(outputs)[place]
 
-    source, target, output = ragged("source", "source"), ragged("target", "target"), answered("target")
+    source, target, output = stored("source", "source"), stored("target", "target"), answered("target")
     assert source is not None
     assert target is not None
     assert output is not None
-    paths = ragged("path", "source"), ragged("forced", "source")
+    paths = stored("path", "source"), stored("forced", "source")
     further = {
-        (side, point.module): ragged(f"{side}.{k}", f"{side}.{k}")
+        (side, point.module): stored(f"{side}.{k}", f"{side}.{k}")
         for side in hooks
         for k, point in enumerate(hooks[side])
     }
     there = {place: values for place, values in further.items() if values is not None}
     return Frames(source, target, paths[0], output, answered("source"), buckets, key, paths[1], there)
+
+
+def _stays(entry: str) -> bool:
+    """Whether a tensor of a part stays on disk: all that has timesteps, but for texts that were written."""
+    return entry.endswith(".values") and not entry.endswith(".written.values")
 
 
 def store_at(key: str) -> Path:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from hf_stitch.activations.ragged import Ragged
+from hf_stitch.activations.ragged import Ragged, Sequences
 from hf_stitch.errors import ActivationError
 from hf_stitch.recipe.side import Role
 
@@ -17,7 +17,7 @@ Answers = Tensor | Ragged
 
 @dataclass(frozen=True)
 class Frames:
-    """Everything seen of one sample set, in sample order.
+    """Everything seen of one sample set, by sample; activations and paths stay on disk until they are asked for.
 
     Attributes:
         source, target: activations of all features at the hook points.
@@ -30,20 +30,20 @@ class Frames:
         further: activations at further hook points, by side and name of the module.
     """
 
-    source: Ragged
-    target: Ragged
-    path: Ragged | None
+    source: Sequences
+    target: Sequences
+    path: Sequences | None
     output: Answers
     source_output: Answers | None
     buckets: tuple[tuple[int, ...], ...]
     key: str
-    forced: Ragged | None = None
-    further: Mapping[tuple[Role, str], Ragged] = field(default_factory=dict)
+    forced: Sequences | None = None
+    further: Mapping[tuple[Role, str], Sequences] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.source)
 
-    def at(self, side: Role, module: str) -> Ragged:
+    def at(self, side: Role, module: str) -> Sequences:
         """Activations of all features at a further hook point.
 
         Raises:

@@ -59,7 +59,7 @@ def collect_metric(
     )
     store = PartStore(store_at(frames.key))
     # A batch may have no row at all: none of its words was recognised.
-    buckets = [bucket for bucket in frames.buckets if any(len(windows[i]) for i in bucket)]
+    buckets = [bucket for bucket in _fewer(end, frames.buckets) if any(len(windows[i]) for i in bucket)]
     work = [(f"metric-{key}-{i:05d}", bucket) for i, bucket in enumerate(buckets)]
     with runtime.together(), runtime.progress.stage(f"neighbourhoods ({role})", sum(map(len, buckets))) as advance:
         for name, bucket in runtime.mine(work):
@@ -73,6 +73,12 @@ def collect_metric(
         if (few := scarce(summary["dimension"][0], count)) is not None:
             summary["scarce"] = few
     return metric, summary
+
+
+def _fewer(end: HookedModel, buckets: Sequence[Sequence[int]]) -> Iterator[Sequence[int]]:
+    """The buckets, cut into smaller ones where they hold more samples than a pass over neighbours begins with."""
+    most = batch_size(end)
+    return (bucket[k : k + most] for bucket in buckets for k in range(0, len(bucket), most))
 
 
 def _part(
@@ -99,7 +105,8 @@ def _part(
             deviations = given_perturbations(end.model, end.selected, one.inputs, near)
         else:
             keys = [samples.keys[i] for i in rows]
-            chunk = at_once(end.preparer.modality, len(rows), int(lengths[rows].max()))
+            longest = int(lengths[rows].max())
+            chunk = at_once(end.preparer.modality, len(rows), longest, recipe.collect.tokens)
             deviations = perturbations(end.model, end.selected, one.inputs, keys, around, chunk)
         sketch = _sketch(end, one.mask, [windows[i] for i in rows], deviations, recipe)
         found.append(dict(zip(("directions", "variances", "trace"), sketch)))
@@ -125,8 +132,14 @@ def _neighborhood(recipe: Recipe, end: HookedModel) -> Neighborhood:
     return Neighborhood(kind, asked.size, asked.delta / 4, recipe.seed, embedding)
 
 
-def at_once(modality: str, batch: int, steps: int) -> int:
-    """Neighbours of a batch of samples of at most so many timesteps that are run together, at least one."""
+def at_once(modality: str, batch: int, steps: int, tokens: int | None = None) -> int:
+    """Neighbours of a batch of samples of at most so many timesteps that are run together, at least one.
+
+    Args:
+        tokens: of texts that run together, where that was asked for.
+    """
+    if tokens is not None:
+        return max(1, tokens // max(steps, 1) // batch)
     samples, most = (known.get(modality, known["other"]) for known in (SAMPLES_AT_ONCE, STEPS_AT_ONCE))
     return max(1, min(samples, most // steps) // batch)
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hf_stitch.activations.aligned_tokens import beside, check_tokens
-from hf_stitch.activations.collection import collect
+from hf_stitch.activations.collection import AS_SEEN, collect
 from hf_stitch.activations.frames import Frames
 from hf_stitch.activations.hooked_model import HookedModel, open_hooked_model
 from hf_stitch.errors import ActivationError, DataError, RecipeError
 from hf_stitch.hooks.trace import MakeInputs
 from hf_stitch.loading.provenance import data_stamp
 from hf_stitch.loading.samples import Samples, load_samples
+from hf_stitch.recipe.collect import Collect
 from hf_stitch.recipe.data import Splits
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.recipe.side import SIDES, Direction, Role
@@ -35,6 +36,7 @@ class Observations:
         direction: `backward` when the models are swapped.
         remarks: what a reader of the report should know of the samples, by split.
         recipe: the name of who asks.
+        asked: how activations are collected and stored.
     """
 
     source: HookedModel
@@ -48,6 +50,7 @@ class Observations:
     direction: Direction = "forward"
     remarks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     recipe: str = ""
+    asked: Collect = AS_SEEN
 
     @classmethod
     def open(
@@ -78,8 +81,9 @@ class Observations:
             runtime.progress.note(note)
         check_generation(recipe, target)
         check_directions(recipe, source)
+        check_together(recipe, source, target)
         source = beside(source, target)
-        for note in pooling_notes(source, target):
+        for note in (*pooling_notes(source, target), *storage_notes(recipe.collect)):
             runtime.progress.note(note)
         if recipe.data.test is None and "test" in splits:
             runtime.progress.note("the recipe has no data.test part: the map is fitted, but nothing will be measured")
@@ -94,7 +98,9 @@ class Observations:
             check_tokens(recipe, target, source, {split: one.swapped() for split, one in samples.items()})
         # Of all variants: activations are collected once, with whatever any of them needs.
         forced = any(variant.sequence.align == "forced" for _, variant in recipe.variants())
-        return cls(source, target, recipe.data, samples, runtime, timings, forced, recipe=recipe.name)
+        return cls(
+            source, target, recipe.data, samples, runtime, timings, forced, recipe=recipe.name, asked=recipe.collect
+        )
 
     def collect(self, splits: Sequence[str] | None = None) -> Observations:
         """Run both models over the samples of all splits, or of some; returns observations with their frames too."""
@@ -126,7 +132,7 @@ class Observations:
         samples = self.samples[split]
         stamp = data_stamp(getattr(self.data, split), split, (samples.whole or samples).table)
         forced = self.forced and split == "fit"
-        return collect(self.source, self.target, samples, split, self.runtime, stamp, forced, self.recipe)
+        return collect(self.source, self.target, samples, split, self.runtime, stamp, forced, self.recipe, self.asked)
 
     def _hears(self) -> bool:
         return "audio" in (self.source.preparer.modality, self.target.preparer.modality)
@@ -143,7 +149,7 @@ class Observations:
     def notes(self) -> list[str]:
         """What was noticed of both models, and of the samples of all splits when they were loaded and collected."""
         models = list(dict.fromkeys((*self.source.notes, *self.target.notes, *self._padding_notes())))
-        models += pooling_notes(self.source, self.target)
+        models += [*pooling_notes(self.source, self.target), *storage_notes(self.asked)]
         return models + [note for split in self.samples for note in self._notes(split, self.remarks.get(split, ()))]
 
     def _padding_notes(self) -> list[str]:
@@ -221,6 +227,23 @@ def pooling_notes(source: HookedModel, target: HookedModel) -> list[str]:
         for role, end in zip(SIDES, (source, target))
         if end.vector_head is not None and end.vector_head.by_default
     ]
+
+
+def check_together(recipe: Recipe, source: HookedModel, target: HookedModel) -> None:
+    """RecipeError when a recipe counts the tokens of what is no text."""
+    for role, end in zip(SIDES, (source, target)):
+        if recipe.collect.tokens is not None and end.preparer.modality != "text":
+            raise RecipeError(
+                f"collect.tokens: counts the tokens of texts, which both models must read; the {role} "
+                f"{end.side.model} reads {end.preparer.modality}: leave it out"
+            )
+
+
+def storage_notes(asked: Collect) -> list[str]:
+    """What a reader should know of how activations were stored."""
+    if asked.dtype is None:
+        return []
+    return [f"activations were stored in {asked.dtype} (`collect.dtype`), with three digits; answers were not"]
 
 
 def _lost(end: HookedModel) -> str:

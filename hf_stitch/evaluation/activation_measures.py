@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from rapidfuzz.distance import Levenshtein
@@ -49,18 +48,14 @@ def correlation_measures(method: str, mapped: Tensor, true: Tensor, scope: Scope
     ]
 
 
-def fit_measures(method: str, predicted: Tensor, true: Tensor, samples: np.ndarray, scope: Scope) -> list[Measure]:
-    """How near predicted activations (n, m) come to the target's own; rows of one sample are resampled together."""
-    x, y = predicted.double().numpy(), true.double().numpy()
-    found: list[tuple[str, Any, Better]] = [
-        ("r2", activations.r_squared, "higher"),
-        ("cosine", activations.cosine, "higher"),
-        ("relative_error", activations.relative_error, "lower"),
+def fit_measures(method: str, sums: activations.RowSums, scope: Scope) -> list[Measure]:
+    """How near predicted activations come to the target's own; rows of one sample are resampled together."""
+    found: list[tuple[str, Interval, Better]] = [
+        ("r2", sums.r_squared(scope.seed), "higher"),
+        ("cosine", sums.cosine(scope.seed), "higher"),
+        ("relative_error", sums.relative_error(scope.seed), "lower"),
     ]
-    return [
-        scope.measure(name, method, scope.split, compute(x, y, samples, seed=scope.seed), better)
-        for name, compute, better in found
-    ]
+    return [scope.measure(name, method, scope.split, value, better) for name, value, better in found]
 
 
 def word_error_measures(transcripts: Sequence[str] | None, spoken: Sequence[str] | None, scope: Scope) -> list[Measure]:

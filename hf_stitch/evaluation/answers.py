@@ -71,26 +71,31 @@ def trust_distances(
     model: StitchedModel, draft: Uncalibrated, frames: Frames, texts: TargetTexts | None, runtime: Runtime, own: bool
 ) -> Tensor:
     """(n, ingredients) distances of collected samples; `own`: of the fit split, each compared with the others only."""
-    rows: dict[int, Tensor] = {}
+    rows: Tensor | None = None
     with torch.no_grad():
         for bucket, values, _, plan in planned(model, frames, texts, runtime):
             left_out = draft.left_out(torch.tensor(bucket, device=runtime.device)) if own else None
             found = draft.gauge.distances(model.layer, model.rule.rows(values, plan), plan.used, left_out)
-            rows.update(zip(bucket, found))
-    return torch.stack([rows[i] for i in range(len(frames))])
+            rows = found.new_empty(len(frames), found.shape[1]) if rows is None else rows
+            rows[list(bucket)] = found
+    assert rows is not None
+    return rows
 
 
 def trust_scores(model: StitchedModel, frames: Frames, texts: TargetTexts | None, runtime: Runtime) -> Trust:
     """What a model's trust gauge says about collected samples, in their order, on the CPU."""
-    found: dict[int, Tensor] = {}
+    found: Tensor | None = None
     with torch.no_grad():
         for bucket, values, _, plan in planned(model, frames, texts, runtime):
             trust = model.trusted(values, plan)
             names = list(trust.parts)
             # One table, so that a batch is copied from the device once.
             columns = [trust.score, *trust.parts.values(), *trust.distances.values()]
-            found.update(zip(bucket, torch.stack(columns, 1).cpu()))
-    score, *rest = torch.stack([found[i] for i in range(len(frames))]).unbind(1)
+            table = torch.stack(columns, 1).cpu()
+            found = table.new_empty(len(frames), table.shape[1]) if found is None else found
+            found[list(bucket)] = table
+    assert found is not None
+    score, *rest = found.unbind(1)
     return Trust(score, dict(zip(names, rest)), dict(zip(names, rest[len(names) :])))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hf_stitch.activations.activation_set import rows_at_once
 from hf_stitch.evaluation.answer_kinds.base import Scope
 from hf_stitch.evaluation.answers import planned
 from hf_stitch.evaluation.statistics import intervals
@@ -60,9 +61,9 @@ def invertibility_at_samples(fitted: Fitted) -> tuple[list[Measure], dict[str, A
 
 
 def _fitted_rows(fitted: Fitted) -> Tensor:
-    """(n, m) float64 source rows of the fit."""
-    rows, _ = fitted.correspondence.rows("fit")
-    return rows.values.double().to(fitted.observations.runtime.device)
+    """(n, m) float64 source rows of the fit, as many as are held in memory at once."""
+    source, target = fitted.correspondence.rows("fit")
+    return source.spread(rows_at_once(source, target)).values.double().to(fitted.observations.runtime.device)
 
 
 def _held_out_rows(fitted: Fitted) -> Tensor:

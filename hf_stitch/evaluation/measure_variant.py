@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
+from hf_stitch.activations.activation_set import rows_at_once, sum_of_outputs
 from hf_stitch.evaluation.activation_measures import correlation_measures, fit_measures, map_measures
 from hf_stitch.evaluation.answer_kinds.base import References, Scope
 from hf_stitch.evaluation.references import scope_of
+from hf_stitch.evaluation.statistics.activations import RowSums
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.report.measure import Measure
 
@@ -29,14 +32,20 @@ def _activation_measures(fitted: Fitted, split: str, scope: Scope) -> list[Measu
     """How near the predicted activations come to the target's own, on corresponding rows."""
     layer, device = fitted.model.layer, fitted.observations.runtime.device
     source, target = fitted.correspondence.rows(split)
-    true = target.values if target.full is None else target.full
-    samples = source.keys[:, 0].numpy()
+    samples = len(fitted.observations.frames[split])
+    sums = RowSums(sum_of_outputs(target).numpy() / len(target), samples)
+    mapped: list[tuple[Tensor, Tensor, Tensor]] = []
     with torch.no_grad():
-        predicted = layer(source.values.to(device)).cpu()
-        measures = fit_measures(fitted.label, predicted, true, samples, scope)
-        if "target" in layer.coordinate_sides:
-            mapped = layer.coordinates(source.values.to(device)).cpu()
-            coordinates = layer.target_coordinates(target.values.to(device)).cpu()
-            measures += map_measures(fitted.label, mapped, coordinates, scope, samples)
-            measures += correlation_measures(fitted.label, mapped, coordinates, scope)
+        for index in source.blocks(rows_at_once(source, target)):
+            x, y = source.take(index), target.take(index)
+            values = x.values.to(device)
+            sums.add(layer(values).cpu().double().numpy(), y.outputs.double().numpy(), x.keys[:, 0].numpy())
+            if "target" in layer.coordinate_sides:
+                theirs = layer.target_coordinates(y.values.to(device)).cpu()
+                mapped.append((layer.coordinates(values).cpu(), theirs, x.keys[:, 0]))
+    measures = fit_measures(fitted.label, sums, scope)
+    if mapped:
+        ours, theirs, owners = (torch.cat(column) for column in zip(*mapped))
+        measures += map_measures(fitted.label, ours, theirs, scope, owners.numpy())
+        measures += correlation_measures(fitted.label, ours, theirs, scope)
     return measures

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hf_stitch.activations.frames import Frames
 from hf_stitch.activations.next_tokens import Run, beside_own, vocabulary_of
-from hf_stitch.activations.ragged import Ragged
+from hf_stitch.activations.ragged import Ragged, Sequences
 from hf_stitch.errors import ActivationError
 from hf_stitch.hooks.padded_suffix import finished
 from hf_stitch.hooks.padding import Padding
@@ -67,7 +67,7 @@ def _logits_of(suffix: Any, plan: Mapping[str, Any], padding: Padding, values: T
     return logits
 
 
-def own_activations(target: Ragged, bucket: Sequence[int], mask: Tensor) -> Tensor:
+def own_activations(target: Sequences, bucket: Sequence[int], mask: Tensor) -> Tensor:
     """The target's own activations (b, t, m) of some samples, at the positions of a stitched batch.
 
     Raises:
@@ -80,7 +80,7 @@ def own_activations(target: Ragged, bucket: Sequence[int], mask: Tensor) -> Tens
             f"a stitched text has {int(counts[i])} positions where the target's own has {int(lengths[i])}, so that "
             "what they say cannot be compared: sequence.length: spans, or trim between models of the same tokens"
         )
-    values = torch.cat([target[i] for i in bucket])
+    values = target.take(bucket).values
     whole = values.new_zeros(*mask.shape, values.shape[-1])
     whole[mask.cpu()] = values
     return whole.to(mask.device)

@@ -104,8 +104,7 @@ class Comparison:
 
     def serves(self, recipe: Recipe) -> bool:
         """True when a variant is about the same models and data, whichever way they are compared."""
-        own = self.recipe
-        return (recipe.source, recipe.target, recipe.data) == (own.source, own.target, own.data)
+        return self.recipe.observed_alike(recipe)
 
     def swapped(self) -> Comparison:
         """The same comparison from target to source."""

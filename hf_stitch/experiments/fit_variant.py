@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hf_stitch.activations.activation_set import ActivationSet
+from hf_stitch.activations.activation_set import RowSet
 from hf_stitch.activations.observations import Observations
 from hf_stitch.errors import FitError
 from hf_stitch.experiments.fit_trust import fit_trust
@@ -81,7 +81,7 @@ def fit_saved(label: str, correspondence: Correspondence, halves: SharedHalves, 
 
 
 def fit_map(
-    recipe: Recipe, source: ActivationSet, target: ActivationSet, observations: Observations, steps: int = 1
+    recipe: Recipe, source: RowSet, target: RowSet, observations: Observations, steps: int = 1
 ) -> StitchingLayer:
     """The recipe's stitching layer on corresponding rows, each of so many timesteps."""
     asked = recipe.stitch
@@ -97,13 +97,10 @@ def fit_map(
     )
 
 
-def shuffled(rows: ActivationSet, seed: int) -> ActivationSet:
+def shuffled(rows: RowSet, seed: int) -> RowSet:
     """The same rows under each other's keys: what is fitted on them then has learned nothing from the pairs."""
     # A generator of its own: the control must not move the draws of what comes after it.
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
-    metric = None if rows.metric is None else rows.metric.take(order)
-    full = None if rows.full is None else rows.full[order]
-    return replace(rows, values=rows.values[order], metric=metric, full=full)
+    return rows.dealt(torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)))
 
 
 def _note_seconds(layer: StitchingLayer, timings: Timings) -> None:
@@ -118,7 +115,7 @@ def _with_inputs(diagnostics: dict[str, Any], observations: Observations, pairin
     samples, found = observations.samples["fit"], dict(diagnostics)
     for side, role in enumerate(SIDES):
         if samples.preparers[side].modality == "vector" and "coordinates" in (notes := diagnostics.get(role) or {}):
-            inputs = np.stack(samples.batch(pairing.keys[shown(len(pairing)), 0].tolist(), side))
+            inputs = np.stack(samples.batch(pairing.keys_of(shown(len(pairing)))[:, 0].tolist(), side))
             if inputs.shape[1] <= 2:
                 found[role] = {**notes, "inputs": inputs.tolist()}
     return found

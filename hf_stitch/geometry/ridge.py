@@ -13,6 +13,8 @@ from hf_stitch.geometry.linalg import eigh
 # Candidates of `auto`, relative to the mean variance: from what float64 can hardly tell from 0 to far too much.
 RIDGES = tuple(10.0 ** (half / 2) for half in range(-24, 7))
 
+BATCH = 8192  # rows that are copied to float64 at once; by hand
+
 
 class NormalEquations:
     """Centred second moments of (x, y) pairs in float64, batch by batch, for ridge regression with an intercept.
@@ -28,12 +30,15 @@ class NormalEquations:
         self._moments: Tensor | None = None
 
     @classmethod
-    def of(cls, x: Tensor, y: Tensor, batch: int = 8192) -> NormalEquations:
+    def of(cls, x: Tensor, y: Tensor, batch: int = BATCH) -> NormalEquations:
         """Those of all rows x (n, features_in) and y (n, features_out)."""
-        made = cls(x.shape[1], y.shape[1])
+        return cls(x.shape[1], y.shape[1]).add_all(x, y, batch)
+
+    def add_all(self, x: Tensor, y: Tensor, batch: int = BATCH) -> NormalEquations:
+        """Take in many rows, `batch` at a time; returns itself."""
         for begin in range(0, len(x), batch):
-            made.add(x[begin : begin + batch], y[begin : begin + batch])
-        return made
+            self.add(x[begin : begin + batch], y[begin : begin + batch])
+        return self
 
     def add(self, x: Tensor, y: Tensor) -> None:
         """Take in rows x (b, features_in) and y (b, features_out)."""

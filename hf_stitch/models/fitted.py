@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from hf_stitch.activations.aligned_tokens import in_the_middle
@@ -62,7 +63,9 @@ class SharedHalves:
 
     def _mean_activation(self) -> Tensor:
         """Of the target over all positions of the fit."""
-        return self.observations.frames["fit"].target.values.double().mean(0)
+        frames = self.observations.frames["fit"].target
+        sums = [frames.take(part).values.double().sum(0) for part in frames.parts]
+        return torch.stack(sums).sum(0) / int(frames.lengths.sum())
 
     def _mean_vector(self) -> Tensor | None:
         """Of the target's own answers in the fit, where they are vectors."""

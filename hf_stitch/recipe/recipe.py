@@ -14,6 +14,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from hf_stitch.errors import RecipeError, nearest
+from hf_stitch.recipe.collect import Collect
 from hf_stitch.recipe.data import Splits
 from hf_stitch.recipe.digest import digest
 from hf_stitch.recipe.explain import cut, explain
@@ -42,6 +43,7 @@ class Recipe(Part):
     source: Side = Field(description="the model whose first half runs")
     target: Side = Field(description="the model whose second half runs")
     data: Splits = Field(description="the samples")
+    collect: Collect = Field(Collect(), description="of activations")
     neighborhoods: Neighborhoods = Field(Neighborhoods(), description="for diffusion")
     sequence: Lengths = Field(Lengths(), description="lengths")
     stitch: AnyStitch = Field(DEFAULT, description="the map")
@@ -154,6 +156,11 @@ class Recipe(Part):
     def label(self) -> str:
         """Name of the fitted method in the report, such as `rbf+nearest`."""
         return self.stitch.label + ("@oracle" if self.sequence.target_length == "oracle" else "")
+
+    def observed_alike(self, other: Recipe) -> bool:
+        """Whether both are about the same models and data, collected in the same way."""
+        own, asked = ((one.source, one.target, one.data, one.collect) for one in (self, other))
+        return own == asked
 
     def variants(self) -> list[tuple[str, Recipe]]:
         """The recipe itself and each entry of `compare`, as (label, recipe without compare)."""

@@ -59,6 +59,22 @@ class PartStore:
             )
         return found
 
+    def rows(self, name: str, entry: str, index: Tensor) -> Tensor:
+        """Rows `index` of one tensor of a part, copied: the file stays neither open nor mapped into memory.
+
+        Nothing is checked: `read` has checked the part when it was collected.
+
+        Raises:
+            ActivationError: the part is no longer there, or has other rows.
+        """
+        try:
+            with safe_open(self.path(name), framework="pt") as file:
+                return file.get_tensor(entry)[index]  # of a map: no more than these rows is read
+        except (OSError, SafetensorError, IndexError, KeyError, ValueError) as error:
+            raise ActivationError(
+                f"{self.path(name)} was removed or overwritten while in use ({error}): run again, which makes it anew"
+            ) from None
+
     def _sound(self, name: str) -> dict[str, Tensor] | None:
         """What a part holds; None where it is absent or is not what was written."""
         try:

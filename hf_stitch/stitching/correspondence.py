@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
-from hf_stitch.activations.activation_set import ActivationSet
 from hf_stitch.activations.local_metrics import collect_metric
 from hf_stitch.activations.observations import Observations
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
@@ -16,7 +15,8 @@ from hf_stitch.recipe.side import Role
 from hf_stitch.stitching.lengths.learn import fit_special, make_rule
 from hf_stitch.stitching.lengths.length_rule import LengthRule
 from hf_stitch.stitching.lengths.target_texts import TargetTexts
-from hf_stitch.stitching.pairing import Pairing, activation_sets, pair_rows
+from hf_stitch.stitching.paired_rows import PairedRows, activation_sets
+from hf_stitch.stitching.pairing import Pairing, pair_rows
 
 Value = TypeVar("Value")
 
@@ -109,7 +109,7 @@ class Correspondence:
 
     def rows(
         self, split: str, metrics: tuple[LocalMetric | None, LocalMetric | None] = (None, None)
-    ) -> tuple[ActivationSet, ActivationSet]:
-        """Both sides of a split's corresponding rows."""
+    ) -> tuple[PairedRows, PairedRows]:
+        """Both sides of a split's corresponding rows, which are read when they are asked for."""
         seen, pairing = self.observations, self.fitted if split == "fit" else self.pairing(split)
         return activation_sets(seen.source, seen.target, seen.frames[split], pairing, metrics)

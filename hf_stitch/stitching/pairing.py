@@ -3,25 +3,46 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hf_stitch.activations.activation_set import ActivationSet
 from hf_stitch.activations.frames import Frames
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.activations.ragged import Ragged
 from hf_stitch.activations.windows import pool_windows
 from hf_stitch.errors import FitError
-from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.stitching.lengths.length_rule import LengthRule
 from hf_stitch.stitching.lengths.rule import Pairs, SampleShape
 from hf_stitch.stitching.lengths.target_texts import TargetTexts
+
+KEPT = 4096  # samples of which all pairs are kept; of more they are found anew when they are asked for. By hand
+
+
+class SamplePairs(Sequence[Pairs]):
+    """The pairs of each sample, found when they are asked for: of many timesteps they would fill the memory."""
+
+    def __init__(self, find: Callable[[int], Pairs], samples: int) -> None:
+        self._find, self._samples = find, samples
+
+    def __len__(self) -> int:
+        return self._samples
+
+    @overload
+    def __getitem__(self, i: int) -> Pairs: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[Pairs]: ...
+    def __getitem__(self, i: int | slice) -> Pairs | list[Pairs]:
+        if isinstance(i, slice):
+            return [self[k] for k in range(*i.indices(len(self)))]
+        if not -len(self) <= i < len(self):
+            raise IndexError(i)
+        return self._find(i % len(self))
 
 
 @dataclass(frozen=True)
@@ -30,19 +51,53 @@ class Pairing:
 
     Attributes:
         pairs: per sample, the windows on both sides and the positions.
-        keys: (n, 2) int64 (sample, position) of all rows.
+        counts: (samples,) int64 rows of each sample, and `starts` those of the samples before it.
         dropped: words of the true text that were not recognised.
     """
 
-    pairs: tuple[Pairs, ...]
-    keys: Tensor
+    pairs: Sequence[Pairs]
+    counts: Tensor
     dropped: int
+    starts: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "starts", self.counts.cumsum(0) - self.counts)
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return int(self.counts.sum())
+
+    @property
+    def keys(self) -> Tensor:
+        """(n, 2) int64 (sample, position) of all rows."""
+        return self.keys_of(torch.arange(len(self)))
+
+    def keys_of(self, rows: Tensor) -> Tensor:
+        """(k, 2) int64 (sample, position) of rows (k,) by number."""
+        samples, places = self.places(rows)
+        here, which = samples.unique(return_inverse=True)
+        if not len(here):
+            return torch.empty(0, 2, dtype=torch.long)
+        position = torch.from_numpy(np.concatenate([self.pairs[i].position for i in here.tolist()]))
+        counts = self.counts[here]
+        starts = counts.cumsum(0) - counts
+        return torch.stack([samples, position[starts[which] + places]], 1)
+
+    def places(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Sample (k,) of each row (k,), and which of that sample's rows it is."""
+        samples = torch.searchsorted(self.starts + self.counts, rows, right=True)
+        return samples, rows - self.starts[samples]
+
+    def windows(self, sample: int, side: int) -> np.ndarray:
+        """(r, K, 2) timesteps [start, end) of the source (0) or the target (1) of which a sample's rows are made."""
+        pairs = self.pairs[sample]
+        return pairs.target if side else pairs.source
 
     def swapped(self) -> Pairing:
-        return replace(self, pairs=tuple(replace(p, source=p.target, target=p.source) for p in self.pairs))
+        return replace(self, pairs=[_swapped(one) for one in self.pairs])
+
+
+def _swapped(pairs: Pairs) -> Pairs:
+    return replace(pairs, source=pairs.target, target=pairs.source)
 
 
 def pair_rows(
@@ -55,11 +110,10 @@ def pair_rows(
     """
     if _single(frames, texts) and rule.join == 1:  # a rule is told of lengths alone: all samples are one
         one = rule.pairs(SampleShape(source_length=1, target_length=1))
-        places = torch.stack([torch.arange(len(frames)), torch.zeros(len(frames), dtype=torch.long)], 1)
-        return Pairing((one,) * len(frames), places, 0)
+        return Pairing((one,) * len(frames), torch.ones(len(frames), dtype=torch.long), 0)
     paths = frames.forced if recipe.sequence.align == "forced" and frames.forced is not None else frames.path
-    found, rows, dropped = [], [], 0
-    for i in range(len(frames)):
+
+    def pairs_of(i: int) -> Pairs:
         shape = SampleShape(
             source_length=int(frames.source.lengths[i]),
             target_length=int(frames.target.lengths[i]),
@@ -70,16 +124,19 @@ def pair_rows(
             word_cuts=() if texts is None else texts.cuts[i],
             blanks=() if texts is None else texts.blanks[i],
         )
-        pairs = _capped(rule.pairs(shape), recipe.sequence.per_sample, recipe.seed, keys[i])
-        found.append(pairs)
-        rows += [[i, int(place)] for place in pairs.position]
-        dropped += pairs.dropped
+        return _capped(rule.pairs(shape), recipe.sequence.per_sample, recipe.seed, keys[i])
+
+    pairs: Sequence[Pairs] = SamplePairs(pairs_of, len(frames))
+    # All or none: small things that are kept between blocks of rows would keep the memory of these from being reused.
+    pairs = list(pairs) if len(pairs) <= KEPT else pairs
+    counted = [(len(one.position), one.dropped) for one in pairs]
+    rows, dropped = (sum(column) for column in zip(*counted))
     if not rows:
         raise FitError(
             f"sequence.length: {recipe.sequence.length} found no corresponding rows in {len(frames)} samples; "
             "check that source and target inputs say the same, and that the source recognises its words"
         )
-    return Pairing(tuple(found), torch.tensor(rows), dropped)
+    return Pairing(pairs, torch.tensor([count for count, _ in counted]), dropped)
 
 
 def _single(frames: Frames, texts: TargetTexts | None) -> bool:
@@ -97,37 +154,15 @@ def _capped(pairs: Pairs, most: int | None, seed: int, key: str) -> Pairs:
     return Pairs(pairs.source[kept], pairs.target[kept], pairs.position[kept], pairs.dropped)
 
 
-def rows_of(frames: Any, windows: Sequence[np.ndarray]) -> Tensor:
+def rows_of(frames: Ragged, windows: Sequence[np.ndarray]) -> Tensor:
     """Rows (n, K * m) of all samples from their windows (r, K, 2)."""
     # Without timesteps all samples are one batch: no loop over them.
     flat = all(w is windows[0] for w in windows) and windows[0].tolist() == [[[0, 1]]]
-    if flat and isinstance(frames, Ragged) and len(frames.values) == len(frames):
+    if flat and len(frames.values) == len(frames):
         return frames.values
     return torch.cat(
         [pool_windows(frames[i][None], torch.from_numpy(w)[None])[0] for i, w in enumerate(windows) if len(w)]
     )
-
-
-def activation_sets(
-    source: HookedModel,
-    target: HookedModel,
-    frames: Frames,
-    pairing: Pairing,
-    metrics: tuple[LocalMetric | None, LocalMetric | None],
-) -> tuple[ActivationSet, ActivationSet]:
-    """Both sides of the pairing as activation sets."""
-    sides = []
-    for end, ragged, windows, metric in (
-        (source, frames.source, [p.source for p in pairing.pairs], metrics[0]),
-        (target, frames.target, [p.target for p in pairing.pairs], metrics[1]),
-    ):
-        full = rows_of(ragged, windows)
-        columns = columns_of(end, windows[0].shape[1])
-        values = full if columns is None else full[:, list(columns)]
-        sides.append(ActivationSet(values, pairing.keys, metric, None if columns is None else full, columns))
-    first, second = sides
-    # A map reads the source's selected features only; the rest would double the memory.
-    return replace(first, full=None, selected=None), second
 
 
 def columns_of(end: HookedModel, join: int) -> tuple[int, ...] | None:

@@ -5,4 +5,4 @@ A benchmark is a module here whose `rows(size=...)` yields rows as they are read
 turns in one process; further keys are kept and not shown.
 """
 
-NAMES = ("products", "datafold_kernel", "memory", "embedding", "splines", "latency", "scaling")
+NAMES = ("products", "datafold_kernel", "memory", "streaming", "embedding", "splines", "latency", "scaling")

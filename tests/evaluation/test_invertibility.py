@@ -221,7 +221,7 @@ def test_inputs_without_a_grid_are_asked_at_held_out_activations(
     measures, found = invertibility_over_grid(fitted)
     rows = found["jacobian"]["rows"]
     source, _ = fitted.correspondence.rows("fit")
-    directions, held = leading(source.values)
+    directions, held = leading(source.whole().values)
     stretches = torch.linalg.svdvals(
         fitted.model.layer.predict(directions.T) - fitted.model.layer.predict(0 * directions.T)
     )

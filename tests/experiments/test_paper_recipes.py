@@ -227,7 +227,7 @@ def test_flat_samples_pair_as_any_others_do() -> None:
     assert [pairs.target.tolist() for pairs in known.fitted.pairs] == whole
     for rows, seen in zip(known.rows("fit"), (frames.source, frames.target)):
         assert torch.equal(rows.keys, known.fitted.keys)
-        assert torch.equal(rows.values, torch.cat([seen[i] for i in range(5000)]))
+        assert torch.equal(rows.whole().values, torch.cat([seen[i] for i in range(5000)]))
     samples = observations.samples["fit"]
     assert len(frames.buckets) == 3
     inputs = torch.tensor(np.stack(samples.batch(range(5000), 0)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ from hf_stitch.recipe.sequence import Lengths
 from hf_stitch.stitching.lengths.learn import fit_special, make_rule
 from hf_stitch.stitching.lengths.length_rule import LengthRule
 from hf_stitch.stitching.lengths.target_texts import TargetTexts
-from hf_stitch.stitching.pairing import Pairing, activation_sets, columns_of, pair_rows
+from hf_stitch.stitching.paired_rows import activation_sets
+from hf_stitch.stitching.pairing import Pairing, columns_of, pair_rows
 
 
 @pytest.fixture
@@ -62,7 +64,9 @@ def test_rows_are_the_means_of_their_windows(text: dict) -> None:
     rows = correspondence(text)
     opened, pairing = rows.observations, rows.fitted
     frames = opened.frames["fit"]
-    source, target = activation_sets(opened.source, opened.target, frames, pairing, (None, None))
+    source, target = (
+        side.whole() for side in activation_sets(opened.source, opened.target, frames, pairing, (None, None))
+    )
     assert torch.equal(source.keys, target.keys)
     for row, (i, place) in enumerate(pairing.keys.tolist()):
         pairs = pairing.pairs[i]
@@ -81,8 +85,10 @@ def test_selected_features_of_joined_windows(speech: dict) -> None:
     assert columns_of(opened.source, 2) == (3, 1, 16 + 3, 16 + 1)
     whole = observations(speech).collect()
     frames = opened.frames["fit"]
-    source, target = activation_sets(opened.source, opened.target, frames, pairing, (None, None))
-    every, _ = activation_sets(whole.source, whole.target, whole.frames["fit"], pairing, (None, None))
+    source, target = (
+        side.whole() for side in activation_sets(opened.source, opened.target, frames, pairing, (None, None))
+    )
+    every = activation_sets(whole.source, whole.target, whole.frames["fit"], pairing, (None, None))[0].whole()
     assert torch.equal(source.values, every.values[:, [3, 1, 19, 17]])
     assert (source.full, source.selected) == (None, None)
     assert target.full is not None
@@ -168,11 +174,12 @@ def test_long_samples_give_at_most_per_sample_rows(text: dict) -> None:
 def test_nothing_in_common_is_told(speech: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = correspondence(speech)
     opened = rows.observations
-    frames = opened.frames["fit"]
+    frames, texts = opened.frames["fit"], rows.texts("fit")
     assert frames.path is not None
-    frames.path.values.fill_(alphabet_of(opened.source).blank)
+    path = frames.path.whole()
+    silent = replace(frames, path=Ragged(torch.full_like(path.values, alphabet_of(opened.source).blank), path.lengths))
     with pytest.raises(FitError, match=r"ctc found no corresponding rows in 30 samples; check that source and target"):
-        rows.pairing("fit")
+        pair_rows(rows.recipe, rows.rule, silent, opened.samples["fit"].keys, texts)
 
 
 def test_special_tokens_are_learned_where_the_target_has_them(speech: dict) -> None:

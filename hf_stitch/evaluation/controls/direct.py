@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hf_stitch.activations.activation_set import ActivationSet
-from hf_stitch.activations.ragged import Ragged
+from hf_stitch.activations.ragged import Sequences
 from hf_stitch.errors import FitError
 from hf_stitch.evaluation.answer_kinds.vectors import Vectors
 from hf_stitch.evaluation.controls.context import ControlContext
@@ -54,8 +54,12 @@ def _count(context: ControlContext, most: int) -> int | None:
     return None if pairs is None else min(int(pairs), most)
 
 
-def mean_activations(frames: Ragged) -> Tensor:
-    """(n, m) mean over the timesteps of each sample."""
-    half = frames.values.dtype in (torch.float16, torch.bfloat16)
-    values = frames.values.float() if half else frames.values
-    return torch.segment_reduce(values, "mean", lengths=frames.lengths, axis=0)
+def mean_activations(frames: Sequences) -> Tensor:
+    """(n, m) mean over the timesteps of each sample, at least in float32."""
+    found = torch.empty(len(frames), *frames.shape, dtype=torch.promote_types(frames.dtype, torch.float32))
+    for part in frames.parts:
+        own = frames.take(part)
+        found[torch.as_tensor(part)] = torch.segment_reduce(
+            own.values.to(found.dtype), "mean", lengths=own.lengths, axis=0
+        )
+    return found

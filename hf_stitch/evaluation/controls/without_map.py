@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -71,10 +70,8 @@ def _shuffled(context: ControlContext, half: TargetHalf) -> StitchingLayer | Non
         return None
     source, target = half.correspondence.rows("fit")
     order = torch.randperm(len(target), generator=torch.Generator().manual_seed(recipe.seed))
-    full = None if target.full is None else target.full[order]
-    dealt = replace(target, values=target.values[order], full=full)
     try:
-        layer = fit_layer("affine", source, dealt, fill=recipe.sequence.fill, steps=half.rule.steps)
+        layer = fit_layer("affine", source, target.dealt(order), fill=recipe.sequence.fill, steps=half.rule.steps)
     except FitError:
         return None
     return layer.to(seen.runtime.device)

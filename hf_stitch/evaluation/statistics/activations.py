@@ -11,42 +11,91 @@ from hf_stitch.errors import DataError
 from hf_stitch.evaluation.statistics.intervals import Array, Interval, codes_of, ratio, same_length, some
 
 
+class RowSums:
+    """Sums over the rows of each sample, taken in block by block, from which the measures of a map follow.
+
+    Rows of one sample are resampled together, since timesteps of one utterance are not independent.
+
+    Args:
+        mean: (m,) of the references: R2 is of what varies round it.
+        samples: how many there are; of some there may be no row.
+    """
+
+    def __init__(self, mean: Array, samples: int) -> None:
+        self.mean = mean
+        self._count, self._missed, self._varied, self._size, self._cosines = (np.zeros(samples) for _ in range(5))
+
+    def add(self, predictions: Array, references: Array, samples: Array) -> None:
+        """Take in rows (b, m) and the numbers (b,) of the samples that they belong to."""
+        x, y = predictions, references
+        norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+        cosines = np.divide((x * y).sum(axis=1), norms, out=np.zeros_like(norms), where=norms > 0)
+        self._count += self._by_sample(samples, np.ones_like(cosines))
+        self._missed += self._by_sample(samples, ((y - x) ** 2).sum(axis=1))
+        self._varied += self._by_sample(samples, ((y - self.mean) ** 2).sum(axis=1))
+        self._size += self._by_sample(samples, (y**2).sum(axis=1))
+        self._cosines += self._by_sample(samples, cosines)
+
+    def r_squared(self, seed: int = 0) -> Interval:
+        """Share of the references' variance that the predictions explain; 1 is exact, 0 is their mean row.
+
+        Raises:
+            DataError: the reference rows are all alike.
+        """
+        if self._varied.sum() == 0.0:
+            raise DataError(
+                f"expected at least two different reference rows, received {int(self._count.sum())} alike; R2 does not "
+                "exist there"
+            )
+        # Both sums are resampled, since the variance to explain is an estimate too.
+        missed = self._ratio(self._missed, self._varied, seed)
+        low, high = (None if limit is None else 1.0 - limit for limit in (missed.high, missed.low))
+        return Interval(1.0 - missed.value, low, high, missed.n)
+
+    def relative_error(self, seed: int = 0) -> Interval:
+        """Frobenius norm of the error over that of the references."""
+        square = self._ratio(self._missed, self._size, seed)
+        low, high = (None if limit is None else math.sqrt(limit) for limit in (square.low, square.high))
+        return Interval(math.sqrt(square.value), low, high, square.n)
+
+    def cosine(self, seed: int = 0) -> Interval:
+        """Mean cosine between rows, 0 for a row of zeros."""
+        return self._ratio(self._cosines, self._count, seed)
+
+    def _by_sample(self, samples: Array, rows: Array) -> Array:
+        return np.bincount(samples, weights=rows, minlength=len(self._count))
+
+    def _ratio(self, top: Array, bottom: Array, seed: int) -> Interval:
+        there = self._count > 0
+        return ratio(top[there], bottom[there], seed=seed)
+
+
 def r_squared(
     predictions: ArrayLike, references: ArrayLike, groups: ArrayLike | None = None, seed: int = 0
 ) -> Interval:
-    """Share of the references' variance (n, m) that the predictions (n, m) explain; 1 is exact, 0 is their mean row.
-
-    `groups` (n,) names the sample that each row came from: rows of one sample are resampled together, since timesteps
-    of one utterance are not independent. Raises DataError when the reference rows are all alike.
-    """
-    x, y = _rows(predictions, references)
-    power = ((y - y.mean(axis=0)) ** 2).sum(axis=1)
-    if power.sum() == 0.0:
-        raise DataError(
-            f"expected at least two different reference rows, received {len(y)} alike; R2 does not exist there"
-        )
-    # Both sums are resampled, since the variance to explain is an estimate too.
-    missed = ratio(*_grouped(groups, ((y - x) ** 2).sum(axis=1), power), seed=seed)
-    low, high = (None if limit is None else 1.0 - limit for limit in (missed.high, missed.low))
-    return Interval(1.0 - missed.value, low, high, missed.n)
+    """As `RowSums.r_squared`, of rows (n, m); `groups` (n,) names the sample of each, absent: each is one."""
+    return _summed(predictions, references, groups).r_squared(seed)
 
 
 def relative_error(
     predictions: ArrayLike, references: ArrayLike, groups: ArrayLike | None = None, seed: int = 0
 ) -> Interval:
-    """Frobenius norm of the error over that of the references, both (n, m); `groups` as in `r_squared`."""
-    x, y = _rows(predictions, references)
-    square = ratio(*_grouped(groups, ((y - x) ** 2).sum(axis=1), (y**2).sum(axis=1)), seed=seed)
-    low, high = (None if limit is None else math.sqrt(limit) for limit in (square.low, square.high))
-    return Interval(math.sqrt(square.value), low, high, square.n)
+    """As `RowSums.relative_error`, of rows (n, m); `groups` as in `r_squared`."""
+    return _summed(predictions, references, groups).relative_error(seed)
 
 
 def cosine(predictions: ArrayLike, references: ArrayLike, groups: ArrayLike | None = None, seed: int = 0) -> Interval:
-    """Mean cosine between rows of (n, m) arrays, 0 for a row of zeros; `groups` as in `r_squared`."""
+    """As `RowSums.cosine`, of rows (n, m); `groups` as in `r_squared`."""
+    return _summed(predictions, references, groups).cosine(seed)
+
+
+def _summed(predictions: ArrayLike, references: ArrayLike, groups: ArrayLike | None) -> RowSums:
     x, y = _rows(predictions, references)
-    norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
-    cosines = np.divide((x * y).sum(axis=1), norms, out=np.zeros_like(norms), where=norms > 0)
-    return ratio(*_grouped(groups, cosines, np.ones_like(cosines)), seed=seed)
+    codes = np.arange(len(x)) if groups is None else codes_of(np.asarray(groups))[0]
+    same_length(codes, x)
+    sums = RowSums(y.mean(axis=0), int(codes.max()) + 1)
+    sums.add(x, y, codes)
+    return sums
 
 
 def _rows(predictions: ArrayLike, references: ArrayLike) -> tuple[Array, Array]:
@@ -57,12 +106,3 @@ def _rows(predictions: ArrayLike, references: ArrayLike) -> tuple[Array, Array]:
         )
     some(len(x), "rows")
     return x, y
-
-
-def _grouped(groups: ArrayLike | None, top: Array, bottom: Array) -> tuple[Array, Array]:
-    """Sums of two columns (n,) over the rows of each group."""
-    if groups is None:
-        return top, bottom
-    codes = codes_of(np.asarray(groups))[0]
-    same_length(codes, top, bottom)
-    return np.bincount(codes, weights=top), np.bincount(codes, weights=bottom)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hf_stitch.activations.activation_set import BLOCK
 from hf_stitch.activations.local_metrics import at_once
 from hf_stitch.errors import StitchError
 from hf_stitch.experiments.rehearsal.cost_meter import Cost
@@ -76,15 +77,15 @@ def _fits(seen: Rehearsed) -> list[Stage]:
     return found
 
 
-def _power_law(seen: Rehearsed, what: str) -> tuple[float, float]:
-    """A cost of the fit at the real number of rows, from two smaller ones; and the exponent."""
+def _power_law(seen: Rehearsed, what: str, rows: int | None = None) -> tuple[float, float]:
+    """A cost of the fit at the real number of rows, or at `rows`, from two smaller ones; and the exponent."""
     first, second = (seen.watch.get(f"fit.{name}", Cost()) for name in ("first", "second"))
     (few, more), low, high = seen.rows, getattr(first, what), getattr(second, what)
     if few == more or high <= 0 or "fit.second" not in seen.watch:
         return float(low), 1.0
     # At least 1: no fit gets cheaper with more rows, and short stages are measured badly.
     power = min(STEEPEST[what], max(1.0, math.log(high / low) / math.log(more / few))) if low > 0 else 2.0
-    return float(high * (seen.real_rows / more) ** power), power
+    return float(high * ((seen.real_rows if rows is None else rows) / more) ** power), power
 
 
 def memory(seen: Rehearsed) -> dict[str, float]:
@@ -97,13 +98,19 @@ def memory(seen: Rehearsed) -> dict[str, float]:
     for role, end, ragged in zip(SIDES, seen.hooked, (frames.source, frames.target)):
         if cost := watch.get(f"neighbourhoods.{role}"):
             kind, steps = end.preparer.modality, int(ragged.lengths.max())
-            rehearsed = sizes.samples * min(sizes.neighbours, at_once(kind, sizes.samples, steps))
+            rehearsed = sizes.samples * min(sizes.neighbours, at_once(kind, sizes.samples, steps, sizes.tokens))
             real = sizes.rows_at_once(kind, round(steps * sizes.stretch))
             found[f"neighbourhoods.{role}"] = base + cost.memory / max(1, rehearsed) * sizes.stretch * real
     found["cut"] = base + watch["cut"].memory
-    held = 2 * disk(seen)["activations"]  # the parts, and the same rows in sample order
-    found["fit"] = base + held + _power_law(seen, "memory")[0]
+    found["fit"] = base + _power_law(seen, "memory", _rows_held(seen))[0]
     return found
+
+
+def _rows_held(seen: Rehearsed) -> int:
+    """Rows that the fit has in memory at once: methods that keep none of them go through them block by block."""
+    layer = seen.model.layer
+    block = max(seen.rows[1], BLOCK // (layer.features_in + layer.features_out))
+    return seen.real_rows if layer.facts.keeps_rows else min(seen.real_rows, block)
 
 
 def disk(seen: Rehearsed) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hf_stitch.activations.collection import batch_size
+from hf_stitch.activations.collection import SEQUENCE_BATCH, batch_size
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.activations.local_metrics import at_once
 from hf_stitch.errors import RecipeError
@@ -30,7 +30,7 @@ class Sizes:
         real: the recipe's samples, by split; `counted` says which of them are known.
         stretch: typical length of an input over the rehearsed one.
         neighbours: rehearsed, and `real_neighbours` the recipe's; 0 where none are needed.
-        bucket: samples that run together in the real run.
+        bucket: samples that run together in the real run. tokens: of them, where that was asked for.
     """
 
     samples: int
@@ -41,6 +41,7 @@ class Sizes:
     neighbours: int
     real_neighbours: int
     bucket: int
+    tokens: int | None = None
 
     @classmethod
     def of(cls, recipe: Recipe, ends: tuple[HookedModel, HookedModel]) -> Sizes:
@@ -63,7 +64,10 @@ class Sizes:
         rank = recipe.neighborhoods.rank
         # k neighbours show at most k directions.
         needed = max(NEIGHBOURS, rank + 1 if isinstance(rank, int) else 0)
-        bucket = min(real["fit"], *(batch_size(end) for end in ends))
+        together = min(batch_size(end) for end in ends)
+        if recipe.collect.tokens is not None:
+            together = max(1, recipe.collect.tokens // asked.words)
+        bucket = min(real["fit"], together)
         return cls(
             samples=min(VECTORS if vectors else FIT, real["fit"]),
             tested=VECTORS if vectors else TESTED,
@@ -73,11 +77,13 @@ class Sizes:
             neighbours=min(size, max(VECTORS, needed) if vectors else needed),
             real_neighbours=size,
             bucket=bucket,
+            tokens=recipe.collect.tokens,
         )
 
     def rows_at_once(self, modality: str, steps: int) -> int:
         """Neighbours of all samples of a real batch that run together, where a sample has so many timesteps."""
-        return self.bucket * min(self.real_neighbours, at_once(modality, self.bucket, steps))
+        batch = min(self.bucket, SEQUENCE_BATCH) if self.tokens else self.bucket
+        return batch * min(self.real_neighbours, at_once(modality, batch, steps, self.tokens))
 
 
 def small_recipe(recipe: Recipe, sizes: Sizes, ends: tuple[HookedModel, HookedModel], scratch: Path) -> Recipe:

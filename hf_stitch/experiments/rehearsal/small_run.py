@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from hf_stitch.activations.activation_set import ActivationSet
+from hf_stitch.activations.activation_set import ActivationSet, RowSet
 from hf_stitch.activations.aligned_tokens import beside, check_tokens
 from hf_stitch.activations.hooked_model import HookedModel
-from hf_stitch.activations.observations import Observations, check_generation
+from hf_stitch.activations.observations import Observations, check_generation, check_together
 from hf_stitch.errors import FitError, ManifoldError, StitchError
 from hf_stitch.experiments.comparison import Comparison
 from hf_stitch.experiments.fit_trust import fit_trust
@@ -86,6 +86,7 @@ def run_small(recipe: Recipe, runtime: Runtime, scratch: Path) -> Rehearsed:
         # Another seed: two stand-ins of one configuration must not be one model.
         target = stand_in(recipe.target, found[1][0], runtime, recipe.seed + 1, scratch, recipe.generation)
         check_generation(recipe, target)
+        check_together(recipe, source, target)
         source = beside(source, target)
     hooked = (source, target)
     sizes = Sizes.of(recipe, hooked)
@@ -93,7 +94,7 @@ def run_small(recipe: Recipe, runtime: Runtime, scratch: Path) -> Rehearsed:
     forced = any(variant.sequence.align == "forced" for _, variant in small.variants())
     samples = load_all(small, hooked)
     check_tokens(small, source, target, samples)
-    opened = Observations(source, target, small.data, samples, runtime, Timings(), forced)
+    opened = Observations(source, target, small.data, samples, runtime, Timings(), forced, asked=small.collect)
     observations = _collected(opened, watch)
     if recipe.directions == "both":
         observations.swapped()
@@ -148,7 +149,7 @@ def _fit(seen: Rehearsed, halves: SharedHalves, shared: Shared) -> Fitted:
 def _compare(seen: Rehearsed, comparison: Comparison, halves: SharedHalves, shared: Shared) -> None:
     """Every comparison on the same models and data, for what it would refuse; the real run only tells of that."""
     for label, variant in seen.recipe.variants()[1:]:
-        if (variant.source, variant.target, variant.data) != (seen.recipe.source, seen.recipe.target, seen.recipe.data):
+        if not seen.recipe.observed_alike(variant):
             seen.notes.append(f"the comparison {label} has models or data of its own and was not rehearsed")
             continue
         # model_copy checks nothing anew: sizes of a rehearsal need not suit a real fit.
@@ -179,9 +180,7 @@ def _paired(seen: Rehearsed, recipe: Recipe, shared: Shared) -> Correspondence:
     return correspondence
 
 
-def _rows(
-    seen: Rehearsed, correspondence: Correspondence, watched: bool = False
-) -> tuple[ActivationSet, ActivationSet]:
+def _rows(seen: Rehearsed, correspondence: Correspondence, watched: bool = False) -> tuple[RowSet, RowSet]:
     metrics: dict[Role, LocalMetric | None] = {"source": None, "target": None}
     for role in mapped_sides(correspondence.recipe):
         with seen.watch.stage(f"neighbourhoods.{role}") if watched else nullcontext():
@@ -204,7 +203,7 @@ def _real_rows(seen: Rehearsed, correspondence: Correspondence) -> int:
     return max(1, round(seen.sizes.real["fit"] * (longer if limit is None else min(longer, limit))))
 
 
-def _fit_twice(seen: Rehearsed, recipe: Recipe, source: ActivationSet, target: ActivationSet) -> StitchingLayer:
+def _fit_twice(seen: Rehearsed, recipe: Recipe, source: RowSet, target: RowSet) -> StitchingLayer:
     """Two fits, the second of twice as many rows where there will be so many: the real one's cost follows from them."""
     first = min(seen.real_rows, _fewest(recipe, source))
     seen.rows = (first, min(seen.real_rows, 2 * first))
@@ -222,25 +221,25 @@ def _fit_twice(seen: Rehearsed, recipe: Recipe, source: ActivationSet, target: A
     return layer if layer is not None else fit_layer(DEFAULT.method, source, target)
 
 
-def _fewest(recipe: Recipe, source: ActivationSet) -> int:
+def _fewest(recipe: Recipe, source: RowSet) -> int:
     """Rows that a method needs at least, and no fewer than are worth timing."""
     asked = recipe.stitch
     needed = (
         (asked.get("coordinates") or 0) + 16,  # some more than coordinates, for eigensolvers; by hand
         asked.get("pairs") or 0,
         asked.get("landmarks") or 0,
-        source.values.shape[1] + 1,
+        source.width + 1,
     )
     return max(ROWS, *needed)
 
 
-def _layer(seen: Rehearsed, recipe: Recipe, source: ActivationSet, target: ActivationSet, count: int) -> StitchingLayer:
+def _layer(seen: Rehearsed, recipe: Recipe, source: RowSet, target: RowSet, count: int) -> StitchingLayer:
     index, draw = torch.arange(count) % len(source), torch.Generator().manual_seed(recipe.seed)
     grown = _grown(source, index, draw), _grown(target, index, draw)
     return fit_map(recipe, *grown, seen.observations, recipe.sequence.slice)
 
 
-def _grown(rows: ActivationSet, index: torch.Tensor, draw: torch.Generator) -> ActivationSet:
+def _grown(rows: RowSet, index: torch.Tensor, draw: torch.Generator) -> ActivationSet:
     """The rows `index`, moved where they repeat so that they make one cloud, with keys of their own."""
     taken = rows.take(index)
     wide = taken.values if taken.full is None else taken.full

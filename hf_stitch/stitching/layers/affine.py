@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hf_stitch.activations.activation_set import ActivationSet
+from hf_stitch.activations.activation_set import RowSet, paired_blocks
 from hf_stitch.errors import FitError
 from hf_stitch.geometry.ridge import NormalEquations
 from hf_stitch.geometry.subsets import evenly_spaced
 from hf_stitch.recipe.stitch import Affine
-from hf_stitch.stitching.layers.layer import StitchingLayer, outputs
+from hf_stitch.stitching.layers.layer import StitchingLayer
 
 
 class AffineLayer(StitchingLayer):
@@ -24,35 +24,38 @@ class AffineLayer(StitchingLayer):
     bias: Tensor
 
     @classmethod
-    def fit(cls, source: ActivationSet, target: ActivationSet, options: Affine) -> AffineLayer:
+    def fit(cls, source: RowSet, target: RowSet, options: Affine) -> AffineLayer:
         """Fit on paired rows; for the units of `ridge` see `NormalEquations.solve`.
 
         Raises:
             FitError: fewer than two rows, constant features, or a ridge of 0 that leaves the map undetermined.
         """
         settings = options.resolved()
-        x, y = chosen_rows(source, target, settings["pairs"])
-        weight, bias, used = NormalEquations.of(x, y).solve(settings["ridge"])
-        layer = cls(linear_tensors(x, y, weight, bias), x.shape[1], y.shape[1], settings)
-        layer.diagnostics = {"ridge": used, "warnings": few_rows(len(x), x.shape[1])}
+        source, target = chosen_rows(source, target, settings["pairs"])
+        equations = NormalEquations(source.width, target.output_width)
+        for x, y in paired_blocks(source, target):
+            equations.add_all(x, y)
+        weight, bias, used = equations.solve(settings["ridge"])
+        layer = cls(linear_tensors(source, target, weight, bias), source.width, target.output_width, settings)
+        layer.diagnostics = {"ridge": used, "warnings": few_rows(len(source), source.width)}
         return layer
 
     def predict(self, rows: Tensor) -> Tensor:
         return torch.addmm(self.bias.to(rows.dtype), rows, self.weight.to(rows.dtype))
 
 
-def chosen_rows(source: ActivationSet, target: ActivationSet, pairs: int | None) -> tuple[Tensor, Tensor]:
-    """The rows x (n, m) and y (n, m') of `pairs` pairs, evenly spread, or of all; FitError for fewer than two."""
-    chosen = evenly_spaced(len(source), pairs).to(source.values.device)
+def chosen_rows(source: RowSet, target: RowSet, pairs: int | None) -> tuple[RowSet, RowSet]:
+    """The rows of `pairs` pairs, evenly spread, or of all; FitError for fewer than two."""
+    chosen = evenly_spaced(len(source), pairs)
     if len(chosen) < 2:
         raise FitError(f"an affine map needs at least two rows; got {len(chosen)}: take more samples")
-    return source.values[chosen], outputs(target)[chosen]
+    return (source, target) if pairs is None else (source.subset(chosen), target.subset(chosen))
 
 
-def linear_tensors(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
+def linear_tensors(source: RowSet, target: RowSet, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
     """Weight and bias in the wider of the two sides' dtypes, at least float32."""
     # Solved in float64, kept in what the models compute in; but half precision is not enough for sums over features.
-    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
+    dtype = torch.promote_types(torch.promote_types(source.dtype, target.dtype), torch.float32)
     return {"weight": weight.to(dtype).contiguous(), "bias": bias.to(dtype)}
 
 

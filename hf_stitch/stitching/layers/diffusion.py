@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from hf_stitch.activations.activation_set import ActivationSet
+from hf_stitch.activations.activation_set import ActivationSet, RowSet
 from hf_stitch.errors import FitError, ManifoldError
 from hf_stitch.geometry.diffusion.diffusion_map import DiffusionMap, PiecesError
 from hf_stitch.geometry.diffusion.engine import Engine
@@ -26,7 +26,7 @@ from hf_stitch.recipe.stitch import Diffusion
 from hf_stitch.runtime.sharding import ALONE, Rows
 from hf_stitch.runtime.timings import Timings
 from hf_stitch.stitching.layers.diffusion_alignment import Aligned, align
-from hf_stitch.stitching.layers.layer import StitchingLayer, outputs, under
+from hf_stitch.stitching.layers.layer import StitchingLayer, under
 
 COORDINATES = 256  # default, where there are at least twice as many rows; by hand
 
@@ -51,9 +51,7 @@ class DiffusionLayer(StitchingLayer):
         super().place({name: tensor for name, tensor in tensors.items() if name.split(".")[0] not in kinds})
 
     @classmethod
-    def fit(
-        cls, source: ActivationSet, target: ActivationSet, options: Diffusion, rows: Rows = ALONE
-    ) -> DiffusionLayer:
+    def fit(cls, source: RowSet, target: RowSet, options: Diffusion, rows: Rows = ALONE) -> DiffusionLayer:
         """Fit on paired rows with local metrics (Euclidean where a set has none).
 
         Args:
@@ -67,6 +65,7 @@ class DiffusionLayer(StitchingLayer):
             FitError: a side of too few features folds the input, so that there is no one-to-one map.
             FitError, ManifoldError: see the parts; every message says which side it is about.
         """
+        source, target = source.whole(), target.whole()  # a map has coordinates of every row
         settings = options.resolved()
         sides, inverse, pairs, landmarks = (settings[name] for name in ("sides", "inverse", "pairs", "landmarks"))
         coordinates, smoothing, interpolation = (
@@ -90,9 +89,9 @@ class DiffusionLayer(StitchingLayer):
             found = aligned.coordinates
         kinds = _kinds(interpolation, source.values.shape[1], target.values.shape[1], second is not None)
         if inverse == "target" and second is not None:
-            known, wanted = second.coordinates[:, : found.shape[1]], outputs(target)
+            known, wanted = second.coordinates[:, : found.shape[1]], target.outputs
         else:
-            known, wanted = found[chosen], outputs(target)[chosen]
+            known, wanted = found[chosen], target.outputs[chosen]
         parts: dict[str, Interpolator] = {
             "extension": first.extension(kinds["extension"], landmarks=landmarks),
             "inverse": _way_back(kinds["inverse"], known, wanted, smoothing, landmarks, by),

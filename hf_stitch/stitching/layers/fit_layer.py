@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, get_args
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from hf_stitch.activations.activation_set import ActivationSet, paired
+from hf_stitch.activations.activation_set import ActivationSet, RowSet, output_blocks, paired
 from hf_stitch.errors import ActivationError, FitError, RecipeError, nearest
 from hf_stitch.recipe.explain import clauses
 from hf_stitch.recipe.stitch import METHODS, Landing, Stitch
 from hf_stitch.runtime.sharding import ALONE, Rows
-from hf_stitch.stitching.layers.layer import (
-    Fill,
-    StitchingLayer,
-    layer_class,
-    outputs,
-)
+from hf_stitch.stitching.layers.layer import Fill, StitchingLayer, layer_class
 
 
 def fit_layer(
     method: str,
-    source: ActivationSet,
-    target: ActivationSet,
+    source: RowSet,
+    target: RowSet,
     *,
     landing: Landing = "none",
     fill: Fill = "predict",
@@ -55,12 +49,12 @@ def fit_layer(
     if fill not in get_args(Fill):
         raise RecipeError(f"fill: unknown value {fill!r}; {nearest(str(fill), get_args(Fill))}")
     count = max(len(source), len(target))
-    if not torch.equal(source.keys, target.keys):
+    if not source.same_keys(target):
         source, target = paired(source, target)
-    _check_numbers("source", source.values)
-    _check_numbers("target", outputs(target))
+    _check_numbers("source", source)
+    _check_numbers("target", target)
     # Without `full` a layer predicts the selected features alone, which is what is then filled up.
-    chosen = target if fill == "predict" else replace(target, full=None, selected=None)
+    chosen = target if fill == "predict" else target.alone()
     layer = kind.fit(source, chosen, stitch, *([rows] if kind.shared else []))
     _finish(layer, target, chosen, landing, fill)
     layer.steps = steps
@@ -81,9 +75,13 @@ def _stitch(method: str, landing: str, options: Mapping[str, Any]) -> Stitch:
         raise RecipeError(clauses(error, METHODS[method])) from None
 
 
-def _check_numbers(side: str, values: Tensor) -> None:
-    if not len(values):
+def _check_numbers(side: str, rows: RowSet) -> None:
+    if not len(rows):
         raise ActivationError(f"the {side} activations are empty: collect at least one sample")
+    # Those that are read from disk were checked when they were collected.
+    if not isinstance(rows, ActivationSet):
+        return
+    values = rows.values if side == "source" else rows.outputs
     bad = (~values.isfinite()).any(1)
     if bad.any():
         first = int(bad.nonzero()[0])
@@ -93,18 +91,24 @@ def _check_numbers(side: str, values: Tensor) -> None:
         )
 
 
-def _finish(layer: StitchingLayer, target: ActivationSet, chosen: ActivationSet, landing: Landing, fill: Fill) -> None:
+def _finish(layer: StitchingLayer, target: RowSet, chosen: RowSet, landing: Landing, fill: Fill) -> None:
     if landing == "nearest":
         # Sorted and without repeats: the same points in any order of the samples, and no more than are needed.
-        points = torch.unique(outputs(chosen).detach(), dim=0)
+        points: Tensor | None = None
+        for rows in output_blocks(chosen):
+            found = torch.unique(rows.detach(), dim=0)
+            points = found if points is None else torch.unique(torch.cat([points, found]), dim=0)
         layer.register_buffer("landing_points", points)
-    if fill != "predict" and target.full is not None:
+    if fill != "predict" and target.whole_layer:
         if target.selected is None:
             raise FitError(f"fill: {fill} needs to know which features were selected; got `full` without `selected`")
         # Persistent: from_pretrained fills no other buffers.
-        layer.register_buffer("selected", torch.tensor(target.selected, device=target.values.device))
-        layer.features_out = target.full.shape[1]
+        device = next(iter([*layer.parameters(), *layer.buffers()])).device
+        layer.register_buffer("selected", torch.tensor(target.selected, device=device))
+        layer.features_out = target.output_width
         layer.fill = fill
         if fill == "reference":
-            layer.register_buffer("reference", target.full.detach().mean(0))
+            wide = torch.promote_types(target.dtype, torch.float32)
+            sums = torch.stack([rows.detach().sum(0, dtype=wide) for rows in output_blocks(target)])
+            layer.register_buffer("reference", (sums.sum(0) / len(target)).to(target.dtype))
     layer.landing = landing

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from hf_stitch.activations.activation_set import ActivationSet
+from hf_stitch.activations.activation_set import RowSet
 from hf_stitch.errors import ActivationError, ArtifactError, FitError, RecipeError, nearest
 from hf_stitch.geometry.distances import nearest_rows
 from hf_stitch.recipe.side import Role
@@ -70,8 +70,8 @@ class StitchingLayer(nn.Module):
                 self.register_buffer(name, tensor)
 
     @classmethod
-    def fit(cls, source: ActivationSet, target: ActivationSet, options: Any) -> StitchingLayer:
-        """Fit on paired rows by the options of the method's class in `recipe.stitch`; predicts `outputs(target)`."""
+    def fit(cls, source: RowSet, target: RowSet, options: Any) -> StitchingLayer:
+        """Fit on paired rows by the options of its class in `recipe.stitch`; predicts the target's `outputs`."""
         raise NotImplementedError
 
     def predict(self, rows: Tensor) -> Tensor:
@@ -180,11 +180,6 @@ class StitchingLayer(nn.Module):
             return made
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ArtifactError(f"the saved stitching layer is damaged ({error!r}): fit it again") from None
-
-
-def outputs(target: ActivationSet) -> Tensor:
-    """What a layer predicts: all features of the target's layer, or the selected ones where only those were kept."""
-    return target.values if target.full is None else target.full
 
 
 def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hf_stitch.activations.activation_set import ActivationSet
+from hf_stitch.activations.activation_set import RowSet, paired_blocks
 from hf_stitch.geometry.linalg import eigh
 from hf_stitch.geometry.ridge import NormalEquations
 from hf_stitch.recipe.stitch import LowRank
@@ -30,15 +30,18 @@ class LowRankLayer(StitchingLayer):
     bias: Tensor
 
     @classmethod
-    def fit(cls, source: ActivationSet, target: ActivationSet, options: LowRank) -> LowRankLayer:
+    def fit(cls, source: RowSet, target: RowSet, options: LowRank) -> LowRankLayer:
         """Fit on paired rows; for the units of `ridge` see `NormalEquations.solve`. A rank above min(m, m') is that.
 
         Raises:
             FitError: fewer than two rows, constant features, or a ridge of 0 that leaves the map undetermined.
         """
         settings = options.resolved()
-        x, y = chosen_rows(source, target, settings["pairs"])
-        equations = NormalEquations.of(x, y)
+        source, target = chosen_rows(source, target, settings["pairs"])
+        equations, total = NormalEquations(source.width, target.output_width), torch.zeros((), dtype=torch.float64)
+        for x, y in paired_blocks(source, target):
+            equations.add_all(x, y)
+            total = total.to(x.device) + x.sum(0, dtype=total.dtype)
         full, offset, ridge = equations.solve(settings["ridge"])
         variances, directions = _directions(equations.scatter(), full)
         # tiny: a prediction without any variance has rank 1, not a division by 0.
@@ -47,12 +50,12 @@ class LowRankLayer(StitchingLayer):
         weight = directions[:rank]
         reduction = full @ weight.T
         # The map goes through the mean of the rows as the ridge map does, whose offset is mean y - mean x W.
-        bias = offset + x.mean(0, dtype=full.dtype) @ (full - reduction @ weight)
-        tensors = linear_tensors(x, y, weight, bias)
+        bias = offset + total / len(source) @ (full - reduction @ weight)
+        tensors = linear_tensors(source, target, weight, bias)
         tensors["reduction"] = reduction.to(tensors["weight"].dtype).contiguous()
-        layer = cls(tensors, x.shape[1], y.shape[1], settings | {"rank": rank})
+        layer = cls(tensors, source.width, target.output_width, settings | {"rank": rank})
         notes = {"ridge": ridge, "rank": rank, "variance_kept": float(share[rank - 1])}
-        layer.diagnostics = notes | {"warnings": few_rows(len(x), x.shape[1])}
+        layer.diagnostics = notes | {"warnings": few_rows(len(source), source.width)}
         return layer
 
     def predict(self, rows: Tensor) -> Tensor:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from hf_stitch.activations.activation_set import ActivationSet
+from hf_stitch.activations.activation_set import RowSet, rows_at_once
 from hf_stitch.geometry.interpolation.fit_interpolator import fit_interpolator, interpolator
 from hf_stitch.recipe.stitch import RBF
-from hf_stitch.stitching.layers.layer import StitchingLayer, outputs, under
+from hf_stitch.stitching.layers.layer import StitchingLayer, under
 
 
 class RBFLayer(StitchingLayer):
@@ -25,7 +25,7 @@ class RBFLayer(StitchingLayer):
         super().place({name: tensor for name, tensor in tensors.items() if not name.startswith("spline.")})
 
     @classmethod
-    def fit(cls, source: ActivationSet, target: ActivationSet, options: RBF) -> RBFLayer:
+    def fit(cls, source: RowSet, target: RowSet, options: RBF) -> RBFLayer:
         """Fit on paired rows.
 
         `smoothing` is added to the diagonal, with the source features divided by one global standard deviation; what
@@ -36,13 +36,18 @@ class RBFLayer(StitchingLayer):
         """
         settings = options.resolved()
         smoothing, landmarks = settings["smoothing"], settings["landmarks"]
-        y = outputs(target)
-        spline = fit_interpolator("thin_plate", source.values, y, smoothing, landmarks)
+        # Without landmarks every row is a centre; these are chosen among what one block holds.
+        most = len(source) if landmarks is None else max(landmarks, rows_at_once(source, target))
+        x, y = (rows.spread(most) for rows in (source, target))
+        spline = fit_interpolator("thin_plate", x.values, y.outputs, smoothing, landmarks)
         tensors = {f"spline.{name}": tensor for name, tensor in spline.state_dict().items()}
-        layer = cls(tensors, source.values.shape[1], y.shape[1], {**settings, "kind": spline.kind})
+        layer = cls(tensors, source.width, target.output_width, {**settings, "kind": spline.kind})
         layer.diagnostics = {"centres": len(spline.get_buffer("centres")), "smoothing": smoothing, "warnings": []}
         if landmarks is not None:
-            layer.diagnostics["landmarks"] = {"rows": len(y), "loss": {"spline": spline.loss or 0.0}}
+            layer.diagnostics["landmarks"] = {"rows": len(source), "loss": {"spline": spline.loss or 0.0}}
+            if most < len(source):
+                told = f"landmarks: chosen among {most:,} of {len(source):,} rows, evenly spread: memory holds no more"
+                layer.diagnostics["warnings"].append(told)
         return layer
 
     def predict(self, rows: Tensor) -> Tensor:

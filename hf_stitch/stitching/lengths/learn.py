@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -13,6 +17,8 @@ from hf_stitch.stitching.lengths.length_rule import LengthRule
 from hf_stitch.stitching.lengths.rule import rule_class
 from hf_stitch.stitching.lengths.special_tokens import NOTHING, SpecialTokens
 from hf_stitch.stitching.lengths.target_texts import TargetTexts
+
+SAMPLES_AT_ONCE = 4096  # of which the special tokens' activations are in memory; by hand
 
 
 def make_rule(
@@ -34,30 +40,59 @@ def make_rule(
 def _pooled(source: HookedModel, frames: Frames) -> Tensor:
     """(n, features) mean activation of each sample on the source's selected features."""
     features = slice(None) if source.features is None else list(source.features)
-    return torch.stack([frames.source[i].mean(0)[features] for i in range(len(frames))])
+    rows: Tensor | None = None
+    for i, own in frames.source.each():
+        mean = own.mean(0)[features]
+        rows = mean.new_empty(len(frames), len(mean)) if rows is None else rows
+        rows[i] = mean
+    assert rows is not None
+    return rows
 
 
 def fit_special(rule: LengthRule, source: HookedModel, frames: Frames, texts: TargetTexts | None) -> LengthRule:
     """Give the rule the activations of the target's special tokens, where it has positions for them."""
     if texts is None or not rule.rule.special_tokens:
         return rule
-    seen: dict[int, list[Tensor]] = {}
     causal = bool(getattr(rule.state, "causal", False))
-    for i in range(len(frames)):
-        own: dict[int, list[Tensor]] = {}
-        special = texts.special(i)
-        for place in special:
-            own.setdefault(texts.ids[i][place], []).append(frames.target[i][place])
-        first = next((k for k in range(len(texts.ids[i])) if k not in special), None)
-        if causal and first is not None:
-            # What stands at the first token of a text, of which the source says nothing yet.
-            own[NOTHING] = [frames.target[i][first]]
-        # One mean a sample, so that a token that occurs twice in it does not count double.
-        for token, rows in own.items():
-            seen.setdefault(token, []).append(torch.stack(rows).mean(0))
+    counted = Counter(token for i in range(len(frames)) for token in _places(texts, i, causal))
     # Tokens outside words that only some texts have, such as a lone blank, do not frame the text.
-    ids = sorted(token for token, rows in seen.items() if len(rows) == len(frames))
+    ids = sorted(token for token, count in counted.items() if count == len(frames))
     if not ids:
         return rule
-    values = torch.stack([torch.stack(seen[token]) for token in ids], 1)
-    return rule.with_special(SpecialTokens.fit(ids, values, _pooled(source, frames), causal))
+    blocks = partial(_blocks, ids, source, frames, texts, causal)
+    return rule.with_special(SpecialTokens.fit_blocks(ids, blocks, causal))
+
+
+def _places(texts: TargetTexts, i: int, causal: bool) -> dict[int, list[int]]:
+    """Positions of each special token of a sample's text."""
+    special, found = texts.special(i), dict[int, list[int]]()
+    for place in special:
+        found.setdefault(texts.ids[i][place], []).append(place)
+    first = next((k for k in range(len(texts.ids[i])) if k not in special), None)
+    if causal and first is not None:
+        # What stands at the first token of a text, of which the source says nothing yet.
+        found[NOTHING] = [first]
+    return found
+
+
+def _blocks(
+    ids: list[int], source: HookedModel, frames: Frames, texts: TargetTexts, causal: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Special tokens (b, S, width) and mean source activations (b, features) of samples, block by block."""
+    features = slice(None) if source.features is None else list(source.features)
+    waiting: dict[int, tuple[Tensor, Tensor]] = {}
+    for part in frames.target.parts:
+        if waiting and len(waiting) + len(part) > SAMPLES_AT_ONCE:
+            yield _in_order(waiting)
+            waiting = {}
+        for i, theirs, ours in zip(part, frames.target.take(part), frames.source.take(part)):
+            places = _places(texts, i, causal)
+            # One mean a sample, so that a token that occurs twice in it does not count double.
+            own = torch.stack([theirs[places[token]].mean(0) for token in ids])
+            waiting[i] = (own, ours.mean(0)[features])
+    yield _in_order(waiting)
+
+
+def _in_order(found: dict[int, tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    values, pooled = zip(*(found[i] for i in sorted(found)))
+    return torch.stack(values), torch.stack(pooled)

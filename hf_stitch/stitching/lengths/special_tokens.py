@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -44,19 +47,28 @@ class SpecialTokens(nn.Module):
             pooled: (n, features) mean source activation of the same samples.
             constant: of a causal target, whose first positions must not know what the mean of the source knows.
         """
-        values, pooled = values.double(), pooled.double()
-        middle, centre = values.mean(0), pooled.mean(0)
-        spread = (values - middle).pow(2).mean()
+        return cls.fit_blocks(ids, lambda: [(values, pooled)], constant)
+
+    @classmethod
+    def fit_blocks(
+        cls, ids: list[int], blocks: Callable[[], Iterable[tuple[Tensor, Tensor]]], constant: bool = False
+    ) -> SpecialTokens:
+        """As `fit`, of samples that come block by block: `blocks` is asked twice for the same ones."""
+        totals = _summed((len(y), y.sum(0), x.sum(0), y.pow(2).sum()) for y, x in _doubles(blocks))
+        count, middle, centre, size = totals[0], totals[1] / totals[0], totals[2] / totals[0], totals[3]
+        centred = ((y - middle, x - centre) for y, x in _doubles(blocks))
+        spread, moved, gram, cross = _summed(
+            (y.pow(2).sum(), x.pow(2).sum(), x.T @ x, x.T @ y.flatten(1)) for y, x in centred
+        )
         # Relative, by hand: what float32 models leave of a constant is below, what depends on the sentence far above.
-        varies = bool(spread > 1e-8 * values.pow(2).mean()) and len(values) > 1 and not constant
-        spec = {"ids": list(ids), "width": values.shape[2], "features": pooled.shape[1], "varies": varies}
-        tokens = cls(spec)
+        varies = bool(spread / middle.numel() / count > 1e-8 * (size / middle.numel() / count))
+        features = len(centre)
+        spec = {"ids": list(ids), "width": middle.shape[1], "features": features}
+        tokens = cls({**spec, "varies": varies and count > 1 and not constant})
         tokens.constant.copy_(middle)
         if tokens.slope is not None:
-            x = pooled - centre
-            gram = x.T @ x + RIDGE * x.pow(2).sum() / x.shape[1] * torch.eye(x.shape[1], dtype=x.dtype)
-            y = (values - middle).flatten(1)
-            slope = torch.linalg.solve(gram, x.T @ y).reshape(x.shape[1], len(ids), -1)
+            gram = gram + RIDGE * moved / features * torch.eye(features, dtype=gram.dtype)
+            slope = torch.linalg.solve(gram, cross).reshape(features, len(ids), -1)
             tokens.slope.data.copy_(slope.transpose(0, 1))
             tokens.centre.copy_(centre)
         return tokens
@@ -73,3 +85,12 @@ class SpecialTokens(nn.Module):
             centred = pooled.float() - self.centre.float()
             values = values + torch.einsum("kf,kfw->kw", centred, self.slope[index].float())
         return values.to(pooled.dtype)
+
+
+def _doubles(blocks: Callable[[], Iterable[tuple[Tensor, Tensor]]]) -> Iterator[tuple[Tensor, Tensor]]:
+    return ((values.double(), pooled.double()) for values, pooled in blocks())
+
+
+def _summed(rows: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """Column by column the sum of all rows, one of which is in memory."""
+    return functools.reduce(lambda total, row: tuple(map(operator.add, total, row)), rows)

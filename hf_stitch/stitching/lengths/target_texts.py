@@ -23,6 +23,8 @@ from hf_stitch.loading.token_offsets import (
 )
 from hf_stitch.recipe.sequence import Lengths
 
+AT_ONCE = 1024  # texts that are read together; by hand
+
 
 @dataclass(frozen=True)
 class TargetTexts:
@@ -30,8 +32,8 @@ class TargetTexts:
 
     Attributes:
         ids: token ids of each text, special ones included.
-        words: its words between blanks; word_tokens the positions of each one's tokens, cuts the characters of the word
-            [start, end) that each of those holds.
+        word_tokens: positions of the tokens of each of its words between blanks. For rules by the words that a source
+            hears, `words` are these themselves, and `cuts` the characters [start, end) of them that each token holds.
         blanks: with `unit: character` the position of the token for the blank after each word, or None.
         spans: (t', 2) ranges of source tokens, or of audio samples, of the target's tokens, for rules that need them;
             (-1, id) for special ones.
@@ -56,26 +58,48 @@ class TargetTexts:
         if tokenizer is None or target.preparer.modality != "text":
             reads = f"needs a target that reads text; {target.side.model} does not"
             raise RecipeError(f"sequence.length: {asked.length} {reads}")
-        raw = [str(samples.target(i)) for i in range(len(samples))]
+        whole = range(len(samples))
+        # Some at a time: what tokenizers keep beside the tokens takes more memory than these.
+        parts = [cls._of(source, target, samples, asked, whole[k : k + AT_ONCE]) for k in whole[::AT_ONCE]]
+        return cls(
+            ids=[one for part in parts for one in part.ids],
+            words=[one for part in parts for one in part.words],
+            word_tokens=[one for part in parts for one in part.word_tokens],
+            cuts=[one for part in parts for one in part.cuts],
+            blanks=[one for part in parts for one in part.blanks],
+            spans=[one for part in parts for one in part.spans or ()] if asked.facts.needs_target_spans else None,
+        )
+
+    @classmethod
+    def _of(
+        cls, source: HookedModel, target: HookedModel, samples: Samples, asked: Lengths, some: Sequence[int]
+    ) -> TargetTexts:
+        """Of the samples `some`."""
+        tokenizer, raw = target.tokenizer, [str(samples.target(i)) for i in some]
         # Cut as at run time: tokens behind the limit have no activations.
         longest = target.preparer.max_length
         ids = tokenizer(raw, truncation=longest is not None, max_length=longest)["input_ids"]
         places = offsets(tokenizer, raw, longest)
         ranges = [word_offsets(text) for text in raw]
         tokens = [[tokens_within(found, *word) for word in own] for own, found in zip(ranges, places)]
-        cuts = [
-            [_cuts(word, [found[k] for k in inside]) for word, inside in zip(own, words)]
-            for own, words, found in zip(ranges, tokens, places)
-        ]
+        words: list[list[str]] = [[] for _ in raw]
+        cuts: list[list[list[tuple[int, int]]]] = [[] for _ in raw]
+        if asked.facts.needs_ctc_head:
+            words = [text.split() for text in raw]
+            cuts = [
+                [_cuts(word, [found[k] for k in inside]) for word, inside in zip(own, its)]
+                for own, its, found in zip(ranges, tokens, places)
+            ]
         blanks: list[list[int | None]] = [[] for _ in raw]
         if asked.unit == "character":
             _check_characters(target, cuts)
             blanks = [_blanks(own, found) for own, found in zip(ranges, places)]
         spans = None
         if asked.facts.needs_target_spans:
-            spans = _said(source, target, samples) if source.preparer.modality == "audio" else None
-            spans = spans or _shared(source, samples, places, ids, in_the_middle(target))
-        return cls(ids, [text.split() for text in raw], tokens, cuts, blanks, spans)
+            hears, causal = source.preparer.modality == "audio", in_the_middle(target)
+            said = _said(source, target, samples, some) if hears else None
+            spans = said or _shared(source, samples, some, places, ids, causal)
+        return cls(ids, words, tokens, cuts, blanks, spans)
 
     def special(self, i: int) -> list[int]:
         """Positions of sample i's tokens that belong to no word and are no blank between words."""
@@ -83,21 +107,26 @@ class TargetTexts:
         return [place for place in range(len(self.ids[i])) if place not in inside]
 
 
-def _said(source: HookedModel, target: HookedModel, samples: Samples) -> list[np.ndarray]:
+def _said(source: HookedModel, target: HookedModel, samples: Samples, some: Sequence[int]) -> list[np.ndarray]:
     """Spans in audio samples, from the times of the words."""
     rate, longest = source.preparer.rate, target.preparer.max_length
-    return [said_spans(target.tokenizer, samples.said(i), rate, longest) for i in range(len(samples))]
+    return [said_spans(target.tokenizer, samples.said(i), rate, longest) for i in some]
 
 
 def _shared(
-    source: HookedModel, samples: Samples, places: Sequence[Offsets], ids: Sequence[Sequence[int]], causal: bool
+    source: HookedModel,
+    samples: Samples,
+    some: Sequence[int],
+    places: Sequence[Offsets],
+    ids: Sequence[Sequence[int]],
+    causal: bool,
 ) -> list[np.ndarray]:
     """Spans in source tokens, from the characters that they share with the target's.
 
     Args:
         causal: the target is a causal language model, see `causal_spans`.
     """
-    own = [str(samples.source(i)) for i in range(len(samples))]
+    own = [str(samples.source(i)) for i in some]
     seen = offsets(source.tokenizer, own, source.preparer.max_length)
     return [_spans(*sample, causal) for sample in zip(seen, places, ids)]
 

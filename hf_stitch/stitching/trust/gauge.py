@@ -15,14 +15,14 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from hf_stitch.activations.activation_set import ActivationSet
+from hf_stitch.activations.activation_set import RowSet, rows_at_once
 from hf_stitch.errors import ArtifactError, FitError, RecipeError, nearest
 from hf_stitch.geometry.distances import squared_euclidean
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
 from hf_stitch.geometry.subsets import evenly_spaced
 from hf_stitch.runtime.sharding import BLOCK
 from hf_stitch.stitching.keep_dtype import keep_dtype
-from hf_stitch.stitching.layers.layer import StitchingLayer, outputs
+from hf_stitch.stitching.layers.layer import StitchingLayer
 from hf_stitch.stitching.trust.reference_set import (
     LeaveOneOut,
     Owners,
@@ -91,8 +91,8 @@ class TrustGauge(nn.Module):
         cls,
         method: TrustMethod,
         layer: StitchingLayer,
-        source: ActivationSet,
-        target: ActivationSet,
+        source: RowSet,
+        target: RowSet,
         kept_rows: int = ROWS,
     ) -> Uncalibrated:
         """Take in the paired rows on which a layer was fitted; `Uncalibrated.calibrated` makes a gauge of them.
@@ -106,13 +106,15 @@ class TrustGauge(nn.Module):
         """
         if method not in get_args(TrustMethod) or method == "none":
             raise RecipeError(f"trust: no gauge is called {method!r}; {nearest(str(method), ('distance', 'cycle'))}")
-        local = source.metric if layer.facts.needs_metric else None
-        rows = source.values.detach()
+        most = rows_at_once(source, target)
+        near, seen = source.spread(most), target.spread(most)
+        local = near.metric if layer.facts.needs_metric else None
+        rows = near.values.detach()
         places = kept(rows, kept_rows if local is None else min(kept_rows, ENTRIES // max(local.factors[0].numel(), 1)))
         tensors = {"source_points": rows[places].clone(), **pooled(rows)}
         # What `predict` gives: `image` compares before landing and fill, which would hide how far off a row is.
-        wanted = (outputs(target) if layer.fill == "predict" else target.values).detach()
-        tensors["target_points"], target_owners = distinct(wanted, target.keys[:, 0], kept_rows)
+        wanted = (seen.outputs if layer.fill == "predict" else seen.values).detach()
+        tensors["target_points"], target_owners = distinct(wanted, seen.keys[:, 0], kept_rows)
         ingredients = ["distance", "image"]
         spec: dict[str, Any] = {"method": method}
         if "source" in layer.coordinate_sides:
@@ -123,9 +125,9 @@ class TrustGauge(nn.Module):
             spec["local_sign"] = local.sign
         if method == "cycle":
             ingredients.append("cycle")
-            tensors |= way_back(outputs(target), rows)
+            tensors |= way_back(source, target)
         spec["ingredients"] = sorted(ingredients, key=INGREDIENTS.index)
-        return Uncalibrated(cls(tensors, spec), source.keys[places, 0], target_owners, kept_rows)
+        return Uncalibrated(cls(tensors, spec), near.keys[places, 0], target_owners, kept_rows)
 
     def distances(
         self, layer: StitchingLayer, rows: Tensor, used: Tensor, left_out: LeaveOneOut | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hf_stitch.activations.activation_set import RowSet, paired_blocks
 from hf_stitch.errors import FitError
 from hf_stitch.geometry.local_metrics.covariance_sketch import CovarianceSketch
 from hf_stitch.geometry.local_metrics.local_metric import LocalMetric
@@ -69,10 +70,11 @@ def distinct(rows: Tensor, owners: Tensor, most: int) -> tuple[Tensor, Tensor]:
     return points[chosen].clone(), torch.where(high == low, high, SHARED)[chosen]
 
 
-def way_back(outputs: Tensor, rows: Tensor) -> dict[str, Tensor]:
-    """Ridge regression of source rows (n, m) on target outputs (n, m'), as weight and bias."""
-    equations = NormalEquations(outputs.shape[1], rows.shape[1])
-    equations.add(outputs, rows)
+def way_back(source: RowSet, target: RowSet) -> dict[str, Tensor]:
+    """Ridge regression of source rows on target outputs, as weight and bias."""
+    equations = NormalEquations(target.output_width, source.width)
+    for rows, outputs in paired_blocks(source, target):
+        equations.add(outputs.detach(), rows.detach())
     weight, bias, _ = equations.solve()
     return {"back_weight": weight, "back_bias": bias}
 
