@@ -1,8 +1,8 @@
 """Peak memory of fits whose activations stay on disk, at few rows and at ten times as many; each in its own process.
 
-`affine` and `orthogonal` read rows of 768 features for targets of 64 from parts of 4,096 rows in bfloat16. All parts are
-hard links of one file, so that billions of numbers take no room on the disk: what is held of them counts, not what they
-are. `--size 1000000` and `--size 10000000 --limit 4000` give the other rows, the latter in half an hour.
+`affine` and `orthogonal` read rows of 768 features for targets of 64 from parts of 4,096 rows in bfloat16. All parts
+are hard links of one file, so that billions of numbers take no room on the disk: what is held of them counts, not what
+they are. `--size 1000000` and `--size 10000000 --limit 4000` give the other rows, the latter in half an hour.
 
 `fit` is the whole of it: tiny BERTs with random weights, sentences of 4 to 12 words, `length: spans`, trust and test.
 """
