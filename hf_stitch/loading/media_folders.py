@@ -110,9 +110,7 @@ def _of_metadata(files: Sequence[Path], folder: Path, read: Callable[[Path], Dat
 def _with_named_files(rows: Dataset, prefixes: Sequence[str], path: Path) -> Dataset:
     naming = [name for name in rows.column_names if name == FILE_NAME or name.endswith(f"_{FILE_NAME}")]
     if not naming:
-        raise DataError(
-            f"{path}: has no column {FILE_NAME!r}, nor one that ends so; {nearest(FILE_NAME, rows.column_names)}"
-        )
+        raise DataError(f"{path}: has no column {FILE_NAME!r}; {nearest(FILE_NAME, rows.column_names)}")
     for name in naming:
         given = list(rows[name])
         names = [None if one is None else f"{before}{one}" for before, one in zip(prefixes, given)]

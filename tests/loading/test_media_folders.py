@@ -155,7 +155,7 @@ def test_classes_that_are_called_like_splits_among_others_are_classes(tmp_path: 
     ("files", "said"),
     [
         ({"a.txt": "x"}, "no sound files .* no pictures"),
-        ({"a.png": None, "metadata.csv": [{"file": "a.png"}]}, "has no column 'file_name', nor one that ends so"),
+        ({"a.png": None, "metadata.csv": [{"file": "a.png"}]}, "has no column 'file_name'; did you mean 'file'"),
         ({"x/a.png": None, "x/metadata.csv": [{"file_name": "a.png", "n": "s"}],
           "y/a.png": None, "y/metadata.csv": [{"file_name": "a.png", "n": 1}]}, "columns of one name hold different"),
     ],
