@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hf_stitch.evaluation.metrics.catalogue import metric_path
     from hf_stitch.experiments.evaluate import evaluate
     from hf_stitch.experiments.fit import fit
+    from hf_stitch.experiments.stitch import stitch
     from hf_stitch.models.configuration_stitched import StitchedConfig
     from hf_stitch.models.modeling_stitched import StitchedModel
     from hf_stitch.recipe.recipe import Recipe
@@ -31,11 +32,22 @@ _HOMES = {
     "StitchedModel": "hf_stitch.models.modeling_stitched",
     "evaluate": "hf_stitch.experiments.evaluate",
     "fit": "hf_stitch.experiments.fit",
+    "stitch": "hf_stitch.experiments.stitch",
     "metric_path": "hf_stitch.evaluation.metrics.catalogue",
 }
 _REGISTERED = ("StitchedConfig", "StitchedModel")
 
-__all__ = ["Recipe", "Report", "StitchedConfig", "StitchedModel", "evaluate", "fit", "metric_path", "register"]
+__all__ = [
+    "Recipe",
+    "Report",
+    "StitchedConfig",
+    "StitchedModel",
+    "evaluate",
+    "fit",
+    "metric_path",
+    "register",
+    "stitch",
+]
 
 
 def register() -> None:

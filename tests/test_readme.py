@@ -175,9 +175,14 @@ def test_the_python_runs(home: Path) -> None:
         [sys.executable, "-c", blocks("python")[0]], cwd=home, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "The two halves fit" in done.stdout
-    [buzz] = [line for line in done.stdout.splitlines() if line.startswith(("negative ", "positive "))]
-    assert float(buzz.split()[1]) < 0.02
+    verdict, answer, again = done.stdout.splitlines()
+    assert verdict.startswith("The two halves fit")
+    affine, orthogonal = map(float, verdict.split()[-2:])
+    assert affine >= 0.95
+    assert affine > orthogonal + 0.05
+    assert answer.split()[0] == "negative"
+    assert float(answer.split()[1]) > 0.02
+    assert float(again) == affine
 
 
 def test_the_python_of_objects_runs(home: Path, stitched: Path) -> None:

@@ -26,8 +26,10 @@ from hf_stitch.hooks.suffix_plan import plan_suffix
 from hf_stitch.hooks.trace import MakeInputs, ModelTrace, copied, probe
 from hf_stitch.loading.finite_weights import check_weights
 from hf_stitch.loading.half_precision import widened
+from hf_stitch.loading.model_classes import kind_name
 from hf_stitch.loading.models import load_model
 from hf_stitch.loading.models import resolve as resolve_model
+from hf_stitch.loading.objects.held import NOTHING, Objects
 from hf_stitch.loading.processors import Preparer
 from hf_stitch.loading.provenance import fingerprint_of
 from hf_stitch.loading.sentence_transformers import transformer_class
@@ -53,6 +55,7 @@ class HookedModel:
         notes: what a reader of the report should know of how it runs.
         padding: what it needs so that samples of unequal length answer together as alone.
         answers: whether its own answers are wanted; else it runs no further than its hook points.
+        built: whether class and configuration build it; else whoever loads it has to give its structure.
     """
 
     side: Side
@@ -68,6 +71,7 @@ class HookedModel:
     notes: tuple[str, ...] = ()
     padding: Padding = NEEDS_MASK
     answers: bool = True
+    built: bool = True
 
     @property
     def make_inputs(self) -> MakeInputs:
@@ -122,6 +126,7 @@ def open_hooked_model(
     generation: Generation | None = None,
     hooks: Sequence[str] = (),
     make_inputs: MakeInputs | None = None,
+    objects: Objects | None = None,
 ) -> HookedModel:
     """Load a model and check its hook points.
 
@@ -129,21 +134,35 @@ def open_hooked_model(
         hooks: further hook points, beside that of the side.
         make_inputs: (batch, length) -> keyword arguments, for a model that cannot be probed on what is known of it.
         generation: how the model is to write, should it be one that does; absent: its answers are not wanted.
+        objects: models in memory, by their names.
 
     Raises:
         StitchError: the model cannot be loaded, the hook point does not exist, it fires twice or never, or the model
             writes, but not from there.
     """
-    model = load_model(side, dtype=runtime.dtype, device=runtime.device)
+    given = (objects or NOTHING).models.get(side.model)
+    if given is not None:
+        model, told = given.opened(runtime.dtype, runtime.device), list(given.notes)
+    else:
+        model, told = load_model(side, dtype=runtime.dtype, device=runtime.device), []
     check_weights(model, side.model, "get the checkpoint again, or load it in --dtype float32")
-    saved = transformer_class(resolve_model(side.model), model.config, side.revision)
-    notes = [told_class(model.config, model, side.model) if side.class_ is None and saved is None else None]
+    notes: list[str | None] = [*told, None if given is not None else _told_class(side, model)]
     notes.append(told_pooler(model, side.model))
     if runtime.dtype is None and (note := widened(model, side.model)):
         notes.append(f"{note} (--dtype runs it in another)")
-    preparer = Preparer.for_model(side, model)
-    found = hooked_model_of(side, model, preparer, fingerprint_of(side), runtime, generation, hooks, make_inputs)
-    return replace(found, notes=tuple(note for note in notes if note))
+    if given is not None:
+        preparer, stamp, head = given.preparer(model), given.stamp, given.head
+    else:
+        preparer, stamp, head = Preparer.for_model(side, model), fingerprint_of(side), None
+    found = hooked_model_of(side, model, preparer, stamp, runtime, generation, hooks, make_inputs, head)
+    return replace(found, notes=tuple(note for note in notes if note), built=given is None or given.built)
+
+
+def _told_class(side: Side, model: PreTrainedModel) -> str | None:
+    """What is told of a model of another class than its configuration says, where nobody asked for one."""
+    if side.class_ is not None or transformer_class(resolve_model(side.model), model.config, side.revision) is not None:
+        return None
+    return told_class(model.config, model, side.model)
 
 
 def hooked_model_of(
@@ -155,11 +174,12 @@ def hooked_model_of(
     generation: Generation | None = None,
     hooks: Sequence[str] = (),
     make_inputs: MakeInputs | None = None,
+    vector_head: VectorHead | None = None,
 ) -> HookedModel:
     """A model that is there, with its hook points checked; `stamp` stands for its weights in cache keys.
 
     Args:
-        make_inputs: as `open_hooked_model`.
+        make_inputs: as `open_hooked_model`. vector_head: of a model in memory that has its own.
 
     Raises:
         HookError: no such hook point, one that fires twice or never, features that it does not have, or a model that
@@ -169,7 +189,7 @@ def hooked_model_of(
         resolve(uncompiled(model), side.hook)  # before anything runs
     with told_by_side(side, own=make_inputs is not None):
         inputs = ModelInputs.of(side, model, preparer.sizes(), make_inputs)
-        model = with_vector(side, model, inputs.make, wanted=generation is not None)
+        model = with_vector(side, model, inputs.make, wanted=generation is not None, own=vector_head)
         trace = ModelTrace(copied(model), inputs.make)
         started = inputs.started(model, side.hook, trace)
         if started is not inputs:
@@ -186,7 +206,7 @@ def hooked_model_of(
         raise HookError(f"{side.model}, {side.hook}: {error}") from None
     further = tuple(with_lengths(trace, _point(trace, model, name), model) for name in hooks)
     head = None
-    if type(model).__name__.endswith("ForCTC"):
+    if kind_name(type(model)).endswith("ForCTC"):
         try:
             head = _point(trace, model, "lm_head")
         except HookError:

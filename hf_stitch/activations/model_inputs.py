@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from hf_stitch.errors import ProbeError, RecipeError, nearest
+from hf_stitch.hooks.arguments import arguments_of
 from hf_stitch.hooks.capture import capture
 from hf_stitch.hooks.given_inputs import FixedInputs, GivenInput, constant_in
 from hf_stitch.hooks.input_shapes import float_shape, main_input, vocabulary
@@ -162,11 +162,11 @@ def _described(side: Side, model: nn.Module) -> dict[str, Any]:
     """
     if not side.inputs:
         return {}
-    taken = {*inspect.signature(model.forward).parameters} - {"args", "kwargs"}
+    taken = {*arguments_of(model)} - {"args", "kwargs"}
     for half, before in (("encoder", ""), ("decoder", "decoder_")):  # composites hand these on
         inner = getattr(model, half, None)
         if isinstance(inner, PreTrainedModel):
-            taken |= {f"{before}{name}" for name in inspect.signature(inner.forward).parameters}
+            taken |= {f"{before}{name}" for name in arguments_of(inner)}
     for name in side.inputs:
         if name not in taken:
             kind = type(model).__name__

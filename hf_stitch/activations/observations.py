@@ -11,6 +11,7 @@ from hf_stitch.activations.frames import Frames
 from hf_stitch.activations.hooked_model import HookedModel, open_hooked_model
 from hf_stitch.errors import ActivationError, DataError, RecipeError
 from hf_stitch.hooks.trace import MakeInputs
+from hf_stitch.loading.objects.held import NOTHING, Objects
 from hf_stitch.loading.provenance import data_stamp
 from hf_stitch.loading.samples import Samples, load_samples
 from hf_stitch.recipe.collect import Collect
@@ -35,7 +36,7 @@ class Observations:
         forced: the fit's texts are aligned with the source's CTC head too.
         direction: `backward` when the models are swapped.
         remarks: what a reader of the report should know of the samples, by split.
-        recipe: the name of who asks.
+        recipe: the name of who asks. objects: models and rows in memory.
         asked: how activations are collected and stored.
     """
 
@@ -51,6 +52,7 @@ class Observations:
     remarks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     recipe: str = ""
     asked: Collect = AS_SEEN
+    objects: Objects = NOTHING
 
     @classmethod
     def open(
@@ -61,6 +63,7 @@ class Observations:
         splits: Sequence[str] = SPLITS,
         hooks: tuple[Sequence[str], Sequence[str]] = ((), ()),
         make_inputs: Mapping[Role, MakeInputs] | None = None,
+        objects: Objects = NOTHING,
     ) -> Observations:
         """Load models and data and check them; nothing long is done yet.
 
@@ -68,6 +71,7 @@ class Observations:
             hooks: further hook points of source and target, collected in the same pass; see `Frames.at`.
             make_inputs: by side (batch, length) -> keyword arguments, for models that cannot be probed on what is known
                 of them.
+            objects: models and rows in memory that the recipe names.
 
         Raises:
             StitchError: a model, hook point, column or sample that cannot be used.
@@ -75,9 +79,9 @@ class Observations:
         with timings.stage("load.models"):
             back = recipe.generation if recipe.directions == "both" else None
             own = make_inputs or {}
-            source = open_hooked_model(recipe.source, runtime, back, hooks[0], own.get("source"))
-            target = open_hooked_model(recipe.target, runtime, recipe.generation, hooks[1], own.get("target"))
-        for note in dict.fromkeys((*source.notes, *target.notes)):
+            source = open_hooked_model(recipe.source, runtime, back, hooks[0], own.get("source"), objects)
+            target = open_hooked_model(recipe.target, runtime, recipe.generation, hooks[1], own.get("target"), objects)
+        for note in dict.fromkeys((*objects.notes, *source.notes, *target.notes)):
             runtime.progress.note(note)
         check_generation(recipe, target)
         check_directions(recipe, source)
@@ -92,15 +96,16 @@ class Observations:
             for split in splits:
                 data = getattr(recipe.data, split)
                 if data is not None:
-                    samples[split] = load_samples(data, source.preparer, target.preparer, split)
+                    samples[split] = load_samples(data, source.preparer, target.preparer, split, given=objects.data)
         check_tokens(recipe, source, target, samples)
         if recipe.directions == "both":
             check_tokens(recipe, target, source, {split: one.swapped() for split, one in samples.items()})
         # Of all variants: activations are collected once, with whatever any of them needs.
         forced = any(variant.sequence.align == "forced" for _, variant in recipe.variants())
         return cls(
-            source, target, recipe.data, samples, runtime, timings, forced, recipe=recipe.name, asked=recipe.collect
-        )
+            source, target, recipe.data, samples, runtime, timings, forced,
+            recipe=recipe.name, asked=recipe.collect, objects=objects,
+        )  # fmt: skip
 
     def collect(self, splits: Sequence[str] | None = None) -> Observations:
         """Run both models over the samples of all splits, or of some; returns observations with their frames too."""
@@ -148,7 +153,8 @@ class Observations:
     @property
     def notes(self) -> list[str]:
         """What was noticed of both models, and of the samples of all splits when they were loaded and collected."""
-        models = list(dict.fromkeys((*self.source.notes, *self.target.notes, *self._padding_notes())))
+        told = (*self.objects.notes, *self.source.notes, *self.target.notes, *self._padding_notes())
+        models = list(dict.fromkeys(told))
         models += [*pooling_notes(self.source, self.target), *storage_notes(self.asked)]
         return models + [note for split in self.samples for note in self._notes(split, self.remarks.get(split, ()))]
 

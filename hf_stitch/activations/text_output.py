@@ -24,6 +24,7 @@ from hf_stitch.hooks.padded_suffix import finished, generated
 from hf_stitch.hooks.padding import NEEDS_MASK, Padding
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.hooks.position_limit import within_positions
+from hf_stitch.loading.model_classes import kind_name
 
 Mode = Literal["encoder", "prompt", "middle", "ctc"]
 MAX_NEW_TOKENS = 64  # where neither the recipe nor the model says; by hand
@@ -50,7 +51,7 @@ class TextOutput:
     def of(cls, model: PreTrainedModel, point: HookPoint) -> TextOutput | None:
         """How a model writes from activations at a hook point; None of one that gives logits a sample, or nothing."""
         config: Any = model.config
-        if type(model).__name__.endswith("ForCTC"):
+        if kind_name(type(model)).endswith("ForCTC"):
             return cls("ctc", (int(config.pad_token_id or 0),))
         try:
             return cls.generating(model, generation_way(model, point))

@@ -60,10 +60,16 @@ def run(
 
 def _tell_data(folder: Path) -> None:
     """Before anything is sent: which pieces of the test data report and page hold."""
+    from hf_stitch.models.hub.publishing import not_rerun
     from hf_stitch.report.data_held import data_held
     from hf_stitch.report.report import Report
 
-    if (folder / "report.json").is_file() and (held := data_held(Report.load(folder))):
+    if not (folder / "report.json").is_file():
+        return
+    report = Report.load(folder)
+    if told := not_rerun(report.recipe):
+        typer.echo(f"note: {told}", err=True)
+    if held := data_held(report):
         told = "; ".join(held)
         typer.echo(f"note: report.html and report.json hold data of the test, which go there too: {told}", err=True)
 

@@ -19,10 +19,11 @@ from hf_stitch.evaluation.error_profile import error_profile, never_right
 from hf_stitch.evaluation.references import make_references, reference_measures, scope_of
 from hf_stitch.evaluation.target_half import TargetHalf
 from hf_stitch.evaluation.trust import measure_trust
+from hf_stitch.experiments.held_objects import check_held, held_objects, opened
 from hf_stitch.hooks.position_limit import Cut, cut_samples, telling
 from hf_stitch.hooks.trace import MakeInputs
 from hf_stitch.loading.half_precision import widened
-from hf_stitch.loading.quiet import quiet
+from hf_stitch.loading.objects.held import Objects
 from hf_stitch.loading.tables import open_table
 from hf_stitch.models.answering import text_output_of, write
 from hf_stitch.models.cost import cost_of
@@ -30,6 +31,7 @@ from hf_stitch.models.hub.repository import local
 from hf_stitch.models.modeling_stitched import StitchedModel, padding_notes
 from hf_stitch.models.step_by_step import generation_notes
 from hf_stitch.recipe.data import OPTIONAL, Data
+from hf_stitch.recipe.names import MEMORY
 from hf_stitch.recipe.public import local_names
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.recipe.side import SIDES, Role
@@ -46,9 +48,12 @@ from hf_stitch.stitching.correspondence import Correspondence
 
 def evaluate(
     model_or_dir: StitchedModel | str | Path,
-    data: Mapping[str, Any] | None = None,
+    data: Any = None,
     *,
-    models: Mapping[str, str] | None = None,
+    models: Mapping[str, Any] | None = None,
+    columns: Mapping[str, str] | None = None,
+    source_processor: Any = None,
+    target_processor: Any = None,
     device: str | None = None,
     progress: Progress | bool | None = None,
     make_inputs: Mapping[Role, MakeInputs] | None = None,
@@ -61,28 +66,37 @@ def evaluate(
     Args:
         model_or_dir: a StitchedModel, a folder that `fit` wrote, or a Hub id.
         data: a `data.test` part (dataset, split, samples, columns) in place of the recipe's own; keys left out
-            are taken from there, of another `dataset` only the columns that it has.
+            are taken from there, of another `dataset` only the columns that it has. Or rows in memory, as for `stitch`;
+            of several splits `test`.
+        columns: of rows in memory, where they are called otherwise than in the recipe.
         device, progress: as for `fit`.
-        models: where the two whole models are now, by `source` and `target`, if not where the recipe says: the target
-            is the reference on its own input.
+        models: the two whole models, by `source` and `target`, if not where the recipe says, as names or as objects:
+            the target is the reference on its own input.
+        source_processor, target_processor: of models that are objects, as for `stitch`.
         make_inputs: as `fit`, for the whole models beside which it is measured.
 
     Raises:
         StitchError: no model there, no test data, or data that cannot be used; models of other weights than the halves.
     """
     given = isinstance(model_or_dir, StitchedModel)
-    with quiet():
-        model: Any = model_or_dir if given else StitchedModel.from_pretrained(local(model_or_dir))
-    recipe, notes = _with_data(model, data, models or {})
+    model: Any = model_or_dir if isinstance(model_or_dir, StitchedModel) else opened(local(model_or_dir), models or {})
+    tools: dict[Role, Any] = {"source": source_processor, "target": target_processor}
+    objects, names = held_objects(model, models or {}, tools, make_inputs or {}, data)
+    if MEMORY + "test" in objects.data:
+        data = {"dataset": MEMORY + "test", "columns": dict(columns or {})}
+    elif columns is not None:
+        data = {**(data or {}), "columns": {**(data or {}).get("columns", {}), **columns}}
+    recipe, notes = _with_data(model, data, names, objects)
+    check_held(recipe, objects)
     runtime, timings = Runtime.start(device, None, chosen(progress)), Timings()
     model = model.to(runtime.device).eval()
     # A model that somebody else holds stays of its dtype.
     if not given and (note := widened(model, str(model_or_dir))):
         notes.append(note)
     with timings.stage("total"):
-        opened = Observations.open(recipe, runtime, timings, ("test",), make_inputs=make_inputs)
-        _check_models(model, opened, models or {})
-        seen = opened.collect()
+        seen = Observations.open(recipe, runtime, timings, ("test",), make_inputs=make_inputs, objects=objects)
+        _check_models(model, seen, names)
+        seen = seen.collect()
         mean = getattr(model, "mean_vector", None)
         correspondence = Correspondence(seen, recipe)
         half = TargetHalf.of(model, correspondence) if in_the_middle(seen.target) else None
@@ -123,7 +137,7 @@ def evaluate(
 
 
 def _with_data(
-    model: StitchedModel, data: Mapping[str, Any] | None, models: Mapping[str, str]
+    model: StitchedModel, data: Mapping[str, Any] | None, models: Mapping[str, str], objects: Objects
 ) -> tuple[Recipe, list[str]]:
     """The model's recipe with the test data and models asked for, and what is to be told of the data."""
     content = model.config.recipe
@@ -149,7 +163,7 @@ def _with_data(
         raise DataError("the recipe has no data.test part; give `evaluate` data, such as dataset=my.jsonl")
     if data is None or "dataset" not in data:
         return recipe, []
-    return _with_its_columns(recipe, recipe.data.test, given=own)
+    return _with_its_columns(recipe, recipe.data.test, own, objects)
 
 
 def _check_models(model: StitchedModel, opened: Observations, models: Mapping[str, str]) -> None:
@@ -169,9 +183,9 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and torch.equal(one, other.to(one))
 
 
-def _with_its_columns(recipe: Recipe, test: Data, given: Collection[str]) -> tuple[Recipe, list[str]]:
+def _with_its_columns(recipe: Recipe, test: Data, given: Collection[str], objects: Objects) -> tuple[Recipe, list[str]]:
     """The recipe without the optional columns that another data set lacks, unless they were `given` for it."""
-    names = open_table(test, "test").rows.column_names
+    names = open_table(test, "test", objects.data).rows.column_names
     columns = test.columns.model_dump(exclude_none=True)
     left_out = {key: columns[key] for key in OPTIONAL if key in columns and key not in given}
     left_out = {key: column for key, column in left_out.items() if column not in names}

@@ -23,12 +23,13 @@ from hf_stitch.experiments.stamps import Stamps, stamps_of
 from hf_stitch.experiments.variants import backward, compared, saved_variant
 from hf_stitch.geometry.diffusion.engine import engine
 from hf_stitch.hooks.trace import MakeInputs
+from hf_stitch.loading.objects.held import NOTHING, Objects
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.models.companions import Companions
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.recipe import Recipe
-from hf_stitch.recipe.side import Role
+from hf_stitch.recipe.side import SIDES, Role
 from hf_stitch.report.diagnostics import Diagnostics
 from hf_stitch.report.measure import Measure
 from hf_stitch.report.report import Report
@@ -48,6 +49,7 @@ def fit(
     overwrite: bool = False,
     progress: Progress | bool | None = None,
     make_inputs: Mapping[Role, MakeInputs] | None = None,
+    objects: Objects = NOTHING,
 ) -> tuple[StitchedModel, Report]:
     """Fit a recipe.
 
@@ -62,6 +64,7 @@ def fit(
             given) device is an error.
         make_inputs: for `source`, `target` or both a function (batch, length) -> keyword arguments by which the model
             is probed, where the recipe's `inputs` cannot say what it takes.
+        objects: models and rows in memory that the recipe names (`memory:...`); `stitch` makes both.
 
     Returns:
         The stitched model in eval mode, and the report.
@@ -72,18 +75,18 @@ def fit(
     """
     asked, shown = Recipe.of(recipe, overrides), chosen(progress)
     folder = None if out is None else Path(out)
-    stamps = None if folder is None else stamps_of(asked, device, dtype)
+    stamps = stamps_of(asked, device, dtype, objects)
     if folder is not None and check_output_folder(folder, asked, stamps, overwrite):
         shown.note(f"{folder}: finished before, nothing done (--overwrite fits it again)")
         with quiet():
-            return StitchedModel.from_pretrained(folder).eval(), Report.load(folder / "report.json")
+            return _finished(folder, asked, objects), Report.load(folder / "report.json")
     for _, variant in asked.variants():
         engine(variant.stitch.get("engine") or "torch")  # a missing package is told before any work
     torch.manual_seed(asked.seed)
     runtime, timings = Runtime.start(device, dtype, shown), Timings()
     with ExitStack() as held:
         with timings.stage("total"):
-            opened = Observations.open(asked, runtime, timings, make_inputs=make_inputs)
+            opened = Observations.open(asked, runtime, timings, make_inputs=make_inputs, objects=objects)
             if folder is not None:
                 with runtime.together():
                     if runtime.is_main:
@@ -91,7 +94,7 @@ def fit(
             seen = opened.collect()
             if asked.directions == "both":
                 seen.swapped()  # refuses models that cannot be swapped now, not after the fit
-            made_of = stamps and {**stamps, "device": runtime.device.type}
+            made_of = {**stamps, "device": runtime.device.type}
             rows = _rows(folder, asked, seen, made_of)
             comparison = Comparison(asked, seen)
             main, measures, diagnostics = _fit_all(asked, comparison, rows, folder)
@@ -103,10 +106,20 @@ def fit(
             rows.clear()
     runtime.wait()
     if folder is None:
-        main.model.companions = Companions.of(main.model, seen.source, seen.target)
+        # They lie nowhere yet: whoever saves the model gets the folder that `out` would have given.
+        beside = Companions.of(main.model, seen.source, seen.target)
+        main.model.companions = replace(beside, recipe=asked, report=report)
     else:
         main.model.name_or_path = main.model.config.name_or_path = str(folder)
     return main.model, report
+
+
+def _finished(folder: Path, asked: Recipe, objects: Objects) -> StitchedModel:
+    """The model of a fit that was finished before."""
+    given = {role: objects.models.get(getattr(asked, role).model) for role in SIDES}
+    built = {role: one.held for role, one in given.items() if one is not None and not one.built}
+    found: StitchedModel = StitchedModel.from_pretrained(folder, **built)
+    return found.eval()
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from hf_stitch.evaluation.error_profile import never_right
 from hf_stitch.evaluation.examples import texts_cut_off
 from hf_stitch.experiments.comparison import Comparison, choose
+from hf_stitch.models.companions import in_folder
 from hf_stitch.models.cost import cost_of
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.models.modeling_stitched import padding_notes
@@ -56,7 +56,7 @@ def make_report(
         fingerprint=asked.fingerprint(),
         environment=environment(seen.runtime)
         | ({"stamps": dict(stamps)} if stamps else {})
-        | ({"folder": _told_folder(folder)} if folder is not None else {}),
+        | (in_folder(folder) if folder is not None else {}),
         timings=dict(seen.timings),
         memory_peak_bytes=peak_memory(),
         parameters=parameters,
@@ -74,12 +74,6 @@ def make_report(
         notes=notes,
     )
     return report.public(local_names(asked.plain()))
-
-
-def _told_folder(folder: Path) -> str:
-    """What a folder is called in the examples of page and card: from where one is, if it lies below, else its name."""
-    place = Path(os.path.abspath(folder))
-    return (place.relative_to(Path.cwd()) if Path.cwd() in place.parents else Path(place.name)).as_posix()
 
 
 def _other_is_better(asked: Recipe, label: str, own: str, comparison: Comparison) -> str:

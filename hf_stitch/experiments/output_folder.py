@@ -18,7 +18,7 @@ from hf_stitch.experiments.stamps import Stamps, changed_stamps
 from hf_stitch.loading.processors import TARGET_FOLDER
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.safetensors_only import weight_files
-from hf_stitch.models.companions import Companions
+from hf_stitch.models.companions import RECIPE, Companions
 from hf_stitch.models.configuration_stitched import StitchedConfig
 from hf_stitch.models.files_digest import check_whole, seal
 from hf_stitch.models.hub.shim import FILE
@@ -29,7 +29,7 @@ from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.report.report import SCHEMA, Report
 from hf_stitch.runtime.files import drop_scratch, report_full_disk, write_text
 
-RECIPE, REPORT = "recipe.yaml", "report.json"
+REPORT = "report.json"
 WRITTEN = (
     *("recipe.yaml", "report.json", "report.html", "README.md", "config.json", "generation_config.json", FILE),
     *("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json"),

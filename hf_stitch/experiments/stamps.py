@@ -8,6 +8,7 @@ from typing import Any
 
 from hf_stitch.errors import StitchError
 from hf_stitch.loading.models import resolve
+from hf_stitch.loading.objects.held import NOTHING, Objects
 from hf_stitch.loading.provenance import commit_of, data_files, fingerprint_of
 from hf_stitch.recipe.data import Data
 from hf_stitch.recipe.digest import digest
@@ -20,8 +21,11 @@ Stamps = dict[str, str | None]
 """By what it is of, such as `data.fit`; None where that is not there, or not to be compared."""
 
 
-def stamps_of(recipe: Recipe, device: Any = None, dtype: Any = None) -> Stamps:
+def stamps_of(recipe: Recipe, device: Any = None, dtype: Any = None, objects: Objects = NOTHING) -> Stamps:
     """The stamps of a fit that is asked for; nothing is loaded.
+
+    Args:
+        objects: models and rows in memory that it names.
 
     Raises:
         RecipeError: no such device or dtype.
@@ -33,7 +37,7 @@ def stamps_of(recipe: Recipe, device: Any = None, dtype: Any = None) -> Stamps:
             # A comparison may be about models or data of its own.
             key = name if part == own.get(name) else f"{label}: {name}"
             if key not in found:
-                found[key] = _model_stamp(part) if isinstance(part, Side) else _data_stamp(part, name)
+                found[key] = _model_stamp(part, objects) if isinstance(part, Side) else _data_stamp(part, name, objects)
     # The best device that there is need not be that of another day, and the result would serve as well.
     found["device"] = None if device is None else pick_device(device).type
     found["dtype"] = str(pick_dtype(dtype) or "their own").removeprefix("torch.")
@@ -53,7 +57,9 @@ def _parts(recipe: Recipe) -> dict[str, Side | Data]:
     return sides | {name: data for name, data in splits.items() if data is not None}
 
 
-def _model_stamp(side: Side) -> str | None:
+def _model_stamp(side: Side, objects: Objects) -> str | None:
+    if side.model in objects.models:
+        return objects.models[side.model].stamp
     try:
         if not Path(resolve(side.model)).is_dir() and commit_of(side) is None:
             return None
@@ -62,8 +68,8 @@ def _model_stamp(side: Side) -> str | None:
         return None
 
 
-def _data_stamp(data: Data, name: str) -> str | None:
+def _data_stamp(data: Data, name: str, objects: Objects) -> str | None:
     try:
-        return digest(data_files(data, name.removeprefix("data.")))
+        return digest(data_files(data, name.removeprefix("data."), given=objects.data))
     except (StitchError, OSError):
         return None

@@ -19,6 +19,7 @@ from hf_stitch.loading.quiet import quiet
 from hf_stitch.models.fitted import Fitted
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.recipe.side import SIDES
 from hf_stitch.report.measure import Measure
 from hf_stitch.report.rendering.summary import summary_line
 from hf_stitch.runtime.runtime import Runtime
@@ -57,7 +58,7 @@ def _loaded(row: Row, comparison: Comparison, folder: Path) -> Fitted | None:
         return None
     try:
         with quiet():
-            model = StitchedModel.from_pretrained(folder).to(seen.runtime.device).eval()
+            model = StitchedModel.from_pretrained(folder, **_structures(seen)).to(seen.runtime.device).eval()
     except (StitchError, OSError):
         return None
     # Copied, for products of tensors that lie otherwise, or at another boundary of memory, differ in their last bits.
@@ -65,6 +66,11 @@ def _loaded(row: Row, comparison: Comparison, folder: Path) -> Fitted | None:
         strides = row.saved["strides"].get(name, tensor.stride())
         tensor.data = torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
     return Fitted(row.label, model, comparison.correspondence(comparison.recipe), row.fit, row.saved["trust"])
+
+
+def _structures(seen: Observations) -> dict[str, Any]:
+    """The models by which halves are built that no configuration builds."""
+    return {role: end.model for role, end in zip(SIDES, (seen.source, seen.target)) if not end.built}
 
 
 def _strides(model: StitchedModel) -> dict[str, list[int]]:
@@ -89,7 +95,9 @@ def compared(label: str, recipe: Recipe, comparison: Comparison, rows: FinishedR
     with seen.timings.watched() as took:
         other = comparison
         if not comparison.serves(recipe):
-            opened = Observations.open(recipe, seen.runtime, Timings(), make_inputs=seen.own_inputs)
+            opened = Observations.open(
+                recipe, seen.runtime, Timings(), make_inputs=seen.own_inputs, objects=seen.objects
+            )
             other = Comparison(recipe, opened.collect())
         fitted = other.answered(other.fit(label, recipe))
         measures = other.measure(fitted)

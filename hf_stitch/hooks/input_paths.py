@@ -7,7 +7,6 @@ are then given as `encoder_outputs`, as transformers' own models take them, and 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from transformers.utils import ModelOutput
 
 from hf_stitch.errors import HookError
 from hf_stitch.hooks import symbolic_shapes
+from hf_stitch.hooks.arguments import arguments_of
 from hf_stitch.hooks.capture import capture
 from hf_stitch.hooks.points import HookPoint
 from hf_stitch.hooks.trace import COMBOS, RUNS, MakeInputs, quiet, run_probe
@@ -62,10 +62,6 @@ def streams(model: nn.Module, point: HookPoint, make: MakeInputs) -> list[Stream
     return [Stream(make, tuple(key for key in real if key not in reach and key != MASK))]
 
 
-def _arguments(model: nn.Module) -> Mapping[str, Any]:
-    return inspect.signature(model.forward).parameters
-
-
 def _reach(model: nn.Module, point: HookPoint, make: MakeInputs) -> set[str]:
     """The tensor inputs on which the activation depends: another sample's input there changes it."""
     inputs = dict(make(*COMBOS[0]))
@@ -86,7 +82,7 @@ def _behind_encoder(model: nn.Module, make: MakeInputs, main: list[str]) -> list
     Raises:
         HookError: there are none.
     """
-    takes_mask = MASK in _arguments(model)
+    takes_mask = MASK in arguments_of(model)
     found: list[Stream] = []
     refusals: list[HookError] = []
     # Models look into the input even when the states are given: classifiers for the end token (BART), others for

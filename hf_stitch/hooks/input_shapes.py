@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from math import prod
@@ -12,6 +11,7 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from hf_stitch.hooks import symbolic_shapes
+from hf_stitch.hooks.arguments import arguments_of
 
 _BATCH: symbolic_shapes.Dim = [1, 0, 1]
 _TIME: symbolic_shapes.Dim = [0, 1, 0]
@@ -32,7 +32,7 @@ _SCALE = 32  # pixels that become one in the last stage of networks without a si
 
 def main_input(model: Any) -> str:
     """Name of the main input of a model or its class, as data are handed to it."""
-    accepted = [name for name in inspect.signature(model.forward).parameters if name != "self"]
+    accepted = [name for name in arguments_of(model) if name != "self"]
     name = getattr(model, "main_input_name", None)
     if name == "inputs":  # Perceiver, which says what they are by a second name
         name = next((other for other in ("input_ids", "pixel_values") if other in accepted), name)

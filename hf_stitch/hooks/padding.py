@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from hf_stitch.hooks.arguments import arguments_of
 from hf_stitch.hooks.capture import capture
 from hf_stitch.hooks.masks import input_mask_of, timestep_mask
 from hf_stitch.hooks.points import HookPoint, uncompiled
@@ -179,7 +180,7 @@ NEEDS_MASK = Padding()
 def takes(model: nn.Module, name: str) -> bool:
     """Whether a model's forward takes an argument, itself or handed on to the model inside it."""
     model = uncompiled(model)
-    accepted = inspect.signature(model.forward).parameters
+    accepted = arguments_of(model)
     if name in accepted:
         return True
     inner = getattr(model, "base_model", model)

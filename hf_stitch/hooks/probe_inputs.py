@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hf_stitch.errors import HookError, ProbeError
 from hf_stitch.hooks import symbolic_shapes
+from hf_stitch.hooks.arguments import arguments_of
 from hf_stitch.hooks.given_inputs import GivenInput, Maker, constant_in
 from hf_stitch.hooks.input_shapes import PIXELS, float_shape, main_input, special_ids, vocabulary
 from hf_stitch.hooks.points import like, uncompiled
@@ -46,7 +47,7 @@ def make_inputs_for(
         ProbeError: nothing of this is known of the model; write a `make_inputs` of your own.
     """
     model = uncompiled(model)
-    accepted = inspect.signature(model.forward).parameters
+    accepted = arguments_of(model)
     switches = switched_off(model)
     given = given or {}
     makers = {name: _maker(model, name, sizes or {}) for name in _wanted(model, accepted) if name not in given}
@@ -61,7 +62,7 @@ def make_inputs_for(
 
 def switched_off(model: nn.Module) -> dict[str, bool]:
     """Arguments of a model that keep it from handing on states of this call for the next."""
-    accepted = inspect.signature(model.forward).parameters
+    accepted = arguments_of(model)
     return {name: False for name in _SWITCHES if name in accepted}
 
 
@@ -162,7 +163,7 @@ def describe_inputs(
     pad = getattr(config, "pad_token_id", None)
     special, tokens = special_ids(config), vocabulary(config) or 1
     mask = None
-    if tensors and mask_key in inspect.signature(model.forward).parameters:
+    if tensors and mask_key in arguments_of(model):
         dims = next(iter(tensors.values()))["tensor"]
         if len(dims) > 1 and isinstance(dims[1], list) and dims[1][0] == 0:
             mask = dims[1]

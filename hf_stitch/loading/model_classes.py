@@ -1,4 +1,7 @@
-"""The class of a model: by its configuration, by name, and ours."""
+"""The class of a model: by its configuration, by name, ours, and those that the user's own code has defined.
+
+No module is ever imported by a name that a file holds: a class of the user's is found once the user has imported it.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,19 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 
-def class_named(name: str) -> Any:
-    """The model class of that name, of transformers or of the zoo's networks. RecipeError when there is none."""
+def class_named(name: str, module: str | None = None) -> Any:
+    """The model class of that name: of transformers, ours, or one of the user's that is imported.
+
+    Args:
+        module: in which the user defined it; absent: it is not one of the user's, if transformers has the name.
+
+    Raises:
+        RecipeError: there is none.
+    """
     import transformers
 
-    found = getattr(transformers, name, None) or _our_class(name)
+    found = loaded_class(name, module) if module else None
+    found = found or getattr(transformers, name, None) or _our_class(name) or loaded_class(name)
     if not _makes_models(found):
         known = [known for known in dir(transformers) if "For" in known or known.endswith("Model")]
         raise RecipeError(f"class {name!r}: no such model class in transformers; {nearest(name, known, limit=4)}")
@@ -44,11 +55,62 @@ def check_family(model_class: Any, config: PretrainedConfig, model: str) -> None
         )
 
 
-def class_of(config: PretrainedConfig, name: str | None = None) -> Any:
+def loaded_class(name: str, module: str | None = None) -> Any:
+    """A class of the user's that is imported, that of `module` before others; None where none has the name."""
+    from transformers import PreTrainedModel
+
+    found = [kind for kind in _below(PreTrainedModel) if kind.__name__ == name and is_custom(kind)]
+    same = [kind for kind in found if kind.__module__ == module]
+    latest = same or found  # a notebook defines a class again and again
+    return latest[-1] if latest else None
+
+
+def loaded_config(model_type: str, name: str | None = None) -> Any:
+    """A configuration class of the user's that is imported; None where none is of that type (and name)."""
+    from transformers import PretrainedConfig
+
+    found = [kind for kind in _below(PretrainedConfig) if kind.model_type == model_type and is_custom(kind)]
+    return next((kind for kind in reversed(found) if name in (None, kind.__name__)), None)
+
+
+def not_imported(name: str, module: str) -> str:
+    """What is told of a class of the user's that is not there; it is never imported by the name in a file."""
+    return (
+        f"the stitched model is made of {name} of the Python module {module}, which transformers does not have: import "
+        f"it (`from {module} import {name}`), then load the model"
+    )
+
+
+def _below(kind: type) -> Iterator[type[Any]]:
+    below: list[type[Any]] = kind.__subclasses__()
+    for one in below:
+        yield one
+        yield from _below(one)
+
+
+def is_custom(model_class: type) -> bool:
+    """Whether a class is the user's own: neither of transformers nor ours."""
+    return not f"{model_class.__module__}.".startswith(("transformers.", "hf_stitch."))
+
+
+def kind_name(model_class: type) -> str:
+    """The name by which it is known what a class does: of the user's own classes that of what they inherit from."""
+    known = [one.__name__ for one in model_class.__mro__ if not is_custom(one) and not _is_base(one)]
+    return known[0] if known else model_class.__name__
+
+
+def _is_base(model_class: type) -> bool:
+    """Whether it stands for no model: mixins, PreTrainedModel, BertPreTrainedModel."""
+    return not _makes_models(model_class) or model_class.__name__.endswith(("PreTrainedModel", "WrappedModule"))
+
+
+def class_of(config: PretrainedConfig, name: str | None = None, module: str | None = None) -> Any:
     """The class called `name`, else the configuration's first architecture, else what AutoModel would take."""
     import transformers
     from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
+    if name and module:
+        return class_named(name, module)
     if name:
         return _concrete(class_named(name), config)
     # The first is what the checkpoint was saved from.
@@ -76,9 +138,11 @@ def register_ours(plain: dict) -> None:
     if registration.MODEL_TYPE in unknown:
         registration.register()
     if unknown - {registration.MODEL_TYPE}:
+        from hf_stitch.loading.objects import wrapped
         from hf_stitch.zoo.networks.registry import register
 
         register()
+        wrapped.register()
 
 
 def _model_types(plain: dict) -> Iterator[str]:
@@ -90,13 +154,14 @@ def _model_types(plain: dict) -> Iterator[str]:
 
 
 def _our_class(name: str) -> Any:
+    from hf_stitch.loading.objects import wrapped
     from hf_stitch.zoo.networks import registry
 
     if name == "Speech2Text2ForCausalLM":
         from hf_stitch.loading.speech_to_text_2.modeling_speech_to_text_2 import Speech2Text2ForCausalLM
 
         return Speech2Text2ForCausalLM
-    return registry.class_called(name)
+    return wrapped.CLASSES.get(name) or registry.class_called(name)
 
 
 def own_labels(config: Any) -> dict[str, int] | None:

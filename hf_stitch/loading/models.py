@@ -18,7 +18,7 @@ from hf_stitch.loading.quiet import quiet
 from hf_stitch.loading.safetensors_only import as_published, weight_files, without_safetensors
 from hf_stitch.loading.sentence_transformers import transformer_class, transformer_in
 from hf_stitch.loading.whole_class import lacks_pooler_alone, missing_weights, whole_class, without_pooler
-from hf_stitch.recipe.names import is_elsewhere, is_folder, is_path, is_shipped, is_there, local_path
+from hf_stitch.recipe.names import is_elsewhere, is_folder, is_in_memory, is_path, is_shipped, is_there, local_path
 from hf_stitch.recipe.side import Side
 from hf_stitch.runtime.device import pick_device, pick_dtype
 
@@ -37,6 +37,12 @@ def resolve(name: str) -> str:
         from hf_stitch.zoo.catalogue import resolve_model
 
         return str(resolve_model(name))
+    if is_in_memory(name):
+        raise RecipeError(
+            f"model {name!r} was an object in memory where the map was fitted, and no name finds it again: from Python "
+            'hand it over, as evaluate(DIR, data=..., models={"source": model}) does, or stitch anew; or name a folder '
+            "that holds it (source.model=FOLDER, target.model=FOLDER)"
+        )
     if is_elsewhere(name):
         raise RecipeError(
             f"model {name!r} was a folder where the map was fitted, and its place is not told: name one that is here "

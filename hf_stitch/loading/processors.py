@@ -90,18 +90,23 @@ class Preparer:
         """
         kind = modality(model)
         place = resolve(side.model) if kind != "vector" else ""
-        tool = _load_tool(kind, place, side.revision)
-        if kind == "text" and (saved := SentenceTransformer.at(whole(place), side.revision)) is not None:
-            tool = saved.reading(tool)
-        made = cls.of(kind, model.config, input_name(model), tool, model.dtype, target_tokenizer)
+        tool, speller = load_tools(kind, place, side.revision)
+        return cls.with_tools(model, tool, speller, target_tokenizer)
+
+    @classmethod
+    def with_tools(cls, model: PreTrainedModel, tool: Any, speller: Any = None, other: Any = None) -> Preparer:
+        """A preparer of what belongs to a model and is there.
+
+        Args:
+            speller: the tokenizer of a speech recogniser. other: the target's tokenizer.
+        """
+        kind = modality(model)
+        made = cls.of(kind, model.config, input_name(model), tool, model.dtype, other)
         if kind == "vector":
             return made.for_width_of(model)
         if kind == "audio":
             made = dataclasses.replace(made, device=model.device)
-            with suppress(ArtifactError):
-                # Of a recogniser; a sound model without one, such as a classifier, is as good.
-                return dataclasses.replace(made, tokenizer=_load_tool("text", place, side.revision))
-        return made
+        return made if speller is None else dataclasses.replace(made, tokenizer=speller)
 
     @classmethod
     def load(cls, folder: str | Path, config: PretrainedConfig) -> Preparer:
@@ -117,7 +122,9 @@ class Preparer:
         source = getattr(config, "source", None) or config
         kind = modality(source)
         wanted = (getattr(config, "ends", None) or {"prefix": {}})["prefix"].get("class")
-        name = class_named(wanted).main_input_name if wanted and kind == "vector" else input_name(source)
+        name = input_name(source)
+        if wanted and kind == "vector":
+            name = class_named(wanted, config.ends["prefix"].get("module")).main_input_name
         dtype = getattr(source, "dtype", None) or getattr(config, "dtype", None) or torch.float32
         made = cls.of(kind, source, name, tool, dtype)
         if other is None:
@@ -350,6 +357,22 @@ def target_tokenizer(folder: str | Path) -> Any:
     return _load_tool("text", str(place), None) if place.is_dir() else None
 
 
+def load_tools(kind: Modality, place: str, revision: str | None) -> tuple[Any, Any]:
+    """What prepares the inputs of a model of that kind at `place`, and of a speech recogniser its tokenizer.
+
+    Raises:
+        ArtifactError: none is there, or none that can be read.
+    """
+    tool, speller = _load_tool(kind, place, revision), None
+    if kind == "text" and (saved := SentenceTransformer.at(whole(place), revision)) is not None:
+        tool = saved.reading(tool)
+    if kind == "audio":
+        with suppress(ArtifactError):
+            # Of a recogniser; a sound model without one, such as a classifier, is as good.
+            speller = _load_tool("text", place, revision)
+    return tool, speller
+
+
 def _load_tool(kind: Modality, place: str, revision: str | None) -> Any:
     """The tokenizer, feature extractor or image processor at `place`."""
     if kind == "vector":
@@ -370,11 +393,20 @@ def _load_tool(kind: Modality, place: str, revision: str | None) -> Any:
     if kind == "text" and set(tool.get_vocab()) <= {*tool.all_special_tokens, "|"}:
         # transformers makes an empty tokenizer where it finds no files
         raise ArtifactError(f"{place}: no tokenizer for this text model (no vocabulary); save one beside the model")
-    if kind == "text" and tool.pad_token is None:
-        if tool.eos_token is None:
-            raise ArtifactError(f"{place}: the tokenizer has neither a padding nor an end token; set its pad_token")
-        tool.pad_token = tool.eos_token  # GPT-2 and others have none; the mask says what is padding
-    return tool
+    return padding_token_given(tool, place) if kind == "text" else tool
+
+
+def padding_token_given(tokenizer: Any, name: str) -> Any:
+    """A tokenizer that pads, in place: GPT-2 and others have no token for it, and the mask says what is padding.
+
+    Raises:
+        ArtifactError: it has no end token that could stand there either.
+    """
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise ArtifactError(f"{name}: the tokenizer has neither a padding nor an end token; set its pad_token")
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
 
 
 def _minimum(config: Any) -> int:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from hf_stitch.loading.processors import Preparer
 from hf_stitch.loading.tables import Table, located, open_table
 from hf_stitch.loading.token_offsets import Said
 from hf_stitch.recipe.data import Data
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 @dataclass
@@ -241,17 +244,25 @@ class Samples:
             self.changed.setdefault(note, set()).add(self.keys[i])
 
 
-def load_samples(data: Data, source: Preparer, target: Preparer, name: str, check_labels: bool = True) -> Samples:
+def load_samples(
+    data: Data,
+    source: Preparer,
+    target: Preparer,
+    name: str,
+    check_labels: bool = True,
+    given: Mapping[str, Dataset] | None = None,
+) -> Samples:
     """Read one set of a recipe's `data`; raw inputs are only decoded when they are asked for.
 
     Args:
         name: fit, validation or test. check_labels: refuse labels of one class only.
+        given: rows in memory, by their names.
 
     Raises:
         DataError: no rows, a missing column, ids that occur twice, labels that cannot be used.
     """
     # `whole` keeps all rows: neighbours of the first n samples may be among the others.
-    table = whole = open_table(data, name)
+    table = whole = open_table(data, name, given)
     remarks = []
     if data.samples is not None:
         if len(table.rows) < data.samples:

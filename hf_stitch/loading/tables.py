@@ -25,7 +25,16 @@ from hf_stitch.loading.media_folders import has_media, media_rows, media_splits
 from hf_stitch.loading.streams import rows_wanted, streamed_file, streamed_rows
 from hf_stitch.loading.text_files import decoded, delimiter, lines_of, row_of_line, short_row
 from hf_stitch.recipe.data import Data
-from hf_stitch.recipe.names import is_elsewhere, is_file, is_folder, is_path, is_shipped, is_there, local_path
+from hf_stitch.recipe.names import (
+    is_elsewhere,
+    is_file,
+    is_folder,
+    is_in_memory,
+    is_path,
+    is_shipped,
+    is_there,
+    local_path,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -77,13 +86,19 @@ def named_files(table: Table, columns: Sequence[str]) -> list[Path]:
     return sorted(path for path in (located(one, table.folder) for one in found if one) if is_file(path))
 
 
-def open_table(data: Data, name: str) -> Table:
+def open_table(data: Data, name: str, given: Mapping[str, Dataset] | None = None) -> Table:
     """The rows of one set of samples; `name` (fit, validation, test) says which, for errors and as the zoo's split.
+
+    Args:
+        given: rows in memory, by their names.
 
     Raises:
         ZooError: unknown zoo name. DataError: no such file, folder, dataset or split, or one that cannot be read.
     """
     split, part = _split(data.split)
+    if is_in_memory(data.dataset):
+        held = _held(data, name, given or {})
+        return Table(_sliced(undecoded(held.rows), part, data), held.folder)
     if data.streaming and (table := _open_stream(data, split, part, name)) is not None:
         return table
     table = _open(data, split, name)
@@ -113,12 +128,28 @@ def _open_stream(data: Data, split: str | None, part: str, name: str) -> Table |
         return Table(undecoded(streamed_file(path, first, count, f"data.{name}")), path.parent)
 
 
+def _held(data: Data, name: str, given: Mapping[str, Dataset]) -> Table:
+    """Rows in memory; paths in them are as Python sees them, from the working directory.
+
+    Raises:
+        DataError: they were not handed over.
+    """
+    if data.dataset not in given:
+        raise DataError(
+            f"data.{name}.dataset: {data.dataset!r} was in memory where the map was fitted, and no name finds "
+            "it again: from Python hand data over, as evaluate(DIR, data=...) does; or name others (dataset=FILE)"
+        )
+    return Table(given[data.dataset], None)
+
+
 def table_place(data: Data) -> Path | None:
     """The file or folder of a dataset; None for one of the Hub."""
     if is_shipped(data.dataset):
         from hf_stitch.zoo.catalogue import resolve_data
 
         return resolve_data(data.dataset)
+    if is_in_memory(data.dataset):
+        return None
     path = local_path(data.dataset)
     return path if is_there(path) else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,9 +11,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from hf_stitch.errors import ActivationError, ArtifactError, RecipeError
+from hf_stitch.hooks.arguments import arguments_of
 from hf_stitch.hooks.masks import timestep_mask
 from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.hooks.trace import COMBOS, MakeInputs, copied, quiet, run_probe
+from hf_stitch.loading.model_classes import kind_name
 from hf_stitch.loading.models import resolve
 from hf_stitch.loading.sentence_transformers import SentenceTransformer, whole
 from hf_stitch.loading.vector_head import DEFAULT, NAME, STATES, VectorHead, attach, positions_of
@@ -36,12 +38,15 @@ def in_head(hook: str) -> bool:
     return hook == NAME or hook.startswith(f"{NAME}.")
 
 
-def with_vector(side: Side, model: PreTrainedModel, make: MakeInputs | None = None, *, wanted: bool) -> PreTrainedModel:
+def with_vector(
+    side: Side, model: PreTrainedModel, make: MakeInputs | None = None, *, wanted: bool, own: VectorHead | None = None
+) -> PreTrainedModel:
     """Give a model its vector head, in place, where it answers with a vector that is needed; else leave it as it is.
 
     Args:
         side: what the recipe asks of it. wanted: its answers are needed, not its activations alone.
         make: (batch, length) -> keyword arguments, for probes; as its configuration says, if absent.
+        own: the head of a model in memory.
 
     Raises:
         ActivationError: it answers with nothing that can be compared. RecipeError: a pooling that it does not take.
@@ -50,10 +55,10 @@ def with_vector(side: Side, model: PreTrainedModel, make: MakeInputs | None = No
     if not (wanted or in_head(side.hook) or side.pooling) or writes(model):
         return model
     inputs = dict((make or make_inputs_for(model))(*COMBOS[0]))
-    output = None if type(model).__name__.endswith(ROWS) else _tried(model, inputs)
+    output = None if kind_name(type(model)).endswith(ROWS) else _tried(model, inputs)
     logits = None if output is None else output.get("logits")
     if output is not None and not (isinstance(logits, Tensor) and logits.ndim == 2):
-        head = _head(side, model, output)
+        head = _head(side, model, output, own)
         _check_mask(model, inputs, output[head.field])
         return attach(model, head)
     if side.pooling:
@@ -66,17 +71,17 @@ def with_vector(side: Side, model: PreTrainedModel, make: MakeInputs | None = No
 
 def writes(model: PreTrainedModel) -> bool:
     """Whether a model's answers are texts."""
-    return type(model).__name__.endswith("ForCTC") or bool(model.can_generate())
+    return kind_name(type(model)).endswith("ForCTC") or bool(model.can_generate())
 
 
-def _head(side: Side, model: PreTrainedModel, output: Mapping[str, Any]) -> VectorHead:
-    """The folder's own head, else what the recipe asks for, else the model's embedding, else the mean of its states."""
-    saved = _saved(side)
-    own = None if saved is None else saved.head()
+def _head(side: Side, model: PreTrainedModel, output: Mapping[str, Any], given: VectorHead | None = None) -> VectorHead:
+    """The model's own head, else what the recipe asks for, else the model's embedding, else the mean of its states."""
+    saved = _saved(side) if given is None else None
+    own = copy.deepcopy(given) if saved is None else saved.head()
     asked = None
     if side.pooling is not None:
-        given = side.pooling == POOLER
-        asked = VectorHead(POOLER if given else STATES, () if given else (side.pooling,), origin="the recipe")
+        pooled = side.pooling == POOLER
+        asked = VectorHead(POOLER if pooled else STATES, () if pooled else (side.pooling,), origin="the recipe")
     if own is not None and asked is not None and own.spec["pooling"] != asked.spec["pooling"]:
         raise RecipeError(f"pooling: {side.pooling}, but {side.model} has a pooling of its own ({own}): leave it out")
     head = own or asked or _default(side, model, output)
@@ -131,7 +136,7 @@ def _default(side: Side, model: PreTrainedModel, output: Mapping[str, Any]) -> V
 def _check_mask(model: PreTrainedModel, inputs: Mapping[str, Any], found: Tensor) -> None:
     """HookError where nobody knows which positions of padded inputs are real."""
     main = next(value for value in inputs.values() if isinstance(value, Tensor))
-    if main.ndim == 2 and "attention_mask" in inspect.signature(model.forward).parameters:
+    if main.ndim == 2 and "attention_mask" in arguments_of(model):
         timestep_mask(model, torch.ones(main.shape, dtype=torch.long, device=main.device), positions_of(found))
 
 

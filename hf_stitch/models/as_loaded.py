@@ -59,7 +59,8 @@ def trouble_as_loaded(halves: Cut, source: HookedModel, target: HookedModel, mod
         "suffix": {**halves.suffix_config, "padding": NEEDS_MASK.to_dict()},
     }
     try:
-        model = _loaded(halves.prefix, halves.suffix, ends, model_class)
+        structures = {role: end.model for role, end in (("source", source), ("target", target)) if not end.built}
+        model = _loaded(halves.prefix, halves.suffix, ends, model_class, structures)
     except Exception as error:  # whatever building or loading the parts raises, they cannot be shipped
         said = f"it cannot be loaded again: {type(error).__name__}: {error}"
         return {"prefix": said, "suffix": said}
@@ -75,7 +76,13 @@ def trouble_as_loaded(halves: Cut, source: HookedModel, target: HookedModel, mod
     return found
 
 
-def _loaded(prefix: PreTrainedModel, suffix: PreTrainedModel, ends: Mapping[str, Any], model_class: Any) -> Any:
+def _loaded(
+    prefix: PreTrainedModel,
+    suffix: PreTrainedModel,
+    ends: Mapping[str, Any],
+    model_class: Any,
+    structures: Mapping[str, Any],
+) -> Any:
     """Both halves, put together by a map that is never used, written and read as a folder is, but in memory."""
     points = [HookPoint.from_dict(ends[name]["point"]) for name in ("prefix", "suffix")]
     width_in, width_out = len(points[0].features or range(points[0].width)), points[1].width
@@ -97,7 +104,7 @@ def _loaded(prefix: PreTrainedModel, suffix: PreTrainedModel, ends: Mapping[str,
     if "cache" in ends["suffix"]:
         state["mean_activation"] = torch.zeros(ends["suffix"]["point"]["width"])
     with told_nothing():
-        model, info = model_class.from_state(plain, state)
+        model, info = model_class.from_state(plain, state, structures)
     if info["missing_keys"] or info["unexpected_keys"]:
         raise HookError(f"weights and configuration disagree: {[*info['missing_keys'], *info['unexpected_keys']][:3]}")
     model.prefix.to(like(prefix).device)

@@ -1,11 +1,12 @@
-"""What is saved beside a stitched model: what prepares its inputs, and what spells its answers."""
+"""What is saved beside a stitched model: what prepares its inputs, spells its answers, and tells of its fit."""
 
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +19,11 @@ from hf_stitch.loading.token_offsets import save_tokenizer
 from hf_stitch.models.files_digest import check_whole
 from hf_stitch.models.hub.repository import local
 from hf_stitch.models.tasks import spells
+from hf_stitch.recipe.recipe import Recipe
+from hf_stitch.report.report import Report
+from hf_stitch.runtime.files import write_text
+
+RECIPE = "recipe.yaml"
 
 
 @dataclass(frozen=True)
@@ -26,12 +32,14 @@ class Companions:
 
     Attributes:
         preparer: of the source's inputs. speller: the target's tokenizer, where the model writes. tokenizer: of a
-            source that recognises speech.
+            source that recognises speech. recipe, report: of the fit; None of a model that was not fitted.
     """
 
     preparer: Preparer
     speller: Any = None
     tokenizer: Any = None
+    recipe: Recipe | None = None
+    report: Report | None = None
 
     @classmethod
     def of(cls, model: Any, source: HookedModel, target: HookedModel) -> Companions:
@@ -42,8 +50,16 @@ class Companions:
         heard = source.preparer.modality == "audio"
         return cls(preparer, tokenizer=source.tokenizer if heard else None)
 
+    def write_pages(self, folder: Path) -> None:
+        """Write what a fit tells beside the model: recipe, report, page and card."""
+        from hf_stitch.report.rendering.write_report import write_report
+
+        if self.recipe is not None and self.report is not None:
+            write_text(folder / RECIPE, self.recipe.dump())
+            write_report(replace(self.report, environment={**self.report.environment, **in_folder(folder)}), folder)
+
     def save(self, folder: Path) -> None:
-        """Write all of them into the folder of the model."""
+        """Write the processors into the folder of the model."""
         self.preparer.save(folder)
         if self.speller is not None:
             self._save_speller(folder)
@@ -90,3 +106,10 @@ def folder_beside(model: Any) -> Iterator[Path]:
         model.config.save_pretrained(scratch)
         held.save(Path(scratch))
         yield Path(scratch)
+
+
+def in_folder(folder: Path) -> dict[str, str]:
+    """What a folder is called in the examples of page and card: from where one is, if it lies below, else its name."""
+    place = Path(os.path.abspath(folder))
+    told = (place.relative_to(Path.cwd()) if Path.cwd() in place.parents else Path(place.name)).as_posix()
+    return {"folder": told}

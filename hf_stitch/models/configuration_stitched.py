@@ -8,7 +8,7 @@ from typing import Any
 from transformers import AutoConfig, PretrainedConfig
 
 from hf_stitch.errors import ArtifactError
-from hf_stitch.loading.model_classes import register_ours
+from hf_stitch.loading.model_classes import loaded_config, not_imported, register_ours
 from hf_stitch.models.hub.shim import auto_map
 from hf_stitch.models.tasks import answer_of, samples_per_position
 from hf_stitch.recipe.side import SIDES
@@ -40,7 +40,10 @@ class StitchedConfig(PretrainedConfig):
             point), `plan` (which modules are left out); for the prefix `ctc_head` where the length rule needs one, for
             the suffix `generation` where the target generates, and `shares_tokens` where both have one vocabulary; of a
             model that answers with a vector `vector`, see `hf_stitch.loading.vector_head.VectorHead`; of a causal model
-            hooked in the middle `cache`, what is kept from step to step as it generates.
+            hooked in the middle `cache`, what is kept from step to step as it generates. Of a class of the user's
+            `module`, where it is defined, `kind`, the class of transformers that it inherits from, `config` and
+            `config_module`, and `answers` where it does not say by its name that it tells classes apart; `built` is
+            False where its structure has to be given by who loads it, and `build` a digest of that.
         layer: spec of the stitching layer.
         trust: spec of the trust gauge, empty where there is none.
         sequence: spec of the length rule.
@@ -67,8 +70,8 @@ class StitchedConfig(PretrainedConfig):
         save: str = "full",
         **kwargs: Any,
     ) -> None:
-        self.source = _config(source)
-        self.target = _config(target)
+        self.source = _config(source, prefix)
+        self.target = _config(target, suffix)
         self.ends = {"prefix": prefix or {}, "suffix": suffix or {}}
         self.layer, self.sequence, self.trust = layer or {}, sequence or {}, trust or {}
         self.recipe, self.fingerprint, self.stitch_format = recipe or {}, fingerprint, stitch_format
@@ -133,9 +136,14 @@ def check_config(config: StitchedConfig) -> None:
         raise ArtifactError(f"{where} holds no stitched model: expected a folder written by `hf-stitch fit`")
 
 
-def _config(value: Any) -> PretrainedConfig | None:
+def _config(value: Any, end: dict | None) -> PretrainedConfig | None:
     if not isinstance(value, dict):
         return value
+    if name := (end or {}).get("config"):
+        own = loaded_config(str(value.get("model_type") or ""), name)
+        if own is None:
+            raise ArtifactError(not_imported(name, str((end or {}).get("config_module"))))
+        return own(**{key: one for key, one in value.items() if key != "model_type"})
     # A copy, of which `model_type` is taken: the caller's may be shared.
     content = dict(value)
     register_ours(content)

@@ -71,7 +71,7 @@ def _damage(kind: type[PreTrainedModel], where: str, asked: Mapping[str, Any], e
             return f"config.json is damaged (dtype is {content['dtype']!r})"
         config = StitchedConfig.from_pretrained(where, **place)
         with torch.device("meta"):
-            kind(config)
+            kind(config, structures=asked.get("structures"))
     except (TypeError, AttributeError, LookupError, ValueError, RuntimeError) as found:
         return f"config.json is damaged ({type(found).__name__}: {str(found).splitlines()[0][:120]})"
     return None

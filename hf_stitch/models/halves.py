@@ -20,9 +20,12 @@ from hf_stitch.hooks.points import HookPoint
 from hf_stitch.hooks.prefix import apply_prefix_plan, plan_prefix, weaker_prefix_plans
 from hf_stitch.hooks.suffix import apply_suffix_plan, weaker_suffix_plans
 from hf_stitch.hooks.suffix_plan import plan_suffix
+from hf_stitch.loading.model_classes import is_custom, kind_name
+from hf_stitch.loading.objects.stamp import build_of
 from hf_stitch.loading.provenance import commit_of
 from hf_stitch.models.as_loaded import trouble_as_loaded
 from hf_stitch.models.configuration_stitched import FORMAT, IN_THE_MIDDLE, WITH_VECTOR
+from hf_stitch.models.tasks import says_classes
 
 
 @dataclass(frozen=True)
@@ -127,11 +130,29 @@ def _vocabulary(end: HookedModel) -> dict[str, int]:
 
 def _described(end: HookedModel, point: HookPoint, plan: dict[str, Any]) -> dict[str, Any]:
     more: dict[str, Any] = {} if end.vector_head is None else {"vector": end.vector_head.spec}
-    return more | {
-        "class": type(end.model).__name__,
-        "model": end.side.model,
-        # The commit rather than the branch that was asked for, which will move on.
-        "revision": commit_of(end.side) or end.side.revision,
-        "point": point.to_dict(),
-        "plan": plan,
-    }
+    return (
+        more
+        | _foreign(end)
+        | {
+            "class": type(end.model).__name__,
+            "model": end.side.model,
+            # The commit rather than the branch that was asked for, which will move on.
+            "revision": commit_of(end.side) or end.side.revision,
+            "point": point.to_dict(),
+            "plan": plan,
+        }
+    )
+
+
+def _foreign(end: HookedModel) -> dict[str, Any]:
+    """What is to be known of a model whose class, configuration or structure transformers alone cannot give."""
+    kind, config, found = type(end.model), type(end.model.config), dict[str, Any]()
+    if is_custom(kind):
+        found["module"] = kind.__module__
+        if kind_name(kind) != kind.__name__:
+            found["kind"] = kind_name(kind)
+    if is_custom(config):
+        found |= {"config": config.__name__, "config_module": config.__module__}
+    if says_classes(end.model):
+        found["answers"] = "labels"
+    return found if end.built else {**found, "built": False, "build": build_of(end.model)}

@@ -17,8 +17,10 @@ NEVER = -1e4  # a logit of what is not said; half precision still holds it. By h
 
 
 def _classifies(config: StitchedConfig, width: int) -> bool:
-    name = config.ends["suffix"].get("class", "Classification")
-    return "Classification" in name and width > 1 and getattr(config, "problem_type", None) != "regression"
+    suffix = config.ends["suffix"]
+    known = "Classification" in (suffix.get("kind") or suffix.get("class", "Classification"))
+    classes = known or suffix.get("answers") == "labels"
+    return classes and width > 1 and getattr(config, "problem_type", None) != "regression"
 
 
 def shares(config: StitchedConfig, logits: Tensor) -> Tensor:

@@ -34,9 +34,10 @@ from hf_stitch.models.compose import composed
 from hf_stitch.models.configuration_stitched import StitchedConfig, check_config
 from hf_stitch.models.damage import changed_since, check_complete, told_as_damage
 from hf_stitch.models.direct_use import DirectUse
+from hf_stitch.models.empty_half import HALVES, ROLES, empty_half, restore_buffers
 from hf_stitch.models.files_digest import seal
 from hf_stitch.models.freezing import freeze, is_frozen
-from hf_stitch.models.hub.map_only import HALVES, MAP_ONLY, check_unchanged, empty_half, load_half, map_weights
+from hf_stitch.models.hub.map_only import MAP_ONLY, RemoteHalf, check_unchanged, load_half, map_weights
 from hf_stitch.models.hub.publishing import push_model
 from hf_stitch.models.hub.shim import write_shim
 from hf_stitch.models.labels import silent
@@ -82,11 +83,13 @@ class StitchedModel(DirectUse, PreTrainedModel):
         layer: nn.Module | None = None,
         suffix: PreTrainedModel | None = None,
         rule: LengthRule | None = None,
+        structures: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(config)
         check_config(config)
-        self.prefix = prefix if prefix is not None else empty_half(config, "prefix")
-        self.suffix = suffix if suffix is not None else empty_half(config, "suffix")
+        built = structures or {}
+        self.prefix = prefix if prefix is not None else _empty(config, "prefix", built.get("source"))
+        self.suffix = suffix if suffix is not None else _empty(config, "suffix", built.get("target"))
         self.layer = _layer(layer, config)
         self.rule = rule if rule is not None else LengthRule.from_spec(config.sequence)
         self.trust = TrustGauge.from_spec(config.trust) if config.trust else None
@@ -355,16 +358,24 @@ class StitchedModel(DirectUse, PreTrainedModel):
         raise HookError("this stitched model was saved without generation settings; fit it again")
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: Any, *args: Any, source: Any = None, target: Any = None, **kwargs: Any
+    ) -> Any:
         """Load a stitched model; its weights are bit-identical to those that were saved.
 
         Args:
+            source, target: models by which the halves are built, where no configuration says how (plain modules); their
+                own weights do not matter.
             kwargs: as in transformers; `layer`: of a model that was composed with a module of the user's own code, a
                 module of the same build, a copy of which gets the saved weights.
 
         Raises:
-            ArtifactError: a truncated checkpoint, one of another format, one whose weights are missing or no numbers.
+            ArtifactError: a truncated checkpoint, one of another format, one whose weights are missing or no numbers;
+                a half of which nobody knows how it is built, or whose class was not imported.
         """
+        structures = {role: one for role, one in (("source", source), ("target", target)) if one is not None}
+        if structures:
+            kwargs["structures"] = structures
         where = str(pretrained_model_name_or_path)
         if Path(where).is_dir() and not (Path(where) / "config.json").is_file():
             raise ArtifactError(
@@ -384,15 +395,32 @@ class StitchedModel(DirectUse, PreTrainedModel):
             raise changed_since(where, changed)
         if model.config.save == MAP_ONLY:
             model.complete(kwargs.get("dtype", kwargs.get("torch_dtype")))
+        model._restore(structures)
         check_weights(model, where, "copy or fit it again, or load it in float32")
         model.trainable("none")  # loading makes parameters anew
         return (model, info) if wants_info else model
 
     @classmethod
-    def from_state(cls, config: StitchedConfig, state: dict[str, Tensor]) -> tuple[StitchedModel, dict[str, Any]]:
-        """A model as it is loaded from files, of what these hold; with transformers' account of the loading."""
-        found = super().from_pretrained(None, config=config, state_dict=state, output_loading_info=True, dtype="auto")
+    def from_state(
+        cls, config: StitchedConfig, state: dict[str, Tensor], structures: Mapping[str, Any] | None = None
+    ) -> tuple[StitchedModel, dict[str, Any]]:
+        """A model as it is loaded from files, of what these hold; with transformers' account of the loading.
+
+        Args:
+            structures: by which halves are built, see `from_pretrained`.
+        """
+        more = {"structures": structures} if structures else {}
+        found = super().from_pretrained(
+            None, config=config, state_dict=state, output_loading_info=True, dtype="auto", **more
+        )
+        found[0]._restore(structures or {})
         return found[0], found[1]
+
+    def _restore(self, structures: Mapping[str, Any]) -> None:
+        """Buffers that are not saved, of halves that were built by a structure."""
+        for half, role in ROLES.items():
+            if role in structures:
+                restore_buffers(getattr(self, half), structures[role])
 
     def complete(self, dtype: Any = None) -> StitchedModel:
         """Load the two halves of a model of the thin form from their own checkpoints; returns the model itself."""
@@ -406,6 +434,8 @@ class StitchedModel(DirectUse, PreTrainedModel):
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Write weights and config: all that runs, or with `config.save == "map"` the map alone.
+
+        Of a model that was fitted without `out` also what lies beside it: processors, recipe, report, page and card.
 
         Args:
             kwargs: as in transformers; with `push_to_hub=True` what is pushed is what `push_to_hub` pushes.
@@ -425,6 +455,8 @@ class StitchedModel(DirectUse, PreTrainedModel):
             if self.companions is not None:
                 self.companions.save(Path(save_directory))
             seal(Path(save_directory), processors=self.companions is not None)
+            if self.companions is not None:
+                self.companions.write_pages(Path(save_directory))
             if push is not None:
                 more = {key: kwargs[key] for key in ("token", "max_shard_size") if key in kwargs}
                 self.push_to_hub(push.pop("repo_id", Path(save_directory).name), **push, **more)
@@ -538,6 +570,11 @@ def _layer(given: nn.Module | None, config: StitchedConfig) -> StitchingLayer:
     if given is None:
         return StitchingLayer.from_spec(config.layer)
     return given if isinstance(given, StitchingLayer) else ModuleLayer.given(given, config.layer)
+
+
+def _empty(config: StitchedConfig, half: str, structure: Any) -> Any:
+    """An empty half; of the thin form a mere place for it."""
+    return RemoteHalf() if config.save == MAP_ONLY else empty_half(config, half, structure)
 
 
 def _saved_padding(end: Mapping[str, Any]) -> Padding | None:

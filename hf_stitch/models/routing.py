@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
 
 from hf_stitch.errors import ActivationError, nearest
+from hf_stitch.hooks.arguments import arguments_of
 
 MAIN = ("input_values", "input_features", "input_ids", "pixel_values", "inputs")
 """Names of main inputs; that of the source comes first, one that only the target takes goes there (CLIP)."""
@@ -38,7 +38,7 @@ def split(
     own = getattr(prefix, "main_input_name", None)
     if set(present) == {own}:
         return present, {}
-    accepted = inspect.signature(prefix.forward).parameters
+    accepted = arguments_of(prefix)
     mine = {key: value for key, value in present.items() if key in accepted}
     rest = {key: value for key, value in present.items() if key not in accepted}
     for key in rest:
@@ -65,7 +65,7 @@ def route(
     """
     if not given:
         return {}, {}
-    of_source, of_target = (inspect.signature(half.forward).parameters for half in (prefix, suffix))
+    of_source, of_target = (arguments_of(half) for half in (prefix, suffix))
     mine, rest = dict[str, Any](), dict[str, Any]()
     for key, value in given.items():
         if key in SWITCHES:
@@ -99,7 +99,7 @@ def asked_of_source(prefix: nn.Module, settings: Any, given: Collection[str]) ->
     Args:
         settings: generation settings, whose names are never inputs.
     """
-    accepted = inspect.signature(prefix.forward).parameters
+    accepted = arguments_of(prefix)
     return [k for k in given if k in accepted and not hasattr(settings, k) and not k.startswith(_OF_TARGET)]
 
 
@@ -112,7 +112,7 @@ def for_target(suffix: nn.Module, given: Mapping[str, Any]) -> dict[str, Any]:
     present = _present(given)
     if not present:
         return present
-    accepted = inspect.signature(suffix.forward).parameters
+    accepted = arguments_of(suffix)
     wrong = [key for key in present if key not in accepted]
     if wrong:
         taken = [key for key in accepted if key in given or key == "labels"]

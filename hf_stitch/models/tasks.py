@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from transformers import PretrainedConfig
+from transformers import PretrainedConfig, PreTrainedModel
 
 from hf_stitch.activations.hooked_model import HookedModel
 from hf_stitch.errors import ArtifactError
 from hf_stitch.loading.modality import modality
+from hf_stitch.loading.model_classes import is_custom, kind_name
+from hf_stitch.loading.objects.wrapped import WrappedModule
 from hf_stitch.recipe.sequence import facts_of
 from hf_stitch.stitching.lengths.length_rule import LengthRule
 
@@ -73,9 +75,12 @@ def answer_of(config: PretrainedConfig) -> Answer:
     """labels (one row of class scores), text (generated), frames (CTC classes over time), or vector (all else)."""
     if generates(config):
         return "text"
-    name = config.ends["suffix"].get("class", "")
+    suffix = config.ends["suffix"]
+    name = suffix.get("kind") or suffix.get("class", "")
     if name.endswith("ForCTC"):
         return "frames"
+    if suffix.get("answers") == "labels":
+        return "labels"
     return "labels" if "Classification" in name and "Token" not in name else "vector"
 
 
@@ -133,10 +138,16 @@ def check_task(config: PretrainedConfig, task: str | None) -> None:
 
 def is_classifier(end: HookedModel) -> bool:
     """True when a model's answer is a class."""
-    config = end.model.config
-    return (
-        config.problem_type != "regression" and "Classification" in type(end.model).__name__ and config.num_labels > 1
-    )
+    config, name = end.model.config, kind_name(type(end.model))
+    if config.problem_type == "regression" or config.num_labels < 2:
+        return False
+    return "Classification" in name or says_classes(end.model)
+
+
+def says_classes(model: PreTrainedModel) -> bool:
+    """Whether its configuration says that its answers are classes, of a model whose class is not transformers'."""
+    own = is_custom(type(model)) or isinstance(model, WrappedModule)
+    return own and "vector" not in model._modules and bool(model.config.problem_type == "single_label_classification")
 
 
 def tag_of(config: PretrainedConfig) -> str | None:

@@ -1,6 +1,7 @@
 """What the name of a model or data set may be: `zoo:NAME`, a path on this machine, or an id of the Hub.
 
 `local:NAME` is what is told of a path elsewhere, see `hf_stitch.recipe.public`: a name, with which nothing is found.
+`memory:NAME` stands for an object that somebody holds: it is found in what is handed over beside the recipe alone.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from pathlib import Path
 
 ZOO = "zoo:"
 LOCAL = "local:"
+MEMORY = "memory:"
 
 
 def is_shipped(name: str) -> bool:
@@ -20,6 +22,11 @@ def is_shipped(name: str) -> bool:
 def is_elsewhere(name: str) -> bool:
     """True for the public name of a folder or file that another machine has, or this one in a place not told."""
     return name.startswith(LOCAL)
+
+
+def is_in_memory(name: str) -> bool:
+    """True for the name of a model or data set that is an object of somebody's Python."""
+    return name.startswith(MEMORY)
 
 
 def without_zoo(name: str) -> str:
@@ -33,8 +40,8 @@ def is_path(name: str) -> bool:
 
 
 def is_local(name: str) -> bool:
-    """True for a name that is never asked of the Hub: shipped, a path, or something that is there."""
-    return is_shipped(name) or is_elsewhere(name) or is_path(name) or is_there(local_path(name))
+    """True for a name that is never asked of the Hub: shipped, in memory, a path, or something that is there."""
+    return is_shipped(name) or is_elsewhere(name) or is_in_memory(name) or is_path(name) or is_there(local_path(name))
 
 
 def local_path(name: str | os.PathLike[str]) -> Path:

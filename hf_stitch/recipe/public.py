@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hf_stitch.recipe.names import LOCAL, is_elsewhere, is_path, is_shipped, is_there, local_path
+from hf_stitch.recipe.names import LOCAL, is_elsewhere, is_in_memory, is_path, is_shipped, is_there, local_path
 
 NAMING = ("model", "dataset", "_name_or_path")  # keys of recipes and configurations whose values name models and data
 TABLES = (".csv", ".jsonl", ".parquet")
@@ -34,7 +34,7 @@ def local_names(content: Any) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     places: dict[str, str] = {}
-    for name in _named(content):
+    for name in named_in(content):
         if name in found or not _is_here(name):
             continue
         place = os.path.realpath(local_path(name))
@@ -49,7 +49,7 @@ def local_names(content: Any) -> dict[str, str]:
 
 def is_public(content: Any) -> bool:
     """Whether a recipe, as plain data, has a name in the place of a path."""
-    return any(map(is_elsewhere, _named(content)))
+    return any(map(is_elsewhere, named_in(content)))
 
 
 def names_between(own: Any, public: Any) -> dict[str, str]:
@@ -81,7 +81,7 @@ def bare(path: str) -> str:
     return _last_part(path.removeprefix("file://"))
 
 
-def _named(content: Any) -> Iterator[str]:
+def named_in(content: Any) -> Iterator[str]:
     """The texts under one of `NAMING`, however deep, in order."""
     if isinstance(content, Mapping):
         for key, value in content.items():
@@ -90,14 +90,14 @@ def _named(content: Any) -> Iterator[str]:
             elif key == "rehearse" and isinstance(value, Mapping):
                 yield from (one for one in value.values() if isinstance(one, str))
             else:
-                yield from _named(value)
+                yield from named_in(value)
     elif isinstance(content, list | tuple):
         for value in content:
-            yield from _named(value)
+            yield from named_in(value)
 
 
 def _is_here(name: str) -> bool:
-    if is_shipped(name) or is_elsewhere(name):
+    if is_shipped(name) or is_elsewhere(name) or is_in_memory(name):
         return False
     return is_path(name) or is_there(local_path(name)) or Path(name).suffix in TABLES
 

@@ -182,7 +182,10 @@ def _variant(entry: Compare, base: Recipe) -> tuple[str, Recipe]:
     if not isinstance(name, str):
         raise RecipeError(f"compare: each entry is a method name or a mapping with `name:`; got {entry!r}")
     if isinstance(entry, str):
-        changes["stitch"] = _method_of(entry)
+        try:
+            changes["stitch"] = method_of(entry)
+        except RecipeError as error:
+            raise RecipeError(f"compare: {error}; or give `name:` with overrides") from None
     own = {**base.plain(), "sequence": _kept_for(changes.get("sequence"), base.plain().get("sequence", {}))}
     content = merge(own, {key: value for key, value in changes.items() if key != "stitch"})
     stitch: Any = changes.get("stitch", {})
@@ -220,9 +223,10 @@ def _kept_for(asked: Any, sequence: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key: value for key, value in sequence.items() if RULES[rule].takes(key, value)}
 
 
-def _method_of(label: str) -> dict[str, str]:
+def method_of(label: str) -> dict[str, str]:
+    """The part `stitch` of a method by its label, such as `rbf+nearest`. RecipeError for an unknown one."""
     method, _, landing = label.partition("+")
     if method not in METHODS or landing not in ("", "nearest"):
         known = [m + end for m in METHODS for end in ("", "+nearest")]
-        raise RecipeError(f"compare: unknown method {label!r}; {nearest(label, known)}; or give `name:` with overrides")
+        raise RecipeError(f"unknown method {label!r}; {nearest(label, known)}")
     return {"method": method, "landing": landing or "none"}

@@ -21,7 +21,7 @@ from pico_recipes import listening, reading
 from pico_speech import RATE, say
 from PIL import Image
 
-from hf_stitch.errors import ArtifactError
+from hf_stitch.errors import ArtifactError, HubError
 from hf_stitch.experiments.fit import fit
 from hf_stitch.models.hub.publishing import check_folder
 from hf_stitch.models.hub.shim import FILE
@@ -297,6 +297,9 @@ def test_a_model_without_a_folder_is_not_pushed(pico_roberta: Path, pico_xlnet: 
     content = reading(pico_roberta, pico_xlnet, written, sequence={"length": "resample"})
     content["data"].pop("test")
     model, _ = fit(Recipe.parse(content), device="cpu")
+    with pytest.raises(HubError, match="the Hub is not asked"):  # it knows by itself what lies beside it
+        model.push_to_hub("me/x")
+    model.companions = None
     with pytest.raises(ArtifactError, match="give fit"):
         model.push_to_hub("me/x")
 

@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import GenerationConfig
 
 from hf_stitch.errors import ArtifactError
-from hf_stitch.hooks.prefix import apply_prefix_plan
-from hf_stitch.hooks.suffix import apply_suffix_plan
-from hf_stitch.loading.model_classes import class_of
-from hf_stitch.loading.models import load_model, resolve, uniform
+from hf_stitch.loading.models import load_model, resolve
 from hf_stitch.loading.vector_answers import saved_head
-from hf_stitch.loading.vector_head import VectorHead, attach
+from hf_stitch.loading.vector_head import attach
+from hf_stitch.models.empty_half import HALVES, with_settings
 from hf_stitch.recipe.names import is_elsewhere, is_shipped
 from hf_stitch.recipe.side import Side
 from hf_stitch.runtime.tensor_digest import digest_of_tensors
@@ -27,7 +24,6 @@ from hf_stitch.runtime.tensor_digest import digest_of_tensors
 if TYPE_CHECKING:
     from hf_stitch.models.configuration_stitched import StitchedConfig
 
-HALVES = {"prefix": apply_prefix_plan, "suffix": apply_suffix_plan}
 FULL, MAP_ONLY = "full", "map"
 
 
@@ -106,32 +102,6 @@ def load_half(config: StitchedConfig, name: str, dtype: torch.dtype | None = Non
         )
     # Cast after the digest, which is of the weights as they were fitted with.
     return with_settings(half if dtype is None else half.to(dtype), end)
-
-
-def empty_half(config: StitchedConfig, name: str) -> Any:
-    """An empty model of one half, already cut; of the thin form a mere place for it."""
-    if config.save == MAP_ONLY:
-        return RemoteHalf()
-    end = config.ends[name]
-    own: Any = config.source if name == "prefix" else config.target
-    whole = uniform(class_of(own, end["class"])._from_config(own), own.dtype)
-    return with_settings(HALVES[name](_as_it_was(whole, end), end["plan"]), end)
-
-
-def _as_it_was(model: Any, end: dict[str, Any]) -> Any:
-    """An empty model with the vector head that it had, if any; its weights are still to be loaded."""
-    return attach(model, VectorHead.from_spec(end["vector"])) if "vector" in end else model
-
-
-def with_settings(half: Any, end: dict[str, Any]) -> Any:
-    """A half with the generation settings that were saved for it, if any."""
-    if "generation" in end:
-        settings = GenerationConfig.from_dict(end["generation"])
-        settings._original_object_hash = hash(
-            settings
-        )  # odd published ones may be saved again while they are unchanged
-        half.generation_config = settings
-    return half
 
 
 def portable(config: StitchedConfig) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -18,6 +19,8 @@ from hf_stitch.models.hub.map_only import MAP_ONLY, portable
 from hf_stitch.models.hub.public_copy import PublicCopy, public_copy
 from hf_stitch.models.hub.repository import KEPT, WEIGHTS, explained, local
 from hf_stitch.models.hub.shim import FILE
+from hf_stitch.recipe.names import is_in_memory
+from hf_stitch.recipe.public import named_in
 
 NEEDED = ("config.json", "recipe.yaml", "report.json", "README.md")  # what `fit` writes, beside weights
 
@@ -47,10 +50,23 @@ def push_model(
         ArtifactError: the model came from no folder and from no repository, or is thin over a local folder.
         HubError: the Hub refuses.
     """
+    if told := not_rerun(getattr(model.config, "recipe", None)):
+        warnings.warn(told, UserWarning, stacklevel=3)
     with model_folder(model, max_shard_size) as folder:
         return push_folder(
             folder, repo_id, private=private, revision=revision, token=token, message=commit_message, **more
         )
+
+
+def not_rerun(recipe: Any) -> str | None:
+    """What is told before a model goes out whose recipe names what was in memory; None of any other."""
+    held = list(dict.fromkeys(name for name in named_in(recipe) if is_in_memory(name)))
+    if not held:
+        return None
+    return (
+        f"{', '.join(held)} was in memory, so that the recipe cannot be run again by others or from its file; "
+        "the model itself is whole"
+    )
 
 
 @contextmanager
@@ -61,6 +77,12 @@ def model_folder(model: PreTrainedModel, max_shard_size: int | str = "5GB") -> I
         ArtifactError: it came from no folder and from no repository.
     """
     origin = model.name_or_path
+    beside = getattr(model, "companions", None)
+    if beside is not None and beside.report is not None:
+        with tempfile.TemporaryDirectory() as scratch:
+            model.save_pretrained(scratch, max_shard_size=max_shard_size)
+            yield Path(scratch)
+        return
     if not origin:
         raise ArtifactError(
             "this stitched model has no folder, so nothing is known of its processors, recipe and report: give "

@@ -7,7 +7,10 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
+from hf_stitch.recipe.names import is_in_memory
+from hf_stitch.recipe.side import SIDES
 from hf_stitch.report import units
+from hf_stitch.report.plain_json import part
 from hf_stitch.report.report import Report
 
 # An input of each kind that anybody has, as Python and as a word of the command line, and what to give in its place.
@@ -30,13 +33,16 @@ class Examples:
     Attributes:
         folder: what the model is loaded by. answer: Python that prints an answer; empty where nothing is known of the
             input, or where it is not enough for one.
-        predict, evaluate: the same on the command line, and what measures the model again.
+        predict, evaluate: the same on the command line, and what measures the model again; empty where that takes what
+            was in memory.
+        held: what Python hands over beside the folder to measure it again, of models and data that were in memory.
     """
 
     folder: str
     answer: str
     predict: str
     evaluate: str
+    held: str = ""
 
 
 def examples_of(report: Report) -> Examples:
@@ -47,8 +53,10 @@ def examples_of(report: Report) -> Examples:
     kind, width = str(known.get("takes")), known.get("width")
     words = " ".join(["0.5"] * int(width)) if kind == "vector" and width else WORDS.get(kind)
     predict, evaluate = (f"hf-stitch {verb} {shlex.quote(folder)}" for verb in ("predict", "evaluate"))
+    held = _held(report)
+    evaluate = "" if held else evaluate
     if words is None:
-        return Examples(folder, "", f"{predict} INPUT...", evaluate)
+        return Examples(folder, "", f"{predict} INPUT...", evaluate, held)
     value = PYTHON[kind].format(rate=known.get("rate") or 16_000, width=width)
     lines = [
         *(["import numpy as np"] if "np." in value else []),
@@ -61,4 +69,12 @@ def examples_of(report: Report) -> Examples:
     ]
     # Texts and numbers are read from files and pipes.
     asked = f"echo {shlex.quote(words)} | {predict}" if kind in ("text", "vector") else f"{predict} {words}"
-    return Examples(folder, "\n".join(lines), asked, evaluate)
+    return Examples(folder, "\n".join(lines), asked, evaluate, held)
+
+
+def _held(report: Report) -> str:
+    """The arguments of `evaluate` for what is in memory; empty where nothing is."""
+    sides = [side for side in SIDES if is_in_memory(str(part(report.recipe, side).get("model") or ""))]
+    models = ", ".join(f'"{side}": {side}' for side in sides)
+    rows = is_in_memory(str(part(report.recipe, "data", "test").get("dataset") or ""))
+    return (", data=rows" if rows else "") + (f", models={{{models}}}" if sides else "")
