@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
-from transformers import PreTrainedModel
 
-from hf_stitch.activations.hooked_model import HookedModel, hooked_model_of
+from hf_stitch.activations.hooked_model import HookedModel, hooked_model_of, open_hooked_model
 from hf_stitch.errors import HookError, RecipeError, StitchError, nearest
-from hf_stitch.hooks.trace import MakeInputs, copied
-from hf_stitch.loading.modality import input_name, modality
+from hf_stitch.hooks.trace import MakeInputs
+from hf_stitch.loading.modality import modality
 from hf_stitch.loading.models import load_model, resolve
-from hf_stitch.loading.processors import Preparer
+from hf_stitch.loading.objects.given_model import GivenModel
+from hf_stitch.loading.objects.held import Objects
+from hf_stitch.loading.objects.tools import tools_of
+from hf_stitch.loading.processors import Preparer, load_tools
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.models.companions import Companions
 from hf_stitch.models.configuration_stitched import StitchedConfig
 from hf_stitch.models.halves import cut_halves, format_of
 from hf_stitch.recipe.explain import clauses
 from hf_stitch.recipe.generation import Generation
-from hf_stitch.recipe.names import LOCAL
+from hf_stitch.recipe.names import MEMORY
 from hf_stitch.recipe.sequence import Lengths
 from hf_stitch.recipe.side import Role, Side
 from hf_stitch.runtime.runtime import Runtime
@@ -31,9 +34,10 @@ from hf_stitch.stitching.layers.module import layer_between
 from hf_stitch.stitching.lengths.length_rule import LengthRule
 from hf_stitch.stitching.lengths.rule import learned_by_all, rule_class
 
+Opening = Callable[[Generation | None], HookedModel]
+"""Opens a model, which is to write as asked; None: its answers are not wanted as texts."""
 LEARNED = {"ratio": 1.0, "constant": None}
 """What a fit would learn of lengths, which is given here: target timesteps a source timestep, or how many there are."""
-PARTS = {"image": "image_processor", "audio": "feature_extractor", "text": "tokenizer"}
 
 
 def composed(
@@ -49,9 +53,8 @@ def composed(
 ) -> Any:
     """See `StitchedModel.compose`, whose class is `model_class`."""
     asked, learned = _lengths(sequence or {})
-    runtime = Runtime.start("cpu")
-    s = _opened("source", source, source_hook, processors[0], runtime, make_inputs.get("source"))
-    t = _opened("target", target, target_hook, processors[1], runtime, make_inputs.get("target"))
+    s = _opened("source", source, source_hook, processors[0], make_inputs.get("source"))
+    t = _opened("target", target, target_hook, processors[1], make_inputs.get("target"))
     rule = _rule(asked, learned, t)
     widths = len(s.features or range(s.point.width)), t.point.width
     ends = f"{source_hook} has {widths[0]} features, {target_hook} has {widths[1]}"
@@ -79,49 +82,40 @@ def composed(
     return model
 
 
-def _opened(
-    role: Role, given: Any, hook: str, processor: Any, runtime: Runtime, make: MakeInputs | None
-) -> HookedModel:
+def _opened(role: Role, given: Any, hook: str, processor: Any, make: MakeInputs | None) -> HookedModel:
     """A copy of a model that is there, or one that is loaded by its name, with its hook point."""
-    if not isinstance(given, PreTrainedModel | str | Path):
-        raise RecipeError(f"{role}: expected a PreTrainedModel, or a name or folder; got {type(given).__name__}")
-    side = Side(model=str(given) if isinstance(given, str | Path) else _place(given), hook=hook)
-    model: Any = load_model(side) if isinstance(given, str | Path) else copied(given).eval()
-    preparer = _preparer(role, model, side, processor)
-
-    def opened(generation: Generation | None) -> HookedModel:
-        return hooked_model_of(side, model, preparer, "", runtime, generation, (), make)
-
-    if role == "target" and model.can_generate():
-        with suppress(HookError):
-            return opened(Generation())
-        return opened(None)  # what it answers from there is its logits
-    return opened(Generation() if role == "target" else None)
+    named = isinstance(given, str | Path)
+    opened = (_named if named else _held)(role, given, hook, processor, make)
+    if role == "source":
+        return opened(None)
+    try:
+        return opened(Generation())
+    except HookError:  # a model that writes, but not from there: what it then answers is its logits
+        return opened(None)
 
 
-def _place(model: Any) -> str:
-    """Where a model came from, or how it is called that came from nowhere that is still there."""
-    place = str(model.name_or_path or "")
-    with suppress(StitchError):
-        if place and resolve(place):
-            return place
-    return f"{LOCAL}{type(model).__name__}"
-
-
-def _preparer(role: Role, model: PreTrainedModel, side: Side, processor: Any) -> Preparer:
+def _named(role: Role, given: Any, hook: str, processor: Any, make: MakeInputs | None) -> Opening:
+    side = Side(model=str(given), hook=hook)
+    model = load_model(side, device="cpu")
     kind = modality(model)
-    if processor is None:
-        if kind == "vector" or not side.model.startswith(LOCAL):
-            with suppress(StitchError):
-                return Preparer.for_model(side, model)
-    elif kind == "vector":
-        raise RecipeError(f"{role}_processor: {type(model).__name__} takes numbers; leave it out")
-    tool = getattr(processor, PARTS.get(kind, ""), processor)
-    if tool is not None and not callable(tool):
-        raise RecipeError(f"{role}_processor: expected the {PARTS[kind]} of the model; got {type(processor).__name__}")
-    made = Preparer.of(kind, model.config, input_name(model), tool, model.dtype)
-    speller = getattr(processor, "tokenizer", None) if kind == "audio" else None
-    return made if speller is None else replace(made, tokenizer=speller)
+    tool, speller = None, None
+    if processor is not None:
+        tool, speller = tools_of(model, processor, f"{role}_processor", str(given))
+    elif kind != "vector":
+        with suppress(StitchError):
+            tool, speller = load_tools(kind, resolve(side.model), None)
+    preparer = Preparer.with_tools(model, tool, speller)
+    runtime = Runtime.start("cpu")
+    return lambda generation: hooked_model_of(side, model, preparer, "", runtime, generation, (), make)
+
+
+def _held(role: Role, given: Any, hook: str, processor: Any, make: MakeInputs | None) -> Opening:
+    held = GivenModel.of(given, role, processor, make=make, needs_processor=False)
+    name = f"{MEMORY}{held.name}"
+    place = next((one.device for one in held.held.parameters()), torch.device("cpu"))
+    side, runtime = Side(model=name, hook=held.hook(hook)), Runtime.start(str(place))
+    objects = Objects({name: held})
+    return lambda generation: open_hooked_model(side, runtime, generation, (), make, objects)
 
 
 def _lengths(sequence: Mapping[str, Any]) -> tuple[Lengths, dict[str, Any]]:

@@ -116,9 +116,9 @@ class StitchedModel(DirectUse, PreTrainedModel):
     @classmethod
     def compose(
         cls,
-        source: PreTrainedModel | str | Path,
+        source: Any,
         source_hook: str,
-        target: PreTrainedModel | str | Path,
+        target: Any,
         target_hook: str,
         layer: Any = "identity",
         *,
@@ -130,7 +130,8 @@ class StitchedModel(DirectUse, PreTrainedModel):
         """A stitched model of two models and a map that is there; nothing is fitted.
 
         Args:
-            source, target: models, which are copied and not changed, or their names or folders.
+            source, target: models, which are copied and not changed, or their names or folders: of transformers or of
+                classes of your own, with PEFT's adapters, of sentence-transformers, any module; as for `stitch`.
             source_hook, target_hook: dotted names of their hook points.
             layer: `identity`, any module that maps timesteps (b, t, m) to (b, t, m'), or a fitted map (`model.layer` of
                 another stitched model). It is not copied: a module is trained where it is, and as much of it as before.

@@ -48,6 +48,28 @@ def test_a_model_on_itself_by_the_identity_is_the_model(family: str) -> None:
         assert torch.equal(answers(stitched, given)[main], expected[main])
 
 
+def test_a_module_of_torch_on_itself_is_the_module() -> None:
+    torch.manual_seed(0)
+    module, rows = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)), torch.randn(5, 4)
+    stitched = StitchedModel.compose(module, "1", module, "1")
+    assert torch.equal(stitched(inputs=rows).logits, module(rows))
+    assert stitched.predict(rows.numpy())[0]["values"] == pytest.approx(module(rows)[0].tolist(), abs=1e-6)
+
+
+def test_a_model_with_adapters_on_itself_is_the_adapted_model() -> None:
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    adapted = get_peft_model(
+        tiny("bert"), LoraConfig(target_modules=["query", "value"], init_lora_weights=False)
+    ).eval()
+    hook, ids = "base_model.model.bert.encoder.layer.1", torch.arange(4, 12)[None]
+    stitched = StitchedModel.compose(adapted, hook, adapted, hook)
+    assert torch.allclose(stitched(input_ids=ids).logits, adapted(input_ids=ids).logits, atol=1e-6)
+    assert not torch.allclose(stitched(input_ids=ids).logits, tiny("bert")(input_ids=ids).logits, atol=1e-5)
+    assert any("lora" in name for name, _ in adapted.named_parameters()), "it is not changed"
+
+
 def narrow() -> Any:
     return tiny("roberta", hidden_size=16, num_attention_heads=2)
 
@@ -238,13 +260,15 @@ def test_layers_that_do_not_fit_are_refused(layer: Any, said: str) -> None:
 
 
 def test_what_is_no_model_or_no_hook_point_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="source: expected a PreTrainedModel, or a name or folder; got Linear"):
-        StitchedModel.compose(nn.Linear(2, 2), "", narrow(), NARROW)  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match="source: expected a model, or the name or folder of one; got int"):
+        StitchedModel.compose(3, "", narrow(), NARROW)
     with pytest.raises(RecipeError, match="no such folder"):
         StitchedModel.compose(str(tmp_path / "gone"), BERT, narrow(), NARROW)
     with pytest.raises(HookError, match="layer"):
         StitchedModel.compose(tiny("bert"), "bert.encoder.layer.9", narrow(), NARROW)
-    with pytest.raises(RecipeError, match="source_processor: expected the tokenizer of the model; got int"):
+    with pytest.raises(
+        RecipeError, match="source_processor: expected the tokenizer of BertForSequenceClassification; got int"
+    ):
         StitchedModel.compose(tiny("bert"), BERT, narrow(), NARROW, source_processor=3)
 
 

@@ -65,13 +65,20 @@ class GivenModel:
 
     @classmethod
     def of(
-        cls, held: Any, role: Role, processor: Any = None, labelled: bool = False, make: MakeInputs | None = None
+        cls,
+        held: Any,
+        role: Role,
+        processor: Any = None,
+        labelled: bool = False,
+        make: MakeInputs | None = None,
+        needs_processor: bool = True,
     ) -> GivenModel:
         """A model as `source` or `target` of a stitch.
 
         Args:
             processor: what prepares its inputs; absent: what lies where it came from.
             labelled: the data have true classes. make: (batch, length) -> keyword arguments, for probes.
+            needs_processor: one that is neither given nor found is an error.
 
         Raises:
             RecipeError: no model, or one that cannot be used; a processor that is missing or another model's.
@@ -92,7 +99,9 @@ class GivenModel:
                 f"tokenizer, feature extractor or image processor that prepares its inputs as {argument}=, or for "
                 f'numbers make_inputs={{"{role}": f}} with f(batch, length) -> {{"inputs": tensor}}'
             )
-        tool, speller = tools_of(model, processor, argument, name)
+        tool, speller = None, None
+        with suppress(*([] if needs_processor or processor is not None else [RecipeError])):
+            tool, speller = tools_of(model, processor, argument, name)
         built = not reads and _is_built(model)
         if not built and not reads:
             notes.append(f"{name}: its configuration builds another model; to load the stitched one again, give it")
