@@ -46,10 +46,12 @@ class AffineLayer(StitchingLayer):
 
 def chosen_rows(source: RowSet, target: RowSet, pairs: int | None) -> tuple[RowSet, RowSet]:
     """The rows of `pairs` pairs, evenly spread, or of all; FitError for fewer than two."""
-    chosen = evenly_spaced(len(source), pairs)
-    if len(chosen) < 2:
-        raise FitError(f"an affine map needs at least two rows; got {len(chosen)}: take more samples")
-    return (source, target) if pairs is None else (source.subset(chosen), target.subset(chosen))
+    if pairs is not None:
+        chosen = evenly_spaced(len(source), pairs)
+        source, target = source.subset(chosen), target.subset(chosen)
+    if len(source) < 2:
+        raise FitError(f"an affine map needs at least two rows; got {len(source)}: take more samples")
+    return source, target
 
 
 def linear_tensors(source: RowSet, target: RowSet, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:

@@ -31,11 +31,11 @@ class OrthogonalLayer(StitchingLayer):
     @classmethod
     def fit(cls, source: RowSet, target: RowSet, options: Orthogonal) -> OrthogonalLayer:
         """Fit on paired rows; FitError for fewer than two rows or constant features."""
-        chosen = evenly_spaced(len(source), options.pairs)
-        if len(chosen) < 2:
-            raise FitError(f"an orthogonal map needs at least two rows; got {len(chosen)}: take more samples")
         if options.pairs is not None:
+            chosen = evenly_spaced(len(source), options.pairs)
             source, target = source.subset(chosen), target.subset(chosen)
+        if len(source) < 2:
+            raise FitError(f"an orthogonal map needs at least two rows; got {len(source)}: take more samples")
         moments = _Moments.of(source, target)
         # (1e-12)^2: what rounding of float64 leaves of features that are constant; `not >` also catches NaN.
         if not moments.spread > 1e-24 * len(source) * moments.centre_x.square().sum():
