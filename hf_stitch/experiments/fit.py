@@ -20,7 +20,7 @@ from hf_stitch.experiments.finished_rows import FinishedRows
 from hf_stitch.experiments.make_report import make_report
 from hf_stitch.experiments.output_folder import check_output_folder, open_folder
 from hf_stitch.experiments.stamps import Stamps, stamps_of
-from hf_stitch.experiments.variants import backward, compared, saved_variant
+from hf_stitch.experiments.variants import backward, compared, own_comparison, saved_variant
 from hf_stitch.geometry.diffusion.engine import engine
 from hf_stitch.hooks.trace import MakeInputs
 from hf_stitch.loading.objects.held import NOTHING, Objects
@@ -153,9 +153,13 @@ def _fit_all(
     measures += found
     fits, warnings = {main.label: dict(main.diagnostics)}, list(diagnostics.warnings or [])
     for label, recipe in asked.variants()[1:]:
+        there = own_comparison(recipe, comparison)
         with _kept_going(label, warnings):
-            row = compared(label, recipe, comparison, rows)
+            row = compared(label, recipe, comparison, there, rows)
             measures, fits[label] = measures + row.measures, row.fit
+        if recipe.directions == "both" and label in fits and not comparison.serves(recipe):
+            with _kept_going(label, warnings, " backward"):
+                measures += backward(label, recipe, there().swapped(), rows, drawn=False).measures
     diagnostics = replace(diagnostics, fits=fits)
     if asked.directions == "both":
         found, diagnostics = _backward(asked, comparison.swapped(), diagnostics, rows, warnings)

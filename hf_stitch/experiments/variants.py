@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,8 +85,24 @@ def _tensors(model: StitchedModel) -> dict[str, torch.Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-def compared(label: str, recipe: Recipe, comparison: Comparison, rows: FinishedRows) -> Row:
-    """One comparison on the same observations, or on its own where it is about other models or data."""
+def own_comparison(recipe: Recipe, comparison: Comparison) -> Callable[[], Comparison]:
+    """Where a variant is compared: on the same observations, or on its own, about other models or data, when needed."""
+
+    @functools.cache
+    def opened() -> Comparison:
+        if comparison.serves(recipe):
+            return comparison
+        seen = comparison.observations
+        own = Observations.open(recipe, seen.runtime, Timings(), make_inputs=seen.own_inputs, objects=seen.objects)
+        return Comparison(recipe, own.collect())
+
+    return opened
+
+
+def compared(
+    label: str, recipe: Recipe, comparison: Comparison, own: Callable[[], Comparison], rows: FinishedRows
+) -> Row:
+    """One comparison; see `own_comparison`."""
     seen = comparison.observations
     if (row := rows.get(label)) is not None:
         _tell_before(row, seen)
@@ -93,17 +111,9 @@ def compared(label: str, recipe: Recipe, comparison: Comparison, rows: FinishedR
     seen.runtime.progress.note(f"comparing with {label}")
     start = time.perf_counter()
     with seen.timings.watched() as took:
-        other = comparison
-        if not comparison.serves(recipe):
-            opened = Observations.open(
-                recipe, seen.runtime, Timings(), make_inputs=seen.own_inputs, objects=seen.objects
-            )
-            other = Comparison(recipe, opened.collect())
+        other = own()
         fitted = other.answered(other.fit(label, recipe))
         measures = other.measure(fitted)
-        if recipe.directions == "both" and other is not comparison:
-            back = other.swapped()
-            measures += back.measure(back.answered(back.fit(label, recipe)))
     row = Row(label, measures, dict(fitted.diagnostics), time.perf_counter() - start, took)
     return _done(replace(row, errors=comparison.errors(label)), rows, seen.runtime)
 

@@ -199,6 +199,16 @@ def test_too_few_rows_are_told_before_any_neighbour_runs(text: dict) -> None:
     assert not list(cache_folder().rglob("metric-*")), "what neighbours gave is written as it comes"
 
 
+def test_a_comparison_of_other_data_that_goes_one_way_alone_keeps_that(text: dict) -> None:
+    few = {"name": "few", "data": {"fit": {"samples": 4}}, "sequence": {"per_sample": 1}, "stitch": {"method": "rbf"}}
+    content = {**text, "directions": "both", "compare": [few]}
+    content["source"] = {**content["source"], "features": {"every": 8}}
+    _, report = run(content)
+    assert measured(report, "few")
+    assert not measured(report, "few", direction="backward")
+    assert [note for note in report.notes if note.startswith("few could not be fitted backward: ")]
+
+
 def test_both_directions(text: dict) -> None:
     _, report = run({**text, "directions": "both", "compare": ["orthogonal"]})
     for label in ("affine", "orthogonal"):

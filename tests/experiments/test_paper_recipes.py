@@ -88,7 +88,7 @@ def test_mahalanobis_maps_agree_up_to_a_sign_and_euclidean_maps_do_not() -> None
 
 
 def test_given_neighbours_are_what_jacobians_say() -> None:
-    content = Recipe.load("paper/warped_inputs", ["compare=[]", "data.fit.samples=40"])
+    content = Recipe.load("paper/warped_inputs", ["compare=[]", "data.fit.samples=40", "directions=both"])
     observations = Observations.open(content, Runtime.start("cpu"), Timings(), ("fit",)).collect()
     rows = Correspondence(observations, content)
     exact = content.model_copy(update={"neighborhoods": content.neighborhoods.model_copy(update={"kind": "jacobian"})})

@@ -226,7 +226,7 @@ def test_weights_of_something_else(copy: Path, change: str) -> None:
         load(copy)
 
 
-@pytest.mark.parametrize("came", [0, 4, "1.5"])
+@pytest.mark.parametrize("came", [0, 5, "1.5"])
 def test_another_format(copy: Path, came: Any) -> None:
     config = json.loads((copy / "config.json").read_text())
     config["stitch_format"] = came
