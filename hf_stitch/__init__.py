@@ -14,6 +14,7 @@ from hf_stitch.runtime.import_hooks import PIPELINES, SOUND, before_loaded, when
 from hf_stitch.runtime.torchaudio_extra import torchaudio
 
 if TYPE_CHECKING:
+    from hf_stitch.errors import StitchError
     from hf_stitch.evaluation.metrics.catalogue import metric_path
     from hf_stitch.experiments.evaluate import evaluate
     from hf_stitch.experiments.fit import fit
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Recipe": "hf_stitch.recipe.recipe",
     "Report": "hf_stitch.report.report",
+    "StitchError": "hf_stitch.errors",
     "StitchedConfig": "hf_stitch.models.configuration_stitched",
     "StitchedModel": "hf_stitch.models.modeling_stitched",
     "evaluate": "hf_stitch.experiments.evaluate",
@@ -40,6 +42,7 @@ _REGISTERED = ("StitchedConfig", "StitchedModel")
 __all__ = [
     "Recipe",
     "Report",
+    "StitchError",
     "StitchedConfig",
     "StitchedModel",
     "evaluate",

@@ -53,8 +53,8 @@ def test_a_star_import_gives_every_public_name() -> None:
 
 def test_public_names() -> None:
     assert set(hf_stitch.__all__) == {
-        "Recipe", "Report", "StitchedConfig", "StitchedModel", "evaluate", "fit", "metric_path", "register",
-        "stitch",
+        "Recipe", "Report", "StitchError", "StitchedConfig", "StitchedModel", "evaluate", "fit", "metric_path",
+        "register", "stitch",
     }  # fmt: skip
     assert set(hf_stitch.__all__) <= set(dir(hf_stitch))
     for name in hf_stitch.__all__:

@@ -26,7 +26,7 @@ from hf_stitch.hooks.suffix_plan import plan_suffix
 from hf_stitch.hooks.trace import MakeInputs, ModelTrace, copied, probe
 from hf_stitch.loading.finite_weights import check_weights
 from hf_stitch.loading.half_precision import widened
-from hf_stitch.loading.model_classes import kind_name
+from hf_stitch.loading.model_classes import classes_of, kind_name
 from hf_stitch.loading.models import load_model
 from hf_stitch.loading.models import resolve as resolve_model
 from hf_stitch.loading.objects.held import NOTHING, Objects
@@ -195,7 +195,7 @@ def hooked_model_of(
         if started is not inputs:
             inputs, trace = started, ModelTrace(copied(model), started.make)
         fixed = inputs.fixed(model, side)
-    preparer = replace(preparer, fixed=fixed)
+    preparer = replace(preparer, classes=classes_of(model), fixed=fixed)
     point = trace.point(side.hook, side.output)
     inputs.check_real(trace, point, side)
     point = with_lengths(trace, point, model)

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_stitch.errors import DataError, RecipeError, nearest
+from hf_stitch.errors import DataError, RecipeError, StitchError, nearest
 from hf_stitch.loading.data_objects import rows_of, splits_of
-from hf_stitch.recipe.names import MEMORY, is_shipped
+from hf_stitch.loading.tables import open_table
+from hf_stitch.recipe.data import Data
+from hf_stitch.recipe.names import MEMORY, is_folder, is_shipped, local_path
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -28,8 +30,11 @@ def recipe_data(
         DataError: no rows, or splits of other names. RecipeError: no columns.
     """
     found: dict[str, Any]
+    notes: list[str] = []
     if isinstance(data, str | Path):
         found = _named_data(str(data))
+        if str(found["fit"]) != str(data) and str(found["fit"]["split"]).endswith("]"):
+            notes.append(f"one set, {data}, was given: its first 80 % are the fit, the rest the test, in their order")
     elif isinstance(data, Mapping) and any(_is_named(one) for one in data.values()):
         found = dict(data)
     else:
@@ -50,7 +55,7 @@ def recipe_data(
             asked[name] = {"dataset": MEMORY + name}
         if "columns" not in asked[name]:
             asked[name]["columns"] = _columns(columns, rows.get(MEMORY + name))
-    return asked, rows, list(getattr(found, "notes", ()))
+    return asked, rows, [*notes, *getattr(found, "notes", ())]
 
 
 def _is_named(one: Any) -> bool:
@@ -59,10 +64,23 @@ def _is_named(one: Any) -> bool:
 
 
 def _named_data(name: str) -> dict[str, Any]:
-    """Fit and test of a data set by its name: the zoo's splits, else the first 80 % and the rest."""
+    """Fit and test of a data set by its name: its own splits, where it lies here, else the first 80 % and the rest."""
     if is_shipped(name):
         return {"fit": name, "test": name}
+    if is_folder(local_path(name)):
+        splits = {"fit": "train", "validation": "validation", "test": "test"}
+        there = {own: {"dataset": name, "split": split} for own, split in splits.items() if _has(name, split)}
+        if "fit" in there and "test" in there:
+            return there
     return {"fit": {"dataset": name, "split": "train[:80%]"}, "test": {"dataset": name, "split": "train[80%:]"}}
+
+
+def _has(name: str, split: str) -> bool:
+    try:
+        open_table(Data.model_validate({"dataset": name, "split": split, "columns": {"source": ""}}), split)
+    except StitchError:
+        return False
+    return True
 
 
 def _columns(columns: Mapping[str, str] | None, rows: Dataset | None) -> dict[str, str]:

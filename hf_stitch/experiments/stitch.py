@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_stitch.errors import RecipeError
+from hf_stitch.errors import DataError, RecipeError
 from hf_stitch.experiments.fit import fit
 from hf_stitch.experiments.given_data import recipe_data
 from hf_stitch.hooks.trace import MakeInputs
@@ -70,6 +70,8 @@ def stitch(
     """
     if parts.get("save", "full") != "full":
         raise RecipeError("save: map leaves the halves where they are, and these are in memory: leave it out")
+    if not isinstance(method, str | Mapping):
+        raise RecipeError(f"method: expected a name, or a recipe's `stitch` part; got {type(method).__name__}")
     split, rows, notes = recipe_data(data, columns)
     labelled = any("label" in one.get("columns", {}) for one in split.values())
     held = {"source": (source, source_hook, source_processor), "target": (target, target_hook, target_processor)}
@@ -77,6 +79,9 @@ def stitch(
     models: dict[str, GivenModel] = {}
     for role in SIDES:
         model, hook, processor = held[role]
+        if not isinstance(hook, str | Mapping):
+            kind = type(hook).__name__
+            raise RecipeError(f"{role}_hook: expected the name of a module, or keys of a recipe's side; got {kind}")
         side = {"hook": hook} if isinstance(hook, str) else dict(hook)
         if isinstance(model, str | Path):
             if processor is not None:
@@ -93,14 +98,20 @@ def stitch(
         **sides,
         "data": split,
         "stitch": method_of(method) if isinstance(method, str) else dict(method),
-        "compare": list(compare),
+        "compare": [compare] if isinstance(compare, str) else list(compare),
         "seed": seed,
         **parts,
     }
-    return fit(
-        Recipe.parse(asked), out, device=device, dtype=dtype, overwrite=overwrite, progress=progress,
-        make_inputs=make_inputs, objects=Objects(models, rows, tuple(notes)),
-    )  # fmt: skip
+    cut = next((note for note in notes if note.startswith("one set")), None)
+    try:
+        return fit(
+            Recipe.parse(asked), out, device=device, dtype=dtype, overwrite=overwrite, progress=progress,
+            make_inputs=make_inputs, objects=Objects(models, rows, tuple(notes)),
+        )  # fmt: skip
+    except DataError as error:
+        if cut is None or not str(error).startswith("data."):
+            raise
+        raise DataError(f"{error} ({cut})") from error
 
 
 def _held(models: Mapping[str, GivenModel], rows: Mapping[str, Any]) -> list[str]:

@@ -25,11 +25,14 @@ class Labels:
     note: str | None = None
 
 
-def labels_of(table: Table, column: str, label2id: Mapping[str, int] | None, where: str) -> Labels:
+def labels_of(
+    table: Table, column: str, label2id: Mapping[str, int] | None, where: str, classes: int | None = None
+) -> Labels:
     """The class of each row, by name wherever the column's names are among the target's.
 
     Args:
         label2id: the target's classes; None where it names none.
+        classes: how many it tells apart, where that is known.
 
     Raises:
         DataError: rows without a label or of a class that the target has not, or a column that holds no classes.
@@ -53,9 +56,16 @@ def labels_of(table: Table, column: str, label2id: Mapping[str, int] | None, whe
         return Labels(_by_name(named, find, label2id, where), _by_number(label2id))
     if texts:
         names = sorted(set(named))
+        # With one missing, numbers by name would be others than where all are there.
+        if classes is not None and len(names) != classes:
+            raise DataError(
+                f"{where} names {len(names)} of the target's {classes} classes ({', '.join(names[:SHOWN])}), which the "
+                "target itself does not name: give their numbers as it has them, or its names (id2label of its config)"
+            )
         return Labels([names.index(name) for name in named], names, _taken(names, None))
     numbers = [int(value) for value in values]
-    names = _by_number(label2id) if label2id else listed or [str(i) for i in range(max(numbers) + 1)]
+    count = max(numbers) + 1 if classes is None else classes
+    names = _by_number(label2id) if label2id else (listed or [])[:count] or [str(i) for i in range(count)]
     _check_range(numbers, names, where, listed)
     own = listed or (["False", "True"] if isinstance(values[0], bool) else None)
     return Labels(numbers, names, None if own is None else _taken(own, names if label2id else None))

@@ -49,6 +49,8 @@ def read_picture(given: Any, name: str = "picture", notes: list[str] | None = No
         given.load()
     except DataError:
         raise
+    except FileNotFoundError:
+        raise DataError(f"{name}: no such file; check the path") from None
     except Image.DecompressionBombError:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise DataError(

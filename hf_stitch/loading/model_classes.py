@@ -164,6 +164,14 @@ def _our_class(name: str) -> Any:
     return wrapped.CLASSES.get(name) or registry.class_called(name)
 
 
+def classes_of(model: Any) -> int | None:
+    """How many classes a model tells apart; None of one that answers otherwise, or whose class does not say."""
+    one_of = getattr(model.config, "problem_type", None) in (None, "single_label_classification")
+    named = kind_name(type(model)).endswith("Classification") or model.config.problem_type is not None
+    count = int(getattr(model.config, "num_labels", 0) or 0)
+    return count if one_of and named and count > 1 else None
+
+
 def own_labels(config: Any) -> dict[str, int] | None:
     """The class names of a model, None where it has only LABEL_0, LABEL_1, ..."""
     labels = getattr(config, "label2id", None)

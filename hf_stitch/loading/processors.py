@@ -55,7 +55,8 @@ class Preparer:
         tool: the model's feature extractor, tokenizer or image processor; None for vectors.
         tokenizer: of a text model the tool, of a speech recogniser what spells its classes; else None.
         minimum: fewest audio samples that give one frame. `max_length`: most tokens, None without a limit.
-        label2id: the model's own class names, None where it has only LABEL_0, LABEL_1, ...
+        label2id: the model's own class names, None where it has only LABEL_0, LABEL_1, ...; classes: how many it tells
+            apart, None where that is not known.
         target_tokenizer: the target's, for a length rule that needs spans; `target_max_length` the most tokens that the
             target takes, None without a limit.
         causal: of the tokens of a text none is given source tokens that end behind it.
@@ -73,6 +74,7 @@ class Preparer:
     minimum: int = 1
     max_length: int | None = None
     label2id: dict[str, int] | None = None
+    classes: int | None = None
     target_tokenizer: Any = None
     target_max_length: int | None = None
     causal: bool = False

@@ -282,7 +282,7 @@ def load_samples(
         )
     labels = None
     if columns.label is not None:
-        labels = labels_of(table, columns.label, target.label2id, f"data.{name}")
+        labels = labels_of(table, columns.label, target.label2id, f"data.{name}", target.classes)
         remarks += [] if labels.note is None else [f"{name}: {labels.note}"]
         if check_labels:
             check_classes(labels.numbers, labels.names, name)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from hf_stitch.activations.hooked_model import HookedModel, hooked_model_of, open_hooked_model
 from hf_stitch.errors import HookError, RecipeError, StitchError, nearest
+from hf_stitch.hooks.points import like
 from hf_stitch.hooks.trace import MakeInputs
 from hf_stitch.loading.modality import modality
 from hf_stitch.loading.models import load_model, resolve
@@ -76,7 +77,7 @@ def composed(
     )
     model: Any = model_class(config, halves.prefix, made, halves.suffix, rule).eval()
     model.companions = Companions.of(model, s, t)
-    model = model.to(halves.suffix.device)
+    model = model.to(like(halves.prefix).device)
     for name, one in made.named_parameters():
         one.requires_grad_(name in trained)
     return model

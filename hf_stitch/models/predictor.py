@@ -173,7 +173,8 @@ def _lines(given: Input) -> list[str]:
             lines = lines_of(decoded(content, "stdin" if isinstance(given, bytes) else str(given)))
         except OSError as error:
             why = (error.strerror or "cannot be read").lower()
-            raise DataError(f"{given!s}: {why}; expected a text file") from None
+            todo = "expected a text file (texts themselves come by a pipe: echo TEXT | hf-stitch predict DIR)"
+            raise DataError(f"{given!s}: {why}; {todo}") from None
     kept = [line.strip() for line in lines if line.strip()]
     if not kept:
         name = given if isinstance(given, Path) else "input"

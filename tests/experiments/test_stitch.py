@@ -162,3 +162,21 @@ def test_the_same_call_resumes_and_another_model_is_told(
     with pytest.raises(StitchError, match="another source than now"):
         again(one, source_processor=other_words)
     assert again(changed, overwrite=True).measures != first.measures, "nothing of the other is taken from the cache"
+
+
+def test_a_folder_by_its_name_gives_its_own_splits(
+    folders: dict[str, Path], rows: dict[str, Dataset], tmp_path: Path
+) -> None:
+    for split, name in (("fit", "train"), ("test", "test")):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        rows[split].to_parquet(tmp_path / "data" / f"{name}.parquet")
+    model, tokenizer = loaded(folders, "roberta", forgets=False)
+    given = {"source_processor": tokenizer, "target_processor": tokenizer, "columns": COLUMNS, "compare": "orthogonal"}
+    own = (model, ROBERTA_HOOK, model, ROBERTA_HOOK)
+    _, report = stitch(*own, str(tmp_path / "data"), **{**SAME, **given}, trust="none")
+    assert report.measure("agreement").n == len(rows["test"])
+    assert report.value("agreement", method="orthogonal") is not None
+    whole = tmp_path / "whole.parquet"
+    rows["fit"].to_parquet(whole)
+    _, report = stitch(*own, str(whole), **{**SAME, **given, "compare": []}, trust="none")
+    assert any("its first 80 % are the fit, the rest the test, in their order" in note for note in report.notes)

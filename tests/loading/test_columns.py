@@ -154,3 +154,26 @@ def test_the_way_back_reads_labels_by_the_other_model_s_list(tmp_path: Path) -> 
     assert [note for note in foreign.remarks if "on the way back answers are not compared with the labels" in note]
     assert read(path, THREE, None).swapped().labels == [0, 1, 2]
     assert read(csv(tmp_path, [0, 2]), THREE, {"x": 0, "y": 1, "z": 2}).swapped().labels == [0, 2]
+
+
+@pytest.mark.parametrize(("values", "labels"), [(["b", "c", "a"], [1, 2, 0]), ([0, 2, 1], [0, 2, 1])])
+def test_a_target_that_names_no_classes_has_all_that_it_tells_apart(
+    tmp_path: Path, values: list[Any], labels: list[int]
+) -> None:
+    assert counted(jsonl(tmp_path, values), 3).labels == labels
+    with pytest.raises(DataError, match=r"target"):
+        counted(jsonl(tmp_path, values), 2)
+
+
+def test_names_of_some_classes_have_no_numbers_where_the_target_names_none(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"names 2 of the target's 3 classes \(b, c\), which the target itself does not name"
+    ):
+        counted(jsonl(tmp_path, ["b", "c", "b"]), 3)
+    assert counted(jsonl(tmp_path, [1, 2, 1]), 3).labels == [1, 2, 1]
+
+
+def counted(path: Path, classes: int) -> Samples:
+    asked = Data.model_validate({"dataset": str(path), "columns": {"source": "x", "label": "label"}})
+    target = dataclasses.replace(target_with(None), classes=classes)
+    return load_samples(asked, target_with(None), target, "fit")

@@ -8,12 +8,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from identity import answers, inputs_of
+from pico_encoders import by_hand, sentence_transformer
 from stitches import words
 from tiny_models import tiny
 from torch import nn
+from transformers import AutoModel
 
 from hf_stitch import StitchedModel
 from hf_stitch.errors import ArtifactError, HookError, RecipeError
@@ -46,6 +49,24 @@ def test_a_model_on_itself_by_the_identity_is_the_model(family: str) -> None:
         expected, given = answers(model, inputs), {k: v for k, v in inputs.items() if k not in ("use_cache",)}
         main = "logits" if "logits" in expected else "last_hidden_state"
         assert torch.equal(answers(stitched, given)[main], expected[main])
+
+
+@pytest.mark.parametrize("mode", ["pooling_mode_cls_token", "pooling_mode_max_tokens"])
+def test_an_encoder_that_is_held_makes_its_vector_as_its_folder_says(mode: str, tmp_path: Path) -> None:
+    folder = sentence_transformer(tmp_path / "st", pooling={mode: True}, parts=("Normalize",))
+    texts = ["the film was very good", "great"]
+    held = AutoModel.from_pretrained(folder)
+    stitched = StitchedModel.compose(held, "encoder.layer.0", held, "encoder.layer.0")
+    np.testing.assert_allclose(stitched.encode(texts), by_hand(folder, texts), atol=1e-6)
+
+
+@pytest.mark.parametrize(("family", "hook"), [("bert", "classifier"), ("vit", "classifier")])
+def test_a_target_at_its_answer_has_nothing_left_but_the_map(family: str, hook: str) -> None:
+    model = tiny(family)
+    stitched = StitchedModel.compose(model, hook, model, hook)
+    inputs = inputs_of(model, (2, 9))
+    assert torch.equal(answers(stitched, inputs)["logits"], answers(model, inputs)["logits"])
+    assert not list(stitched.suffix.parameters())
 
 
 def test_a_module_of_torch_on_itself_is_the_module() -> None:

@@ -20,14 +20,14 @@ from hf_stitch.hooks.probe_inputs import make_inputs_for
 from hf_stitch.hooks.trace import COMBOS, MakeInputs, run_probe
 from hf_stitch.hooks.trace import quiet as at_rest
 from hf_stitch.loading.model_classes import is_custom, kind_name
-from hf_stitch.loading.models import load_model, uniform
+from hf_stitch.loading.models import load_model, resolve, uniform
 from hf_stitch.loading.objects.own_copy import WRAPPERS, base_of, own_copy
 from hf_stitch.loading.objects.stamp import stamp_of, stamp_of_tools
 from hf_stitch.loading.objects.tools import reads_as, tools_of
 from hf_stitch.loading.objects.wrapped import INSIDE, VectorModule, kind_for, wrapped
 from hf_stitch.loading.processors import Preparer, load_tools
 from hf_stitch.loading.quiet import quiet
-from hf_stitch.loading.sentence_transformers import SentenceTransformer
+from hf_stitch.loading.sentence_transformers import SentenceTransformer, whole
 from hf_stitch.loading.vector_head import VectorHead
 from hf_stitch.recipe.digest import digest
 from hf_stitch.recipe.names import MEMORY
@@ -45,7 +45,7 @@ class GivenModel:
         held: the object. name: of its class.
         stamp: a digest of model and processor by which caches and finished folders know them.
         tool, speller: what prepares its inputs, and a speech recogniser's tokenizer.
-        head: what makes the vector of a model of sentence-transformers.
+        head: what makes the vector of a model of sentence-transformers, or of one that comes from such a folder.
         built: whether its configuration builds it, so that a fresh process can; else its structure has to be given.
         classes: how many classes it tells apart, of one whose own class does not say so; else 0.
         reads: kind of wrapper round a plain module; "" of a model of transformers.
@@ -112,8 +112,10 @@ class GivenModel:
         elif labelled and _may_tell_classes(model):
             with suppress(RecipeError):  # told by opening it
                 classes = _width(_probed(model, tool, make, name))
-        stamp = digest([stamp_of(model), stamp_of_tools(tool, speller), classes])
-        return cls(held, name, stamp, tool, speller, None, built, classes, reads, tuple(notes))
+        head = None if reads else _head_where_from(base_of(held))
+        parts = [] if head is None else [repr(head), stamp_of(head)]
+        stamp = digest([stamp_of(model), stamp_of_tools(tool, speller), classes, *parts])
+        return cls(held, name, stamp, tool, speller, head, built, classes, reads, tuple(notes))
 
     @classmethod
     def _of_sentence_transformer(cls, held: Any, role: Role) -> GivenModel:
@@ -153,6 +155,19 @@ class GivenModel:
     def hook(self, name: str) -> str:
         """The name in the copy of a module that the object may know by another, as wrappers and adapters give it."""
         return hook_in(self.held, name)
+
+
+def _head_where_from(base: Any) -> VectorHead | None:
+    """How the folder of sentence-transformers, from which an encoder was loaded, makes its vectors; None of others.
+
+    Raises:
+        ArtifactError: parts that are not known.
+    """
+    place = str(getattr(base, "name_or_path", "") or "")
+    found = None
+    with suppress(RecipeError, OSError):  # it came from nowhere that is still there
+        found = SentenceTransformer.at(whole(resolve(place))) if place else None
+    return None if found is None else found.head()
 
 
 def named_beside(given: GivenModel, others: Mapping[str, GivenModel]) -> str:
