@@ -387,7 +387,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "other splits": ({"data": {"fit": [{"text": "a"}], "exam": [{"text": "a"}]}}, "exam"),
     "sorted rows": (
         {"data": [{"text": "a b", "label": "bad"}] * 12 + [{"text": "c d", "label": "good"}] * 12},
-        r"data.test: .* names 1 of the target's 2 classes \(good\).* \(one set of 24 rows was given: .*shuffle sorted ones before",
+        r"data.test: .* names 1 of the target's 2 classes \(good\).* \(one set of 24 rows .*shuffle sorted ones",
     ),
     "no rows": ({"data": 3}, "data"),
     "no such hook": ({"source_hook": "hiden"}, "did you mean 'hidden'"),
