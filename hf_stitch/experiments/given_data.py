@@ -34,7 +34,8 @@ def recipe_data(
     if isinstance(data, str | Path):
         found = _named_data(str(data))
         if str(found["fit"]) != str(data) and str(found["fit"]["split"]).endswith("]"):
-            notes.append(f"one set, {Path(data).name}, was given: its first 80 % are the fit, the rest the test, in their order")
+            one = f"one set, {Path(data).name}, was given"
+            notes.append(f"{one}: its first 80 % are the fit, the rest the test, in their order")
     elif isinstance(data, Mapping) and any(_is_named(one) for one in data.values()):
         found = dict(data)
     else:
