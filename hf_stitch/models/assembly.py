@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from hf_stitch.activations.hooked_model import HookedModel
-from hf_stitch.models.configuration_stitched import StitchedConfig
-from hf_stitch.models.halves import Halves, cut_halves, format_of
+from hf_stitch.models.halves import Halves, config_of, cut_halves
 from hf_stitch.models.modeling_stitched import StitchedModel
 from hf_stitch.recipe.recipe import Recipe
 from hf_stitch.stitching.layers.layer import StitchingLayer
@@ -24,17 +23,8 @@ def assemble(
     Args:
         fingerprint: of all that was asked, comparisons included; absent: that of this recipe.
     """
-    config = StitchedConfig(
-        source=halves.prefix.config,
-        target=halves.suffix.config,
-        prefix=halves.prefix_config,
-        suffix=halves.suffix_config,
-        layer=layer.spec,
-        sequence=rule.spec(),
-        recipe=recipe.plain(),
-        fingerprint=fingerprint or recipe.fingerprint(),
-        stitch_format=format_of(halves),
-    )
+    asked = {"recipe": recipe.plain(), "fingerprint": fingerprint or recipe.fingerprint()}
+    config = config_of(halves, layer, rule, **asked)
     model = StitchedModel(config, halves.prefix, layer, halves.suffix, rule).eval()
     if halves.mean_vector is not None:
         model.get_buffer("mean_vector").copy_(halves.mean_vector)

@@ -23,8 +23,7 @@ from hf_stitch.loading.objects.tools import tools_of
 from hf_stitch.loading.processors import Preparer, load_tools
 from hf_stitch.loading.quiet import quiet
 from hf_stitch.models.companions import Companions
-from hf_stitch.models.configuration_stitched import StitchedConfig
-from hf_stitch.models.halves import cut_halves, format_of
+from hf_stitch.models.halves import config_of, cut_halves
 from hf_stitch.recipe.explain import clauses
 from hf_stitch.recipe.generation import Generation
 from hf_stitch.recipe.names import MEMORY
@@ -66,16 +65,7 @@ def composed(
     trained = {name for name, one in made.named_parameters() if one.requires_grad}
     with quiet():
         halves = cut_halves(s, t, False, model_class)
-    config = StitchedConfig(
-        source=halves.prefix.config,
-        target=halves.suffix.config,
-        prefix=halves.prefix_config,
-        suffix=halves.suffix_config,
-        layer=made.spec,
-        sequence=rule.spec(),
-        stitch_format=format_of(halves),
-    )
-    model: Any = model_class(config, halves.prefix, made, halves.suffix, rule).eval()
+    model: Any = model_class(config_of(halves, made, rule), halves.prefix, made, halves.suffix, rule).eval()
     model.companions = Companions.of(model, s, t)
     model = model.to(like(halves.prefix).device)
     for name, one in made.named_parameters():

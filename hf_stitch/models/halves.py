@@ -24,8 +24,10 @@ from hf_stitch.loading.model_classes import is_custom, kind_name
 from hf_stitch.loading.objects.stamp import build_of
 from hf_stitch.loading.provenance import commit_of
 from hf_stitch.models.as_loaded import trouble_as_loaded
-from hf_stitch.models.configuration_stitched import FORMAT, IN_THE_MIDDLE, WITH_VECTOR
+from hf_stitch.models.configuration_stitched import FORMAT, IN_THE_MIDDLE, WITH_VECTOR, StitchedConfig
 from hf_stitch.models.tasks import says_classes
+from hf_stitch.stitching.layers.layer import StitchingLayer
+from hf_stitch.stitching.lengths.length_rule import LengthRule
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,21 @@ class Halves:
     mean_activation: Tensor | None = None
 
 
-def format_of(halves: Halves) -> int:
+def config_of(halves: Halves, layer: StitchingLayer, rule: LengthRule, **more: Any) -> StitchedConfig:
+    """The configuration of a stitched model of these parts; `more` of it, such as the recipe."""
+    return StitchedConfig(
+        source=halves.prefix.config,
+        target=halves.suffix.config,
+        prefix=halves.prefix_config,
+        suffix=halves.suffix_config,
+        layer=layer.spec,
+        sequence=rule.spec(),
+        stitch_format=_format_of(halves),
+        **more,
+    )
+
+
+def _format_of(halves: Halves) -> int:
     """The oldest format that holds what a stitched model of these halves needs."""
     if "vector" in halves.prefix_config | halves.suffix_config:
         return WITH_VECTOR
